@@ -1,0 +1,1 @@
+"""Where bytes come from: Windows over local files, memory and remote sources."""
