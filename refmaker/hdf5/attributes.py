@@ -1,0 +1,98 @@
+"""The attributes of an object: compact and dense, their values decoded.
+
+Contract: `read_attributes` reads through the Window of a `File`. One attribute that cannot be read costs that
+attribute: it
+comes back as a note. Specification 4.0, IV.A.2.m and v.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from refmaker.errors import RefmakerError
+from refmaker.hdf5 import btree_v2
+from refmaker.hdf5.attribute import AttributeParts, decode_attribute, decode_attribute_info
+from refmaker.hdf5.dataspace import decode_dataspace
+from refmaker.hdf5.datatype import decode_datatype
+from refmaker.hdf5.file import File, read_heap, read_heap_objects, shared, shared_body
+from refmaker.hdf5.object_header import Message
+from refmaker.hdf5.values import decode_values
+from refmaker.model import Attribute
+
+__all__ = ["read_attributes"]
+
+ATTRIBUTE, ATTRIBUTE_INFO = 0x0C, 0x15
+_DATASPACE, _DATATYPE = 0x01, 0x03
+_NAME_INDEX_TYPE = 8
+# Records of type 8: heap id 8 | message flags 1 | creation order 4 | hash of the name 4
+_FLAGS_AT, _ORDER_AT = 8, 9
+
+
+def read_attributes(file: File, messages: list[Message]) -> tuple[dict[str, Attribute], list[str]]:
+    """Read all attributes of an object, by name, and notes on those that could not be read."""
+    bodies: list[tuple[int, bytes]] = []
+    notes: list[str] = []
+    for message in messages:
+        if message.kind == ATTRIBUTE:
+            bodies.append((message.creation_order, shared_body(file, message)))
+        elif message.kind == ATTRIBUTE_INFO:
+            bodies += _dense(file, message.body)
+    if len({order for order, _ in bodies}) == len(bodies):
+        bodies.sort(key=lambda pair: pair[0])
+    attributes: dict[str, Attribute] = {}
+    for _, body in bodies:
+        try:
+            attribute = _attribute(file, body)
+        except RefmakerError as error:
+            notes.append(f"attribute {_name(body)!r} cannot be read: {error}")
+        else:
+            attributes[attribute.name] = attribute
+    return attributes, notes
+
+
+def _name(body: bytes) -> str:
+    try:
+        return decode_attribute(body).name
+    except RefmakerError:
+        return "?"
+
+
+def _dense(file: File, body: bytes) -> list[tuple[int, bytes]]:
+    info = decode_attribute_info(body, file.sizes)
+    if info.heap is None or info.name_index is None:
+        return []
+    records = btree_v2.read_records(file.window, info.name_index, _NAME_INDEX_TYPE, file.sizes)
+    found: list[tuple[int, bytes]] = []
+    own: list[tuple[int, bytes]] = []
+    for row in records:
+        record = row.tobytes()
+        order = int.from_bytes(record[_ORDER_AT : _ORDER_AT + 4], "little")
+        heap_id = record[:_FLAGS_AT]
+        if record[_FLAGS_AT] & 0x02:
+            # A shared attribute is kept in the file's heap of shared attribute messages, under the same kind of id.
+            found.append((order, shared(file, ATTRIBUTE, b"\x03\x01" + heap_id)))
+        else:
+            own.append((order, heap_id))
+    objects = read_heap(file, info.heap, [heap_id for _, heap_id in own])
+    return found + [(order, data) for (order, _), data in zip(own, objects, strict=True)]
+
+
+def _attribute(file: File, body: bytes) -> Attribute:
+    """Decode an attribute; equal bytes give the same record, since addresses in them mean the same objects."""
+    memo = file.attributes.get(body)
+    if memo is None:
+        memo = _decode(file, decode_attribute(body))
+        file.attributes[body] = memo
+    return memo
+
+
+def _decode(file: File, parts: AttributeParts) -> Attribute:
+    datatype_body = shared(file, _DATATYPE, parts.datatype) if parts.datatype_shared else parts.datatype
+    space_body = shared(file, _DATASPACE, parts.dataspace) if parts.dataspace_shared else parts.dataspace
+    datatype = decode_datatype(datatype_body)
+    space = decode_dataspace(space_body, file.sizes)
+    if space.kind == "null":
+        return Attribute(parts.name, datatype, space, None)
+    read = partial(read_heap_objects, file)
+    value = decode_values(datatype, parts.data, space.shape, file.base, file.sizes, read)
+    return Attribute(parts.name, datatype, space, value)

@@ -1,0 +1,123 @@
+"""Version 1 B-trees: of groups (node type 0) and of chunks (node type 1).
+
+Contract: `group_nodes` and `chunk_records` walk a tree level by level through a Window; a whole level is announced,
+then
+decoded at once in numpy. Levels must fall by one from node to child, and a level cannot have more nodes than the file
+has room for, so every walk ends. Specification 4.0, III.A.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.errors import FormatError
+from refmaker.hdf5.sizes import Sizes
+from refmaker.window import Window
+
+__all__ = ["MAX_LEVEL", "chunk_records", "group_nodes"]
+
+WHAT = "version 1 B-tree"
+MAX_LEVEL = 64
+NODES_AT_ONCE = 1024
+_SIGNATURE = int.from_bytes(b"TREE", "little")
+_GROUP, _CHUNK = 0, 1
+
+# 0 signature "TREE" 4 | 4 node type | 5 node level | 6 entries used 2 | 8 left sibling O | right sibling O
+#   then key 0, child 0, key 1, child 1, … key 2K.  Key of a group: heap offset L.
+#   Key of a chunk: stored size 4 | filter mask 4 | offset of the chunk 8 x (rank + 1), the last one 0
+
+
+def _node(entry: np.dtype[np.void], count: int, sizes: Sizes) -> np.dtype[np.void]:
+    address = f"<u{sizes.offsets}"
+    return np.dtype(
+        [
+            ("signature", "<u4"),
+            ("type", "u1"),
+            ("level", "u1"),
+            ("used", "<u2"),
+            ("left", address),
+            ("right", address),
+            ("entries", entry, (count,)),
+        ]
+    )
+
+
+def _read_level(
+    window: Window, addresses: npt.NDArray[np.uint64], node: np.dtype[np.void], kind: int, level: int | None
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Read the nodes of a level, some at a time so that they stay in cache; give entries in use, and the level."""
+    if len(addresses) > window.size // node.itemsize + 1:
+        raise FormatError(
+            "more nodes than the file can hold",
+            structure=WHAT,
+            address=int(addresses[0]),
+            expected=f"<= {window.size // node.itemsize}",
+            got=len(addresses),
+        )
+    window.want(addresses, node.itemsize)
+    count = node["entries"].shape[0]
+    for start in range(0, len(addresses), NODES_AT_ONCE):
+        some = addresses[start : start + NODES_AT_ONCE]
+        nodes = window.rows(some, node.itemsize).view(node)[:, 0]
+        if level is None:
+            level = int(nodes["level"][0])
+        _check_nodes(nodes, some, kind, level, count)
+        yield nodes["entries"][np.arange(count) < nodes["used"][:, None]], level
+
+
+def _check_nodes(nodes: np.ndarray, addresses: npt.NDArray[np.uint64], kind: int, level: int, count: int) -> None:
+    good = (
+        (nodes["signature"] == _SIGNATURE)
+        & (nodes["type"] == kind)
+        & (nodes["level"] == level)
+        & (nodes["used"] <= count)
+    )
+    if not good.all():
+        i = int(np.flatnonzero(~good)[0])
+        raise FormatError(
+            "node",
+            structure=WHAT,
+            address=int(addresses[i]),
+            expected=f"TREE, type {kind}, level {level}, at most {count} entries",
+            got=f"{nodes['signature'][i].tobytes()!r}, type {nodes['type'][i]}, level {nodes['level'][i]}, "
+            f"{nodes['used'][i]} entries",
+        )
+
+
+def _leaves(window: Window, root: int, node: np.dtype[np.void], kind: int) -> Iterator[np.ndarray]:
+    """Walk down from `root`; give the entries in use of all leaves, in order, some leaves at a time."""
+    addresses, expected = np.array([root], "u8"), None
+    while len(addresses):
+        below = []
+        for entries, level in _read_level(window, addresses, node, kind, expected):
+            if level > MAX_LEVEL:
+                raise FormatError("level", structure=WHAT, address=root, expected=f"<= {MAX_LEVEL}", got=level)
+            if level == 0:
+                yield entries
+            else:
+                below.append(entries["child"].astype("u8"))
+            expected = level
+        if not below:
+            return
+        addresses, expected = np.concatenate(below), (expected or 0) - 1
+
+
+def group_nodes(window: Window, root: int, internal_k: int, sizes: Sizes) -> npt.NDArray[np.uint64]:
+    """Give the addresses of the symbol table nodes of a group, in name order."""
+    entry = np.dtype([("key", f"<u{sizes.lengths}"), ("child", f"<u{sizes.offsets}")])
+    node = _node(entry, 2 * internal_k, sizes)
+    return np.concatenate([np.empty(0, "u8"), *(e["child"] for e in _leaves(window, root, node, _GROUP))])
+
+
+def chunk_records(window: Window, root: int, rank: int, k: int, sizes: Sizes) -> Iterator[np.ndarray]:
+    """Give the records of all chunks of a dataset, some at a time.
+
+    Fields: `size`, `mask`, `offset` (rank values), `child` (address).
+    """
+    entry = np.dtype(
+        [("size", "<u4"), ("mask", "<u4"), ("offset", "<u8", (rank,)), ("last", "<u8"), ("child", f"<u{sizes.offsets}")]
+    )
+    return _leaves(window, root, _node(entry, 2 * k, sizes), _CHUNK)

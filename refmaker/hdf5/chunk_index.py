@@ -1,0 +1,286 @@
+"""Any chunk index to one `ChunkIndex`: columns sorted by cell of the current chunk grid.
+
+Contract: `read_chunk_index` reads through a Window; all five index types of layout version 4 and the version 1 B-tree.
+Specification 4.0, IV.A.2.i and Appendix C. Addresses in the result count from the start of the file.
+
+Where chunks lie in a fixed or extensible array, or in implicit storage, follows from the *maximum* dimensions, not the
+current ones; in an extensible array the unlimited dimension comes first. Chunks beyond the current extent are
+left out, as libhdf5 leaves them out when it reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.errors import FormatError, TruncatedError, Unsupported
+from refmaker.hdf5 import btree_v1, btree_v2, data_layout, extensible_array, fixed_array
+from refmaker.hdf5.data_layout import ChunkedLayout
+from refmaker.hdf5.sizes import Sizes
+from refmaker.model import ChunkIndex, Dataspace
+from refmaker.window import Window
+
+__all__ = ["read_chunk_index"]
+
+WHAT = "chunk index"
+_MAX_CELLS = 1 << 62
+_BTREE_UNFILTERED, _BTREE_FILTERED = 10, 11
+
+
+@dataclass(slots=True)
+class _Chunks:
+    """Chunks as an index gives them: `scaled` int64[n, rank] (offset / chunk extent), addresses not yet shifted."""
+
+    scaled: npt.NDArray[np.int64]
+    address: npt.NDArray[np.uint64]
+    size: npt.NDArray[np.uint64]
+    mask: npt.NDArray[np.uint32]
+
+
+def read_chunk_index(
+    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, base: int, sizes: Sizes
+) -> ChunkIndex:
+    """Read the chunk index of a dataset.
+
+    Parameters
+    ----------
+    window
+        The file, address 0 at the superblock.
+    layout, space, filtered
+        Of the dataset; `filtered` says whether it has a filter pipeline.
+    k
+        Indexed storage internal node K of the file.
+    base
+        Added to every address.
+    """
+    if len(layout.chunk_shape) != len(space.shape):
+        raise FormatError("rank of the chunks", structure=WHAT, expected=len(space.shape), got=len(layout.chunk_shape))
+    grid = tuple(-(-n // c) for n, c in zip(space.shape, layout.chunk_shape, strict=True))
+    cells = 1
+    for n in grid:
+        cells *= n
+    if cells > _MAX_CELLS:
+        raise Unsupported("more chunks than can be numbered", structure=WHAT, expected=f"<= {_MAX_CELLS}", got=cells)
+    if layout.address is None or cells == 0:
+        return ChunkIndex.empty()
+    chunks = _READERS[layout.index](window, layout, space, filtered, k, sizes)
+    return _columns(chunks, grid, base, window.size, sizes)
+
+
+def _chunk_size(layout: ChunkedLayout) -> int:
+    size = layout.element_size
+    for n in layout.chunk_shape:
+        size *= n
+    return size
+
+
+def _columns(chunks: _Chunks, grid: tuple[int, ...], base: int, file_size: int, sizes: Sizes) -> ChunkIndex:
+    """Keep what lies in the grid and is allocated, check that it lies in the file, sort it by cell."""
+    inside = chunks.address != np.uint64(sizes.undefined)
+    for axis, n in enumerate(grid):
+        # As unsigned numbers, negative positions lie beyond every grid.
+        inside &= chunks.scaled[:, axis].view("u8") < np.uint64(n)
+    if not inside.all():
+        chunks = _Chunks(chunks.scaled[inside], chunks.address[inside], chunks.size[inside], chunks.mask[inside])
+    cell = np.zeros(len(chunks.address), "i8")
+    for axis, n in enumerate(grid):
+        cell = cell * n + chunks.scaled[:, axis]
+    if len(cell) > 1 and not (cell[1:] > cell[:-1]).all():
+        order = np.argsort(cell, kind="stable")
+        cell = cell[order]
+        chunks = _Chunks(chunks.scaled, chunks.address[order], chunks.size[order], chunks.mask[order])
+        if (cell[1:] == cell[:-1]).any():
+            raise FormatError("the same chunk twice", structure=WHAT)
+    room = np.uint64(file_size)
+    beyond = (chunks.address > room) | (chunks.size > room - np.minimum(chunks.address, room))
+    if beyond.any():
+        i = int(np.flatnonzero(beyond)[0])
+        raise TruncatedError(
+            f"{int(beyond.sum())} chunks reach beyond the end of the file",
+            structure="chunk",
+            address=int(chunks.address[i]),
+            expected=f"{int(chunks.size[i])} bytes",
+            got=f"a file of {file_size}",
+        )
+    return ChunkIndex(cell, chunks.address + np.uint64(base), chunks.size, chunks.mask)
+
+
+def _from_btree_v1(
+    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+) -> _Chunks:
+    rank = len(layout.chunk_shape)
+    parts = [
+        _Chunks(
+            _divided(records["offset"], layout.chunk_shape),
+            records["child"].astype("u8"),
+            records["size"].astype("u8"),
+            records["mask"].copy(),
+        )
+        for records in btree_v1.chunk_records(window, int(layout.address or 0), rank, k, sizes)
+    ]
+    return _joined(parts, rank)
+
+
+def _divided(offsets: np.ndarray, chunk_shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Divide offsets of chunks by the chunk's extent; shape (n, rank), each axis in one run of memory."""
+    scaled = np.empty((len(chunk_shape), len(offsets)), "i8")
+    for axis, extent in enumerate(chunk_shape):
+        column = offsets[:, axis]
+        quotient = column // np.uint64(extent) if extent > 1 else column
+        if extent > 1 and (quotient * np.uint64(extent) != column).any():
+            raise FormatError("offset of a chunk", structure=WHAT, expected=f"a multiple of {extent}")
+        scaled[axis] = quotient
+    return scaled.T
+
+
+def _joined(parts: list[_Chunks], rank: int) -> _Chunks:
+    if not parts:
+        return _Chunks(np.empty((0, rank), "i8"), np.empty(0, "u8"), np.empty(0, "u8"), np.empty(0, "u4"))
+    scaled = np.concatenate([p.scaled.T for p in parts], axis=1).T
+    return _Chunks(
+        scaled,
+        np.concatenate([p.address for p in parts]),
+        np.concatenate([p.size for p in parts]),
+        np.concatenate([p.mask for p in parts]),
+    )
+
+
+def _single(window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes) -> _Chunks:
+    size, mask = layout.parameters or (_chunk_size(layout), 0)
+    rank = len(layout.chunk_shape)
+    return _Chunks(
+        np.zeros((1, rank), "i8"), np.array([layout.address], "u8"), np.array([size], "u8"), np.array([mask], "u4")
+    )
+
+
+def _max_grid(layout: ChunkedLayout, space: Dataspace) -> list[int | None]:
+    return [None if m is None else -(-m // c) for m, c in zip(space.max_shape, layout.chunk_shape, strict=True)]
+
+
+def _scaled(index: npt.NDArray[np.int64], grid: list[int | None], order: list[int]) -> npt.NDArray[np.int64]:
+    """Unravel positions in an array over the maximum chunk grid, its dimensions taken in `order`."""
+    scaled = np.empty((len(index), len(grid)), "i8")
+    rest = index
+    for axis in reversed(order[1:]):
+        n = grid[axis]
+        if n is None or n == 0:
+            raise FormatError("maximum dimensions", structure=WHAT, expected="limited and > 0", got=grid)
+        rest, scaled[:, axis] = np.divmod(rest, n)
+    if order:
+        scaled[:, order[0]] = rest
+    return scaled
+
+
+def _implicit(window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes) -> _Chunks:
+    grid, size = _max_grid(layout, space), _chunk_size(layout)
+    count = _count(grid)
+    # All chunks were allocated together when the dataset was made, so the file must hold every one.
+    if count * size > window.size:
+        raise TruncatedError(
+            "implicit chunks reach beyond the end of the file", structure=WHAT, expected=count * size, got=window.size
+        )
+    index = np.arange(count, dtype="i8")
+    address = np.uint64(layout.address or 0) + index.astype("u8") * np.uint64(size)
+    scaled = _scaled(index, grid, list(range(len(grid))))
+    return _Chunks(scaled, address, np.full(count, size, "u8"), np.zeros(count, "u4"))
+
+
+def _count(grid: list[int | None]) -> int:
+    count = 1
+    for n in grid:
+        if n is None:
+            raise FormatError("unlimited dimension", structure=WHAT, expected="limited dimensions", got=grid)
+        count *= n
+    return count
+
+
+def _elements(
+    index: npt.NDArray[np.int64], scaled: npt.NDArray[np.int64], rows: np.ndarray, layout: ChunkedLayout, sizes: Sizes
+) -> _Chunks:
+    """Decode array elements: address O (| size, as many bytes as the element has room for | filter mask 4)."""
+    width = rows.shape[1] - sizes.offsets - 4
+    address = np.ascontiguousarray(rows[:, : sizes.offsets]).view(f"<u{sizes.offsets}")[:, 0].astype("u8")
+    if width <= 0:
+        return _Chunks(scaled, address, np.full(len(rows), _chunk_size(layout), "u8"), np.zeros(len(rows), "u4"))
+    return _Chunks(scaled, address, _sized(rows, sizes.offsets, width), _masks(rows, sizes.offsets + width))
+
+
+def _sized(rows: np.ndarray, start: int, width: int) -> npt.NDArray[np.uint64]:
+    if width > 8:
+        raise FormatError("width of chunk sizes", structure=WHAT, expected="1 to 8", got=width)
+    padded = np.zeros((len(rows), 8), "u1")
+    padded[:, :width] = rows[:, start : start + width]
+    return padded.view("<u8")[:, 0]
+
+
+def _masks(rows: np.ndarray, start: int) -> npt.NDArray[np.uint32]:
+    return np.ascontiguousarray(rows[:, start : start + 4]).view("<u4")[:, 0]
+
+
+def _allocated(
+    index: npt.NDArray[np.int64], rows: np.ndarray, sizes: Sizes
+) -> tuple[npt.NDArray[np.int64], np.ndarray]:
+    there = ~(rows[:, : sizes.offsets] == 0xFF).all(axis=1)
+    return index[there], rows[there]
+
+
+def _check_width(rows: np.ndarray, filtered: bool, sizes: Sizes) -> None:
+    width = rows.shape[1]
+    if (width != sizes.offsets) if not filtered else (width <= sizes.offsets + 4):
+        raise FormatError("size of an element", structure=WHAT, expected="address (and size, mask)", got=width)
+
+
+def _from_fixed_array(
+    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+) -> _Chunks:
+    grid = _max_grid(layout, space)
+    found = fixed_array.read_elements(window, int(layout.address or 0), int(filtered), _count(grid), sizes)
+    _check_width(found[1], filtered, sizes)
+    index, rows = _allocated(*found, sizes)
+    return _elements(index, _scaled(index, grid, list(range(len(grid)))), rows, layout, sizes)
+
+
+def _from_extensible_array(
+    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+) -> _Chunks:
+    grid = _max_grid(layout, space)
+    unlimited = [axis for axis, n in enumerate(grid) if n is None]
+    if len(unlimited) != 1:
+        raise FormatError("unlimited dimensions", structure=WHAT, expected=1, got=len(unlimited))
+    found = extensible_array.read_elements(window, int(layout.address or 0), int(filtered), sizes)
+    _check_width(found[1], filtered, sizes)
+    index, rows = _allocated(*found, sizes)
+    order = unlimited + [axis for axis, n in enumerate(grid) if n is not None]
+    return _elements(index, _scaled(index, grid, order), rows, layout, sizes)
+
+
+def _from_btree_v2(
+    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+) -> _Chunks:
+    """Read the records of a v2 B-tree.
+
+    Type 10: address O | scaled offsets 8 each. Type 11: address O | size | mask 4 | scaled offsets 8 each.
+    """
+    kind = _BTREE_FILTERED if filtered else _BTREE_UNFILTERED
+    rows = btree_v2.read_records(window, int(layout.address or 0), kind, sizes)
+    rank = len(layout.chunk_shape)
+    start = rows.shape[1] - 8 * rank
+    if start < sizes.offsets:
+        raise FormatError("size of a record", structure=WHAT, got=rows.shape[1])
+    scaled = np.ascontiguousarray(rows[:, start:]).view("<u8").reshape(len(rows), rank)
+    if (scaled > np.uint64(_MAX_CELLS)).any():
+        raise FormatError("offset of a chunk", structure=WHAT, got=int(scaled.max()))
+    _check_width(rows[:, :start], filtered, sizes)
+    return _elements(np.arange(len(rows)), scaled.astype("i8"), rows[:, :start], layout, sizes)
+
+
+_READERS = {
+    data_layout.BTREE_V1: _from_btree_v1,
+    data_layout.SINGLE: _single,
+    data_layout.IMPLICIT: _implicit,
+    data_layout.FIXED_ARRAY: _from_fixed_array,
+    data_layout.EXTENSIBLE_ARRAY: _from_extensible_array,
+    data_layout.BTREE_V2: _from_btree_v2,
+}

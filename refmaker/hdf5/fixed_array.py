@@ -1,0 +1,106 @@
+"""Fixed array: the chunk index of datasets whose dimensions are all limited.
+
+Contract: `read_elements` reads all elements through a Window as rows of bytes, pages that were never written as absent.
+Specification 4.0, VIII.C (Appendix C, Fixed Array).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.errors import FormatError
+from refmaker.hdf5.checksum import verify, verify_rows
+from refmaker.hdf5.sizes import Sizes
+from refmaker.window import Window
+
+__all__ = ["paged_elements", "read_elements"]
+
+HEADER = "fixed array header"
+BLOCK = "fixed array data block"
+
+
+def read_elements(
+    window: Window, address: int, client: int, count: int, sizes: Sizes
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Read a fixed array; `client` is 0 for unfiltered chunks, 1 for filtered ones, `count` the elements expected.
+
+    Returns the index of each element read (int64[n]) and the elements (uint8 of shape (n, element size)).
+
+    Header: 0 signature "FAHD" 4 | 4 version 0 | 5 client 1 | 6 element size 1 | 7 page bits 1 | 8 elements L
+    | data block O | checksum 4.
+    """
+    layout = sizes.struct("4sBBBBLO")
+    buf, pos = window.at(address, layout.size + 4)
+    signature, version, found, element_size, page_bits, elements, block = layout.unpack_from(buf, pos)
+    if signature != b"FAHD" or version != 0 or found != client:
+        raise FormatError(
+            "head",
+            structure=HEADER,
+            address=address,
+            expected=f"FAHD, version 0, client {client}",
+            got=(signature, version, found),
+        )
+    verify(bytes(buf[pos : pos + layout.size + 4]), HEADER, address)
+    if elements != count:
+        raise FormatError("number of elements", structure=HEADER, address=address, expected=count, got=elements)
+    if block == sizes.undefined:
+        return np.empty(0, "i8"), np.empty((0, element_size), "u1")
+    if elements * element_size > window.size:
+        raise FormatError("more elements than the file can hold", structure=HEADER, address=address, got=elements)
+    return _data_block(window, block, client, elements, element_size, page_bits, sizes)
+
+
+def _data_block(
+    window: Window, address: int, client: int, count: int, element_size: int, page_bits: int, sizes: Sizes
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Read the data block.
+
+    0 signature "FADB" 4 | 4 version 0 | 5 client 1 | 6 header O | elements | checksum 4; paged: bitmap | checksum | pages
+    """
+    page = 1 << page_bits if page_bits < 63 else count
+    pages = -(-count // page) if count > page else 0
+    prefix = 6 + sizes.offsets + (pages + 7) // 8
+    size = prefix + (0 if pages else count * element_size) + 4
+    buf, pos = window.at(address, size)
+    data = bytes(buf[pos : pos + size])
+    if data[:6] != b"FADB" + bytes([0, client]):
+        raise FormatError("head", structure=BLOCK, address=address, expected=f"FADB, client {client}", got=data[:6])
+    verify(data, BLOCK, address)
+    if not pages:
+        body = np.frombuffer(data, "u1", count * element_size, prefix)
+        return np.arange(count, dtype="i8"), body.reshape(count, element_size)
+    bitmap = np.unpackbits(np.frombuffer(data, "u1", (pages + 7) // 8, prefix - (pages + 7) // 8))[:pages]
+    return paged_elements(window, address + size, count, page, element_size, bitmap.astype(bool), BLOCK)
+
+
+def paged_elements(
+    window: Window,
+    address: int,
+    count: int,
+    page: int,
+    element_size: int,
+    written: npt.NDArray[np.bool_],
+    structure: str,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Read the pages of a data block that were written: `page` elements and a checksum each, the last one shorter."""
+    stride = page * element_size + 4
+    full = written[: count // page]
+    starts = address + np.flatnonzero(full).astype("u8") * np.uint64(stride)
+    rows = _pages(window, starts, stride, structure)
+    index = (np.flatnonzero(full)[:, None] * page + np.arange(page)).reshape(-1)
+    elements = rows[:, :-4].reshape(-1, element_size)
+    rest = count % page
+    if rest and written[-1]:
+        start = np.array([address + (count // page) * stride], "u8")
+        tail = _pages(window, start, rest * element_size + 4, structure)
+        elements = np.concatenate([elements, tail[:, :-4].reshape(-1, element_size)])
+        index = np.concatenate([index, np.arange(count - rest, count)])
+    return index.astype("i8"), elements
+
+
+def _pages(window: Window, starts: npt.NDArray[np.uint64], size: int, structure: str) -> npt.NDArray[np.uint8]:
+    window.want(starts, size)
+    rows = window.rows(starts, size)
+    verify_rows(rows, structure, starts)
+    return rows

@@ -1,0 +1,97 @@
+"""The filter pipeline, backwards: stored bytes of a chunk to its values, for what the scanner must look into.
+
+Contract: pure, output bounded. Used for variable-length data, filtered heap blocks and inlined chunks; data that
+readers
+fetch themselves never pass here. Filters: deflate (1), shuffle (2), fletcher32 (3). HDF5 filter registry.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from refmaker.errors import FormatError, Unsupported
+from refmaker.model import Filter
+
+__all__ = ["decode_chunk"]
+
+WHAT = "filter pipeline"
+DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
+
+
+def decode_chunk(data: bytes, filters: Sequence[Filter], mask: int, size: int) -> bytes:
+    """Undo the filters that `mask` does not skip; `size` is how many bytes the values take.
+
+    Raises `FormatError` when the bytes do not decode to `size`, `Unsupported` for a filter that is not known here.
+    """
+    # A stage in the middle may be a little larger than the values (checksums, incompressible data).
+    limit = 2 * size + 65536
+    for position in range(len(filters) - 1, -1, -1):
+        if mask >> position & 1:
+            continue
+        found = filters[position]
+        if found.id == DEFLATE:
+            data = _inflate(data, limit)
+        elif found.id == SHUFFLE:
+            data = _unshuffle(data, found.client_data[0] if found.client_data else 1)
+        elif found.id == FLETCHER32:
+            data = _check_fletcher32(data)
+        else:
+            raise Unsupported(f"filter {found.id} ({found.name or 'unnamed'}) cannot be decoded while scanning")
+    if len(data) != size:
+        raise FormatError("decoded size", structure=WHAT, expected=size, got=len(data))
+    return data
+
+
+def _inflate(data: bytes, limit: int) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        out = stream.decompress(data, limit)
+    except zlib.error as error:
+        raise FormatError(f"deflate: {error}", structure=WHAT) from None
+    if not stream.eof:
+        raise FormatError("deflate stream", structure=WHAT, expected=f"an end within {limit} bytes", got="no end")
+    return out
+
+
+def _unshuffle(data: bytes, element_size: int) -> bytes:
+    """Bring bytes 0 of all elements, then bytes 1, … back together; what is left over at the end was not shuffled."""
+    if element_size <= 1:
+        return data
+    count = len(data) // element_size
+    whole = np.frombuffer(data, "u1", count * element_size).reshape(element_size, count)
+    return whole.T.tobytes() + data[count * element_size :]
+
+
+def fletcher32(data: bytes) -> int:
+    """Give HDF5's Fletcher32 checksum: sums modulo 65535 over big-endian words, an odd last byte as a high half."""
+    words = np.frombuffer(data + b"\0" * (len(data) % 2), ">u2").astype("u8")
+    n = len(words)
+    first = int(words.sum()) % 65535
+    # The second sum adds word i (n - i) times; block by block, so that nothing overflows.
+    second = 0
+    for start in range(0, n, 1 << 20):
+        block = words[start : start + (1 << 20)]
+        weights = np.arange(n - start, n - start - len(block), -1, dtype="u8") % np.uint64(65535)
+        second += int((block * weights % np.uint64(65535)).sum())
+    second %= 65535
+    # The algorithm folds end-around, so that a sum that is not nought but divides by 65535 stays 65535.
+    if n and first == 0 and words.any():
+        first = 65535
+    if n and second == 0 and words.any():
+        second = 65535
+    return second << 16 | first
+
+
+def _check_fletcher32(data: bytes) -> bytes:
+    if len(data) < 4:
+        raise FormatError("fletcher32", structure=WHAT, expected="4 bytes or more", got=len(data))
+    stored = int.from_bytes(data[-4:], "little")
+    computed = fletcher32(data[:-4])
+    # Before version 1.6.3, libhdf5 swapped the bytes of each half on little-endian machines; both are right.
+    swapped = (computed & 0x00FF00FF) << 8 | (computed & 0xFF00FF00) >> 8
+    if stored not in (computed, swapped):
+        raise FormatError("fletcher32", structure=WHAT, expected=f"{stored:#010x}", got=f"{computed:#010x}")
+    return data[:-4]

@@ -1,0 +1,211 @@
+"""The walk over one HDF5 file, as steps.
+
+Contract: a *step* is a function without arguments that reads through the Window, keeps its result with its last
+statement,
+and gives the steps that follow from it. A step interrupted by `MissingBytes` is run again and has left nothing behind.
+Each object header is one step, each dataset's storage another; any order will do, and all that are ready can be
+missing bytes at once. When no step is left, `tree()` puts the objects under their paths.
+
+An object that cannot be read costs that object: it becomes `Broken` with the reason. Only the superblock and the
+root group are fatal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from refmaker.errors import FormatError, RefmakerError, Unsupported
+from refmaker.hdf5.attributes import read_attributes
+from refmaker.hdf5.checksum import lookup3_rows
+from refmaker.hdf5.dataset import (
+    DATASPACE,
+    DATATYPE,
+    LAYOUT,
+    DatasetHeader,
+    decode_dataset,
+    read_storage,
+    read_values,
+)
+from refmaker.hdf5.datatype import decode_datatype
+from refmaker.hdf5.file import File, Header, open_file, read_header, shared_body
+from refmaker.hdf5.group import GROUP_MESSAGES, read_links
+from refmaker.hdf5.link import Link
+from refmaker.hdf5.object_header import Message
+from refmaker.model import Attribute, Datatype, Storage
+from refmaker.window import Window
+
+__all__ = ["Broken", "Step", "Walk", "WalkedObject"]
+
+Step: TypeAlias = Callable[[], Sequence["Step"]]
+
+MUST_UNDERSTAND = 0x80
+KNOWN_MESSAGES = 0x18  # message types up to 0x17 are defined by the specification
+
+
+@dataclass(slots=True)
+class WalkedObject:
+    """An object by its header's address, its links not yet followed."""
+
+    address: int
+    kind: Literal["dataset", "group", "type"]
+    attributes: dict[str, Attribute]
+    links: list[Link] = field(default_factory=list)
+    tracks_order: bool = False
+    dataset: DatasetHeader | None = None
+    storage: Storage | None = None
+    values: np.ndarray | None = None
+    definition: Datatype | None = None
+    problem: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Broken:
+    """An object whose header could not be read."""
+
+    address: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Walk:
+    """The walk over one file.
+
+    Parameters
+    ----------
+    window
+        The whole source file.
+    inline_limit
+        Bytes that the values of one variable-length dataset may take.
+    strict
+        Raise the error of an object instead of keeping it as `Broken`.
+    wanted
+        Says whether a dataset's storage is to be read, by its address; None reads all.
+    """
+
+    window: Window
+    inline_limit: int
+    strict: bool = False
+    verify_checksums: bool = True
+    file: File | None = None
+    objects: dict[int, WalkedObject | Broken] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+    blocks: list[tuple[int, int, bytes]] = field(default_factory=list)
+
+    def start(self) -> list[Step]:
+        """Give the first step."""
+        return [self._open]
+
+    def _open(self) -> list[Step]:
+        self.file = open_file(self.window)
+        return self._visit([self.file.superblock.root])
+
+    def _visit(self, addresses: list[int]) -> list[Step]:
+        """Give a step for every object not seen yet."""
+        steps: list[Step] = []
+        for address in addresses:
+            if address not in self.seen:
+                self.seen.add(address)
+                steps.append(partial(self._object, address))
+        return steps
+
+    def _object(self, address: int) -> list[Step]:
+        """Read an object header and what its messages need; then its links' targets and its storage are ready."""
+        file = _opened(self.file)
+        try:
+            found, header = _read_object(file, address)
+        except RefmakerError as error:
+            if self.strict or address == file.superblock.root:
+                raise
+            self.objects[address] = Broken(address, str(error))
+            return []
+        self.objects[address] = found
+        self.blocks += [(address, *block) for block in header.blocks]
+        if found.kind == "group":
+            return self._visit([link.address for link in found.links if link.kind == "hard"])
+        return [partial(self._storage, found)] if found.dataset is not None else []
+
+    def _storage(self, found: WalkedObject) -> list[Step]:
+        """Read where a dataset's values are, and variable-length values themselves."""
+        file, header = _opened(self.file), found.dataset
+        if header is None:
+            return []
+        try:
+            storage = read_storage(file, header)
+            values = read_values(file, header, storage, self.inline_limit)
+        except RefmakerError as error:
+            if self.strict:
+                raise
+            found.problem = str(error)
+            return []
+        found.storage, found.values = storage, values
+        return []
+
+    def verify(self) -> None:
+        """Verify the checksums of all object headers together; those that fail become `Broken`."""
+        if not self.verify_checksums:
+            return
+        by_size: dict[int, list[tuple[int, int, bytes]]] = {}
+        for entry in self.blocks:
+            by_size.setdefault(len(entry[2]), []).append(entry)
+        for entries in by_size.values():
+            rows = np.frombuffer(b"".join(block for _, _, block in entries), "u1").reshape(len(entries), -1)
+            stored = np.ascontiguousarray(rows[:, -4:]).view("<u4")[:, 0]
+            for i in np.flatnonzero(lookup3_rows(rows[:, :-4]) != stored).tolist():
+                self._fail(entries[i][0], entries[i][1])
+
+    def _fail(self, owner: int, address: int) -> None:
+        error = FormatError("checksum", structure="object header", address=address)
+        if self.strict or owner == _opened(self.file).superblock.root:
+            raise error
+        self.objects[owner] = Broken(owner, str(error))
+
+
+def _opened(file: File | None) -> File:
+    if file is None:
+        raise FormatError("a step before the superblock was read")
+    return file
+
+
+def _read_object(file: File, address: int) -> tuple[WalkedObject, Header]:
+    header = read_header(file, address)
+    messages = header.messages
+    kinds = {m.kind for m in messages}
+    _check_known(messages)
+    attributes, notes = read_attributes(file, messages)
+    if DATATYPE in kinds and (DATASPACE in kinds or LAYOUT in kinds):
+        found = WalkedObject(address, "dataset", attributes, notes=notes)
+        try:
+            found.dataset = decode_dataset(file, messages)
+        except RefmakerError as error:
+            found.problem = str(error)
+    elif kinds & GROUP_MESSAGES:
+        found = WalkedObject(address, "group", attributes, notes=notes)
+        found.links, found.tracks_order = read_links(file, messages)
+    elif DATATYPE in kinds:
+        found = WalkedObject(address, "type", attributes, notes=notes)
+        found.definition = _definition(file, messages)
+    else:
+        raise FormatError(
+            "neither group, dataset nor datatype", structure="object header", address=address, got=sorted(kinds)
+        )
+    return found, header
+
+
+def _definition(file: File, messages: list[Message]) -> Datatype | None:
+    """Give a committed datatype, None where it is of a kind that cannot be decoded: only its users need it."""
+    try:
+        return next(decode_datatype(shared_body(file, m)) for m in messages if m.kind == DATATYPE)
+    except RefmakerError:
+        return None
+
+
+def _check_known(messages: list[Message]) -> None:
+    for message in messages:
+        if message.kind >= KNOWN_MESSAGES and message.flags & MUST_UNDERSTAND:
+            raise Unsupported(f"message of type {message.kind:#x}, which a reader must understand")
