@@ -1,0 +1,155 @@
+"""kerchunk JSON, versions 0 and 1: the reader.
+
+Contract: a manifest is data, from anyone. Nothing in it is evaluated: templates are plain substitution, generators and
+template calls are refused. What is malformed is a `ManifestError` with source, key, what was expected and what is
+there. Nothing is guessed, and nothing ignored except consolidated metadata (they repeat the rest) and keys outside the
+grid of their array (they cannot matter; `Manifest.history` counts them). Source: kerchunk documentation, "References
+specification"; where that is silent, what fsspec's `ReferenceFileSystem` does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from refmaker.errors import ManifestError
+from refmaker.manifest._check import owner_of, path_depth
+from refmaker.manifest._kerchunk_columns import Chunks, inline_data
+from refmaker.manifest._kerchunk_nodes import take_nodes
+from refmaker.manifest._kerchunk_targets import EXTENSION_FORMAT, UrlTable, extension_lines, source_records, url_table
+from refmaker.manifest._layout import chunk_layout
+from refmaker.manifest._load import load_bytes
+from refmaker.manifest._strict_json import key_name, malformed, parse, shown
+from refmaker.manifest.manifest import Manifest
+
+__all__ = ["load_json", "read_json"]
+
+
+def load_json(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> Manifest:
+    """Read kerchunk JSON, plain or packed with gzip or zstd, from a local path or any fsspec url.
+
+    Raises
+    ------
+    SourceError
+        The manifest cannot be fetched.
+    ManifestError
+        It is malformed, or asks for what is not supported: see `read_json`.
+    """
+    data = load_bytes(path_or_url, storage_options=storage_options)
+    return read_json(data, source=os.fspath(path_or_url))
+
+
+def read_json(data: bytes, *, source: str) -> Manifest:
+    """Read kerchunk JSON, version 0 or 1.
+
+    Parameters
+    ----------
+    data
+        The JSON text, in UTF-8.
+    source
+        Url or path of it, named in errors.
+
+    Raises
+    ------
+    ManifestError
+        The manifest is malformed, or has generators (`gen`), template calls, or a reference that is not a chunk of any
+        of its arrays.
+    """
+    document = parse(data, structure="manifest", source=source)
+    if not isinstance(document, dict):
+        raise malformed("not a manifest", structure="manifest", expected="an object", got=document, source=source)
+    if "version" in document:
+        return _version_1(document, source)
+    if isinstance(document.get("refs"), dict):
+        raise malformed("no version", structure="version", expected="1 where there are `refs`", got=None, source=source)
+    return _manifest(document, UrlTable({}, source))
+
+
+def _version_1(document: dict[str, Any], source: str) -> Manifest:
+    version = document["version"]
+    if type(version) is not int or version != 1:
+        raise malformed("unknown version", structure="version", expected="1, or none for 0", got=version, source=source)
+    if document.get("gen"):
+        message = "references made by a generator are not supported: expand them when the manifest is made"
+        raise ManifestError(message, structure="gen", got=shown(document["gen"]), source=source)
+    templates = _member(document, "templates", source)
+    if not all(isinstance(text, str) for text in templates.values()):
+        raise malformed("bad member", structure="templates", expected="strings", got=templates, source=source)
+    extension = _member(document, "refmaker", source)
+    if extension:
+        _check_extension(extension, source)
+    if "refs" not in document:
+        raise malformed("no references", structure="refs", expected="an object", got=None, source=source)
+    manifest = _manifest(_member(document, "refs", source), url_table(templates, extension, source))
+    manifest.refusals = extension_lines(extension, "refusals", dict, source)
+    manifest.history = extension_lines(extension, "history", list, source) + manifest.history
+    manifest.sources = source_records(extension, manifest, source)
+    return manifest
+
+
+def _member(document: dict[str, Any], name: str, source: str) -> dict[str, Any]:
+    value = document.get(name, {})
+    if not isinstance(value, dict):
+        raise malformed("bad member", structure=name, expected="an object", got=value, source=source)
+    return value
+
+
+def _check_extension(extension: dict[str, Any], source: str) -> None:
+    got = extension.get("format")
+    if type(got) is not int or got != EXTENSION_FORMAT:
+        expected = str(EXTENSION_FORMAT)
+        raise malformed("unknown format", structure="refmaker.format", expected=expected, got=got, source=source)
+
+
+def _manifest(refs: dict[str, Any], urls: UrlTable) -> Manifest:
+    """Build the manifest of `refs`, which are used up."""
+    source = urls.source
+    manifest = take_nodes(refs, source)
+    parts, others = _by_array(refs, manifest, source)
+    for path, chunks in parts.items():
+        manifest.arrays[path].references = chunks.references(urls)
+        others.update({chunks.key(name): value for name, value in chunks.others.items()})
+        if chunks.outside:
+            manifest.outside[path] = chunks.outside
+            manifest.history.append(f"read: {chunks.outside} keys outside the chunk grid of {path!r} left out")
+    for key, value in others.items():
+        manifest.extra[key] = _extra(key, value, source)
+    manifest.targets = tuple(urls.targets)
+    return manifest
+
+
+def _by_array(refs: dict[str, Any], manifest: Manifest, source: str) -> tuple[dict[str, Chunks], dict[str, Any]]:
+    """Sort keys to the arrays they stand below; give apart what stands below none."""
+    arrays = manifest.arrays
+    depth = path_depth(arrays)
+    parts: dict[str, Chunks] = {}
+    others: dict[str, Any] = {}
+    prefix: str | tuple[()] = ()  # matches nothing
+    for key, value in refs.items():
+        if not key.startswith(prefix):  # the keys of an array mostly stand together
+            owner = owner_of(key, arrays, depth)
+            if owner is None:
+                others[key] = value
+                continue
+            if owner not in parts:
+                layout = chunk_layout(arrays[owner].metadata, manifest.zarr_format, structure=owner, source=source)
+                parts[owner] = Chunks(owner, layout, source)
+            chunks = parts[owner]
+            prefix = chunks.key("")
+            skip = len(prefix)
+        chunks.names.append(key[skip:])
+        chunks.values.append(value)
+    return parts, others
+
+
+def _extra(key: str, value: object, source: str) -> bytes:
+    """Give the data of a key that is neither metadata nor a chunk."""
+    if isinstance(value, list):
+        message = "reference that is not a chunk of any array"
+        raise malformed(message, structure=key_name(key), expected="a chunk key", got=value, source=source)
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise ManifestError("text with a lone surrogate", structure=key_name(key), source=source) from error
+    return inline_data(key, value, source)

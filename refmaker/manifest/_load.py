@@ -1,0 +1,79 @@
+"""The bytes of a manifest, from wherever it lies.
+
+Contract: a local path or any fsspec url; gzip (RFC 1952) and zstd (RFC 8878) are told by their first bytes, never by
+the name. What cannot be fetched is a `SourceError`, what cannot be unpacked a `ManifestError`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from refmaker.errors import ManifestError, SourceError
+
+__all__ = ["load_bytes"]
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+def load_bytes(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> bytes:
+    """Fetch a manifest and unpack it.
+
+    Parameters
+    ----------
+    path_or_url
+        Local path, or a url of any fsspec filesystem.
+    storage_options
+        For that filesystem.
+    """
+    name = os.fspath(path_or_url)
+    try:
+        data = _fetch(name, storage_options)
+    except _transport_errors() as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SourceError(f"cannot read the manifest: {reason or type(error).__name__}", source=name) from error
+    return _unpacked(data, name)
+
+
+def _fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
+    if "://" not in name and "::" not in name:
+        with open(name, "rb") as file:
+            return file.read()
+    import fsspec
+
+    with fsspec.open(name, "rb", **(storage_options or {})) as file:
+        data: bytes = file.read()
+        return data
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """Give what filesystems raise for a failed read: unknown protocol, missing package, and their own kinds.
+
+    Those of packages that are not loaded cannot have been raised; loading them only to name them would take seconds.
+    """
+    kinds: list[type[Exception]] = [OSError, ValueError, ImportError]
+    for module, name in (("aiohttp", "ClientError"), ("botocore.exceptions", "BotoCoreError")):
+        if module in sys.modules:
+            kinds.append(getattr(sys.modules[module], name))
+    return tuple(kinds)
+
+
+def _unpacked(data: bytes, source: str) -> bytes:
+    try:
+        if data.startswith(_GZIP):
+            return gzip.decompress(data)
+        if data.startswith(_ZSTD):
+            from numcodecs import Zstd
+
+            unpacked: bytes = Zstd().decode(data)
+            return unpacked
+    except (OSError, EOFError, zlib.error, RuntimeError, ValueError) as error:
+        raise ManifestError(f"damaged compressed data: {error}", source=source) from error
+    except MemoryError as error:
+        raise ManifestError("compressed data that claims more than fits into memory", source=source) from error
+    return data

@@ -1,0 +1,77 @@
+"""Files that appear whole or not at all.
+
+Contract: what is written goes to a new file in the same directory, which takes the name of the output only when all of
+it is on the disk. Whatever fails before that leaves an existing output as it was, and nothing beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from refmaker.errors import OutputError
+
+__all__ = ["atomic_write"]
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a binary file that takes the place of `path` when the block ends well.
+
+    Permissions are those of the file replaced, or for a new one what the umask leaves. A symbolic link stays one: its
+    target is replaced. What is neither a file nor a directory (a pipe, a terminal, /dev/null) is written directly.
+
+    Raises
+    ------
+    OutputError
+        For every `OSError` on the way, one raised inside the block included, naming `path` and the system's reason.
+    """
+    name = os.fspath(path)
+    if "\0" in name:
+        raise OutputError(f"cannot write {name!r}: a file name holds no NUL")
+    try:
+        real = os.path.realpath(name)
+        mode = _mode(real)
+        if mode is None or stat.S_ISREG(mode):
+            with _replacing(real, mode) as file:
+                yield file
+        else:
+            with open(real, "wb") as file:
+                yield file
+    except OSError as error:
+        raise OutputError(f"cannot write {name!r}: {error.strerror or error}") from error
+
+
+def _mode(path: str) -> int | None:
+    """Give the mode of what stands at `path`, None when nothing does."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if not os.access(path, os.W_OK):  # a rename would replace even a file that is write-protected
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    return mode
+
+
+@contextlib.contextmanager
+def _replacing(path: str, mode: int | None) -> Iterator[BinaryIO]:
+    # The name does not repeat the output's: that one may already be as long as names can be.
+    temporary = os.path.join(os.path.dirname(path), f".refmaker-{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    try:
+        with open(descriptor, "wb") as file:
+            if mode is not None:
+                os.chmod(temporary, stat.S_IMODE(mode))
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

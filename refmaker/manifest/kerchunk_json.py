@@ -1,0 +1,161 @@
+"""kerchunk JSON: the writer of version 1, and under their public names the readers of versions 0 and 1.
+
+Contract: what is written is strict JSON that every reader of the format takes: `version` first, plain references
+`[url, offset, size]` without templates or generators, metadata as strings of JSON, data always behind `base64:`. One
+more member, `refmaker`, holds what the format has no place for (targets as they were seen, refusals, history); stock
+readers ignore it. Source: kerchunk documentation, "References specification", version 1.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from refmaker import __version__
+from refmaker.manifest import _strict_json as strict
+from refmaker.manifest._check import ancestors, check_manifest
+from refmaker.manifest._kerchunk_reader import load_json, read_json
+from refmaker.manifest._kerchunk_targets import EXTENSION_FORMAT
+from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest._rows import reference_rows
+from refmaker.manifest.atomic import atomic_write
+from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+
+__all__ = ["iter_json", "load_json", "read_json", "write_json"]
+
+_BLOCK = 1 << 18
+
+
+def write_json(manifest: Manifest, path: str | os.PathLike[str]) -> None:
+    """Write a manifest as kerchunk JSON version 1, whole or not at all.
+
+    Raises
+    ------
+    ManifestError
+        Something in the manifest cannot be written without loss; nothing was written.
+    OutputError
+        The file cannot be written; what stood at `path` still does.
+    """
+    blocks = iter_json(manifest)
+    with atomic_write(path) as file:
+        file.writelines(blocks)
+
+
+def iter_json(manifest: Manifest) -> Iterator[bytes]:
+    """Give the kerchunk JSON of a manifest as blocks of bytes; memory is bounded by the block, not by the references.
+
+    All checks are made in the call, before there is a first block.
+
+    Raises
+    ------
+    ManifestError
+        Something in the manifest cannot be written without loss: it is named.
+    """
+    layouts = check_manifest(manifest)
+    urls = [strict.encoded(target.url, structure=f"target {strict.shown(target.url)}") for target in manifest.targets]
+    head = b'{"version":1,"refs":{\n' + b",\n".join(_metadata(manifest))
+    leads = {path: b",\n" + _key(_below(path, ""))[:-1] for path in layouts}
+    extra = {key: b",\n" + _key(key)[:-1] for key in manifest.extra}
+    tail = b'\n},"refmaker":' + strict.encoded(_extension(manifest), structure="refmaker") + b"}\n"
+    chunks = (_chunks(leads[path], layouts[path], array, urls) for path, array in manifest.arrays.items())
+    others = (_data(lead, manifest.extra[key]) for key, lead in extra.items())
+    return _joined(itertools.chain([head], itertools.chain.from_iterable(chunks), others, [tail]))
+
+
+def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Put small pieces together to blocks that are worth a system call."""
+    pending: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        pending.append(piece)
+        size += len(piece)
+        if size >= _BLOCK:
+            yield b"".join(pending)
+            pending.clear()
+            size = 0
+    yield b"".join(pending)
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def _key(key: str) -> bytes:
+    return strict.encoded(key, structure=strict.key_name(key))
+
+
+def _metadata(manifest: Manifest) -> Iterator[bytes]:
+    """Give the JSON members that hold Zarr metadata, group by group, then array by array."""
+    for path, attributes in _groups(manifest).items():
+        if manifest.zarr_format == 3:
+            group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+            yield _document(_below(path, "zarr.json"), group)
+        else:
+            yield _document(_below(path, ".zgroup"), {"zarr_format": 2})
+            yield _document(_below(path, ".zattrs"), attributes)
+    for path, array in manifest.arrays.items():
+        if manifest.zarr_format == 3:
+            yield _document(_below(path, "zarr.json"), {**array.metadata, "attributes": array.attributes})
+        else:
+            yield _document(_below(path, ".zarray"), array.metadata)
+            yield _document(_below(path, ".zattrs"), array.attributes)
+
+
+def _groups(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Give the attributes of every group, of those too that are only implied by a node below them."""
+    if "" in manifest.arrays:
+        return {}
+    groups: dict[str, dict[str, Any]] = {"": {}}
+    for path in (*manifest.groups, *manifest.arrays):
+        for above in ancestors(path):
+            groups.setdefault(above, {})
+        if path in manifest.groups:
+            groups[path] = manifest.groups[path]
+    return groups
+
+
+def _document(key: str, value: dict[str, Any]) -> bytes:
+    name = strict.key_name(key)
+    return _key(key) + b":" + strict.encoded(strict.text(value, structure=name), structure=name)
+
+
+def _chunks(lead: bytes, layout: ChunkLayout, array: ManifestArray, urls: list[bytes]) -> Iterator[bytes]:
+    """Give the JSON members that hold the chunks of an array: references, whole targets, inlined data."""
+    references = array.references
+    if len(references.cell):
+        yield from reference_rows(lead, layout, references, urls)
+    for cell, target in sorted(references.whole.items()):
+        yield b'%b%b":[%b]' % (lead, layout.name(cell).encode(), urls[target])
+    for cell, data in sorted(references.inline.items()):
+        yield _data(lead + layout.name(cell).encode(), data)
+
+
+def _data(lead: bytes, data: bytes) -> bytes:
+    """Give a JSON member with inlined data; always base64, as plain data could itself begin with `base64:`."""
+    return b'%b":"base64:%b"' % (lead, base64.b64encode(data))
+
+
+def _extension(manifest: Manifest) -> dict[str, Any]:
+    extension: dict[str, Any] = {
+        "format": EXTENSION_FORMAT,
+        "tool": f"refmaker {__version__}",
+        "targets": [_known(target) for target in manifest.targets],
+        "refusals": {_printable(path): _printable(reason) for path, reason in manifest.refusals.items()},
+        "history": [_printable(line) for line in manifest.history],
+    }
+    if manifest.sources:
+        extension["sources"] = {path: list(source) for path, source in manifest.sources.items()}
+    return extension
+
+
+def _known(target: Target) -> dict[str, Any]:
+    parts = {"url": target.url, "size": target.size, "etag": target.etag, "mtime": target.mtime}
+    return {name: value for name, value in parts.items() if value is not None}
+
+
+def _printable(line: str) -> str:
+    """Spell out lone surrogates. These lines are for people: a name that is not UTF-8 may be why it was refused."""
+    return line.encode("utf-8", "backslashreplace").decode()

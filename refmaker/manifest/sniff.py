@@ -1,0 +1,43 @@
+"""Is it a manifest, or a file to scan? By content, never by name.
+
+Contract: only the first bytes are read. What cannot be read is no manifest: whoever opens it next says why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from refmaker.manifest._load import _GZIP, _ZSTD, _transport_errors
+
+__all__ = ["looks_like_manifest"]
+
+_HEAD = 512
+
+
+def looks_like_manifest(
+    path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> bool:
+    """Tell whether a file begins as a kerchunk JSON manifest does: with `{`, or compressed (gzip, zstd).
+
+    Neither HDF5 nor netCDF can begin so, except HDF5 behind a user block of JSON. Such a file is taken for a manifest.
+    """
+    try:
+        head = _head(os.fspath(path_or_url), storage_options)
+    except _transport_errors():
+        return False
+    return head.startswith((_GZIP, _ZSTD)) or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
+def _head(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
+    if "://" not in name and "::" not in name:
+        if not os.path.isfile(name):  # opening a named pipe would wait for a writer
+            return b""
+        with open(name, "rb") as file:
+            return file.read(_HEAD)
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(name, **(storage_options or {}))
+    head: bytes = filesystem.cat_file(path, start=0, end=_HEAD)
+    return head

@@ -1,0 +1,134 @@
+"""What a manifest holds, array by array, in terms that do not depend on the Zarr format.
+
+Contract: reads columns and metadata only, never a chunk. Metadata may come from a manifest that others wrote: what is
+not as the Zarr specifications have it is shown as it stands, never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from refmaker.manifest.manifest import JSON, Manifest, ManifestArray, References
+from refmaker.model import Chunked, Contiguous, Dataset, Tree
+
+__all__ = ["ArraySummary", "summarise"]
+
+
+@dataclass(slots=True)
+class ArraySummary:
+    """One array of a manifest.
+
+    Attributes
+    ----------
+    path
+        Path in the manifest, "/" in front.
+    dimensions
+        Names of the dimensions; None where the manifest has no names.
+    dtype
+        As the Zarr metadata names it.
+    codecs
+        Names of the codecs, in the order in which they were applied.
+    stored_size
+        Bytes of all chunks together, encoded. Chunks that are whole targets count as far as those are known.
+    chunks_stored, chunks_inlined
+        Chunks in the manifest, and how many of them hold their data in it.
+    chunks_total
+        Chunks of the whole grid. Those that are not stored hold the fill value.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dimensions: list[str | None] | None
+    chunks: tuple[int, ...]
+    dtype: JSON
+    codecs: list[str]
+    stored_size: int
+    chunks_stored: int
+    chunks_inlined: int
+    chunks_total: int
+
+    @property
+    def chunks_missing(self) -> int:
+        """Chunks of the grid that are not stored."""
+        return self.chunks_total - self.chunks_stored
+
+
+def summarise(manifest: Manifest, tree: Tree | None = None) -> list[ArraySummary]:
+    """Summarise every array of a manifest, in its order.
+
+    Parameters
+    ----------
+    tree
+        What the source holds, where the manifest comes from a scan. A manifest may have to write out chunks that the
+        source does not store; with the tree, these count as missing.
+    """
+    read = _read_v3 if manifest.zarr_format == 3 else _read_v2
+    summaries = []
+    for path, array in manifest.arrays.items():
+        dimensions, chunks, dtype, codecs = read(array)
+        dataset = None if tree is None else _dataset(tree, "/" + path)
+        stored, size = _in_source(dataset) or _in_manifest(manifest, array.references)
+        summaries.append(
+            ArraySummary(
+                path="/" + path,
+                shape=tuple(array.metadata["shape"]),
+                dimensions=_names(dimensions),
+                chunks=chunks,
+                dtype=dtype,
+                codecs=codecs,
+                stored_size=size,
+                chunks_stored=stored,
+                chunks_inlined=len(array.references.inline),
+                chunks_total=array.cells,
+            )
+        )
+    return summaries
+
+
+def _dataset(tree: Tree, path: str) -> Dataset | None:
+    link = tree.links.get(path)
+    return tree.datasets.get(path if link is None else link.first)
+
+
+def _in_source(dataset: Dataset | None) -> tuple[int, int] | None:
+    """Give number and bytes of the chunks that a source stores, None where chunks are not its own unit of storage."""
+    storage = None if dataset is None else dataset.storage
+    if isinstance(storage, Chunked):
+        return len(storage.index), int(storage.index.size.sum(dtype=np.uint64))
+    if isinstance(storage, Contiguous) and storage.offset is None:
+        return 0, 0
+    return None
+
+
+def _in_manifest(manifest: Manifest, references: References) -> tuple[int, int]:
+    """Give number and bytes of the chunks of an array that a manifest refers to or holds."""
+    size = int(references.size.sum(dtype=np.uint64)) + sum(map(len, references.inline.values()))
+    size += sum(manifest.targets[code].size or 0 for code in references.whole.values())
+    return len(references), size
+
+
+def _names(dimensions: object) -> list[str | None] | None:
+    if not isinstance(dimensions, list):
+        return None
+    return [None if name is None else str(name) for name in dimensions]
+
+
+def _read_v2(array: ManifestArray) -> tuple[object, tuple[int, ...], JSON, list[str]]:
+    metadata = array.metadata
+    codecs = [*(metadata.get("filters") or []), metadata.get("compressor")]
+    names = [_name(codec, "id") for codec in codecs if codec is not None]
+    return array.attributes.get("_ARRAY_DIMENSIONS"), tuple(metadata["chunks"]), metadata.get("dtype"), names
+
+
+def _read_v3(array: ManifestArray) -> tuple[object, tuple[int, ...], JSON, list[str]]:
+    metadata = array.metadata
+    chunks = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
+    names = [_name(codec, "name") for codec in metadata.get("codecs") or []]
+    return metadata.get("dimension_names"), chunks, metadata.get("data_type"), names
+
+
+def _name(codec: object, key: str) -> str:
+    return str(codec.get(key, "?")) if isinstance(codec, Mapping) else str(codec)
