@@ -1,0 +1,1 @@
+"""Zarr metadata, codecs and references for the variables of a view."""

@@ -1,0 +1,225 @@
+"""One variable of a view as a Zarr array of the manifest.
+
+Contract: `build_array` gives metadata, attributes and references such that Zarr reads the values that libhdf5 reads,
+and xarray shows what its netCDF-4 engine shows; or it raises `Unsupported` with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.conventions.view import JSON, Variable
+from refmaker.errors import Unsupported
+from refmaker.manifest.manifest import ManifestArray, References
+from refmaker.model import Contiguous, Dataset, ObjectReference
+from refmaker.zarr import v2, v3
+from refmaker.zarr.chunks import Read, encode_chunk, encode_text, fill_chunk, read_ranges
+from refmaker.zarr.codecs import Codecs
+from refmaker.zarr.dtypes import ZarrDtype, zarr_dtype
+from refmaker.zarr.fill import FillPlan, plan_fill
+from refmaker.zarr.layout import Layout, grid_of, lay_out, split_rows
+
+__all__ = ["BuildOptions", "build_array"]
+
+Status = Literal["mapped", "inlined"]
+
+# A chunk in JSON takes 4/3 of its bytes, and its key.
+_KEY_SIZE = 32
+# Written-out chunks of storage that was never allocated: small enough to be made quickly, and compressed.
+_FILL_CHUNK_SIZE = 4 << 20
+_FILL_CODECS = Codecs(({"id": "zlib", "level": 6},))
+
+
+@dataclass(kw_only=True, frozen=True, slots=True)
+class BuildOptions:
+    """How arrays are written.
+
+    Parameters
+    ----------
+    zarr_format
+        Format of the metadata.
+    inline_threshold
+        Addressable chunks of at most so many stored bytes are read and kept in the manifest.
+    inline_limit
+        Bytes that one array may take in the manifest where its values cannot be addressed.
+    subchunk_size
+        Contiguous blocks larger than this are split, on whole rows.
+    """
+
+    zarr_format: Literal[2, 3] = 2
+    inline_threshold: int = 0
+    inline_limit: int = 16 << 20
+    subchunk_size: int = 64 << 20
+
+
+def build_array(
+    variable: Variable,
+    *,
+    read: Read,
+    options: BuildOptions,
+    target: int,
+    path_of: Callable[[int], str | None] | None = None,
+) -> tuple[ManifestArray, Status, bool, list[str]]:
+    """Make a Zarr array of a variable.
+
+    Parameters
+    ----------
+    read
+        Gives `size` bytes from `offset` in the source.
+    target
+        Number of the source among the targets of the manifest.
+    path_of
+        Gives the path of the object at a header address, for datasets of object references.
+
+    Returns
+    -------
+    The array; whether its values are in the source or in the manifest; whether readers need a codec of refmaker's;
+    notes for the report.
+
+    Raises
+    ------
+    Unsupported
+        Zarr cannot show the dataset, and why.
+    """
+    dataset = variable.dataset
+    if dataset.dataspace.kind == "null":
+        raise Unsupported("a null dataspace: there are no values")
+    dtype = zarr_dtype(dataset.datatype)
+    own = dataset.dataspace.shape + dtype.extra
+    if dtype.text:
+        layout = _text(dataset, options, path_of)
+    else:
+        layout = lay_out(
+            dataset, dtype, own, read=read, inline_limit=options.inline_limit, subchunk_size=options.subchunk_size
+        )
+    if variable.shape != own:
+        _extend(layout, own, variable.shape)
+    grid = grid_of(variable.shape, layout.chunks)
+    missing = math.prod(grid) - len(layout.columns[0]) - len(layout.inline)
+    plan, layout, grid = _fill(variable, dtype, layout, grid, missing, options)
+    cell, offset, size = _inline_small(layout, read, options.inline_threshold)
+    references = References(cell, _constant(target, len(cell)), offset, size, layout.inline)
+    array = ManifestArray(*_metadata(variable, dtype, layout, plan, options), grid, references)
+    status: Status = "inlined" if layout.inline and not len(cell) and not plan.materialise else "mapped"
+    return array, status, layout.codecs.need_refmaker, plan.notes
+
+
+def _metadata(
+    variable: Variable, dtype: ZarrDtype, layout: Layout, plan: FillPlan, options: BuildOptions
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the metadata and the attributes."""
+    attributes: dict[str, JSON] = dict(variable.attributes)
+    if plan.drop:
+        attributes.pop("_FillValue", None)
+    else:
+        attributes["_FillValue"] = plan.attribute
+    shape, chunks = variable.shape, layout.chunks
+    if options.zarr_format == 3:
+        metadata = v3.array_metadata(shape, chunks, dtype, layout.codecs, plan.fill_value, variable.dimensions)
+        return metadata, attributes
+    attributes["_ARRAY_DIMENSIONS"] = list(variable.dimensions)
+    return v2.array_metadata(shape, chunks, dtype, layout.codecs, plan.fill_value), attributes
+
+
+def _fill(
+    variable: Variable, dtype: ZarrDtype, layout: Layout, grid: tuple[int, ...], missing: int, options: BuildOptions
+) -> tuple[FillPlan, Layout, tuple[int, ...]]:
+    """Decide on fill values; write missing chunks out where they have to be, and fit."""
+    attribute, encoded = variable.fill_attribute, variable.attributes.get("_FillValue")
+    fill = variable.dataset.fill
+
+    def plan(room: bool) -> FillPlan:
+        return plan_fill(
+            dtype, fill, attribute, encoded, missing=missing > 0, room=room, zarr_format=options.zarr_format
+        )
+
+    wished = plan(True)
+    if not wished.materialise:
+        return wished, layout, grid
+    storage = variable.dataset.storage
+    if isinstance(storage, Contiguous) and storage.offset is None:
+        # Nothing is stored, so that chunks and codecs are free.
+        chunks = split_rows(variable.shape, dtype.dtype.itemsize, min(options.subchunk_size, _FILL_CHUNK_SIZE))
+        layout = Layout(chunks, _FILL_CODECS)
+        grid = grid_of(variable.shape, chunks)
+        missing = math.prod(grid)
+    if _materialise(layout, dtype, grid, missing, wished, options.inline_limit):
+        return wished, layout, grid
+    return plan(False), layout, grid
+
+
+def _materialise(
+    layout: Layout, dtype: ZarrDtype, grid: tuple[int, ...], missing: int, plan: FillPlan, limit: int
+) -> bool:
+    """Put the missing chunks into the layout; give False when they take too much room."""
+    size = max(dtype.dtype.itemsize, 4) * math.prod(layout.chunks)
+    if missing * _KEY_SIZE > limit or size > 4 * max(limit, _FILL_CHUNK_SIZE):
+        return False
+    encoded = encode_chunk(fill_chunk(plan.element, dtype.dtype, layout.chunks), layout.codecs.configs)
+    if missing * (len(encoded) + _KEY_SIZE) > limit:
+        return False
+    there = np.zeros(math.prod(grid), bool)
+    there[layout.columns[0]] = True
+    there[list(layout.inline)] = True
+    layout.inline = {**layout.inline, **dict.fromkeys(np.flatnonzero(~there).tolist(), encoded)}
+    return True
+
+
+def _text(dataset: Dataset, options: BuildOptions, path_of: Callable[[int], str | None] | None) -> Layout:
+    """Put variable-length strings, or the paths that object references point to, into one chunk of the manifest."""
+    shape = tuple(max(extent, 1) for extent in dataset.dataspace.shape)
+    if dataset.dataspace.size == 0:
+        return Layout(shape)
+    if dataset.values is None:
+        raise Unsupported("the values could not be resolved")
+    items = dataset.values.ravel().tolist()
+    if isinstance(dataset.datatype, ObjectReference):
+        if path_of is None:
+            raise Unsupported("object references cannot be resolved here")
+        items = [(path_of(address) or "").encode("utf-8", "surrogateescape") for address in items]
+    size = sum(len(item or b"") + 4 for item in items)
+    if size > options.inline_limit:
+        raise Unsupported(f"strings of {size} bytes are larger than the inline limit of {options.inline_limit} bytes")
+    return Layout(shape, inline={0: encode_text(items)})
+
+
+def _extend(layout: Layout, own: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Move the cells from the grid of the dataset's extent to that of a longer one."""
+    old, new = grid_of(own, layout.chunks), grid_of(shape, layout.chunks)
+    if len(own) != len(shape) or math.prod(new) >= 1 << 63:
+        raise Unsupported(f"an extent of {shape} for a dataset of {own}")
+    if old == new or 0 in old:
+        return
+    cell, offset, size = layout.columns
+    moved: npt.NDArray[np.int64] = np.ravel_multi_index(np.unravel_index(cell, old), new).astype("i8")
+    layout.columns = moved, offset, size
+    layout.inline = {
+        int(np.ravel_multi_index(np.unravel_index(at, old), new)): data for at, data in layout.inline.items()
+    }
+
+
+def _inline_small(
+    layout: Layout, read: Read, threshold: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Read the chunks of at most `threshold` bytes into the layout; give the references that are left."""
+    cell, offset, size = layout.columns
+    if threshold <= 0 or not len(cell):
+        return layout.columns
+    small = size <= threshold
+    if not small.any():
+        return layout.columns
+    blocks = read_ranges(read, offset[small].tolist(), size[small].tolist())
+    layout.inline = {**layout.inline, **dict(zip(cell[small].tolist(), blocks, strict=True))}
+    large = ~small
+    return cell[large], offset[large], size[large]
+
+
+def _constant(value: int, count: int) -> npt.NDArray[np.integer[Any]]:
+    """Give an array of one value that takes no room."""
+    return np.broadcast_to(np.uint32(value), (count,))

@@ -1,0 +1,141 @@
+"""HDF5 datatypes as Zarr dtypes.
+
+Contract: `zarr_dtype` gives a dtype whose elements are the stored bytes as they are, or as `ZarrDtype.stored` says they
+have to be repacked; anything that Zarr cannot hold exactly raises `Unsupported` with the reason.
+
+- Zarr 2 structured dtypes hold scalar members one behind the other: zarr-python 3 reads neither nested nor array
+  members, and h5py and its like show no padding, so that padded compounds are repacked.
+- h5py's `NUMPY:<M8[s]` opaque tags are times.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from refmaker.errors import Unsupported
+from refmaker.hdf5.values import is_bool, natural_dtype
+from refmaker.model import (
+    ArrayType,
+    Compound,
+    Datatype,
+    Enumeration,
+    FloatingPoint,
+    ObjectReference,
+    Opaque,
+    RegionReference,
+    Time,
+    VariableLength,
+)
+
+__all__ = ["ZarrDtype", "zarr_dtype"]
+
+_TIME_TAG = re.compile(r"NUMPY:([<>][mM]8\[\d*(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])")
+_COMPLEX_NAMES = ({"r", "i"}, {"real", "imag"})
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrDtype:
+    """How the elements of a dataset stand in Zarr.
+
+    Attributes
+    ----------
+    dtype
+        The element. Object for text.
+    extra
+        Trailing axes that an array datatype adds.
+    stored
+        The element as stored, when it has to be repacked to become `dtype`.
+    text
+        Elements are strings, encoded by `vlen-utf8`.
+    """
+
+    dtype: np.dtype[Any]
+    extra: tuple[int, ...] = ()
+    stored: np.dtype[Any] | None = None
+    text: bool = False
+
+
+@lru_cache(4096)
+def zarr_dtype(datatype: Datatype) -> ZarrDtype:
+    """Give the Zarr dtype of an HDF5 datatype.
+
+    Raises
+    ------
+    Unsupported
+        Zarr has no such dtype.
+    """
+    match datatype:
+        case Enumeration():
+            return ZarrDtype(np.dtype("?") if is_bool(datatype) else natural_dtype(datatype))
+        case Opaque(tag=tag, size=8) if (found := _TIME_TAG.fullmatch(tag)) is not None:
+            return ZarrDtype(np.dtype(found[1]))
+        case Compound():
+            return _compound(datatype)
+        case ArrayType(base, shape):
+            inner = zarr_dtype(base)
+            if inner.text:
+                raise Unsupported("an array datatype of variable-length strings or references")
+            return ZarrDtype(inner.dtype, shape + inner.extra, inner.stored)
+        case VariableLength(is_string=True):
+            return ZarrDtype(np.dtype(object), text=True)
+        case ObjectReference():
+            return ZarrDtype(np.dtype(object), text=True)
+        case VariableLength():
+            raise Unsupported("variable-length sequences have no portable form in Zarr")
+        case RegionReference():
+            raise Unsupported("region references have no form in Zarr")
+        case Time():
+            raise Unsupported("the datatype class 'time' has no defined meaning")
+    dtype = natural_dtype(datatype)
+    if dtype.itemsize == 0:
+        raise Unsupported("elements of size 0")
+    return ZarrDtype(dtype)
+
+
+def _compound(datatype: Compound) -> ZarrDtype:
+    parts = _complex_parts(datatype)
+    if parts is not None:
+        return ZarrDtype(parts)
+    members = []
+    for member in datatype.members:
+        inner = zarr_dtype(member.datatype)
+        if inner.text:
+            raise Unsupported(f"compound with a variable-length or reference member, {member.name!r}")
+        if inner.extra or inner.dtype.names:
+            kind = "an array" if inner.extra else "a compound"
+            raise Unsupported(f"compound whose member {member.name!r} is {kind}: Zarr readers take scalar members only")
+        members.append((member.name, inner.dtype, member.offset))
+    names = [name for name, _, _ in members]
+    if not members or len(set(names)) != len(names) or "" in names:
+        raise Unsupported("compound without members, or with members of one name")
+    formats = [dtype for _, dtype, _ in members]
+    packed = np.dtype(list(zip(names, formats, strict=True)))
+    stored = np.dtype(
+        {"names": names, "formats": formats, "offsets": [o for _, _, o in members], "itemsize": datatype.size}
+    )
+    return ZarrDtype(packed, stored=None if stored == packed else stored)
+
+
+def _complex_parts(datatype: Compound) -> np.dtype[Any] | None:
+    """Give the complex dtype of a compound of real and imaginary part, in this order and without padding."""
+    if len(datatype.members) != 2:
+        return None
+    real, imag = datatype.members
+    base = real.datatype
+    fits = (
+        {real.name, imag.name} in _COMPLEX_NAMES
+        and real.name in ("r", "real")
+        and isinstance(base, FloatingPoint)
+        and base == imag.datatype
+        and base.size in (4, 8)
+        and (real.offset, imag.offset, datatype.size) == (0, base.size, 2 * base.size)
+    )
+    if not fits:
+        return None
+    part = natural_dtype(base)
+    return np.dtype(f"{part.str[0]}c{datatype.size}")

@@ -1,0 +1,46 @@
+"""Zarr 2 array metadata (https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html).
+
+Contract: plain numcodecs configurations, the last compressor in `compressor`, all other codecs in `filters`; more
+clients read that than all of them in `filters`. Dimension names stand in the attribute `_ARRAY_DIMENSIONS` (xarray).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from refmaker.conventions.view import JSON
+from refmaker.zarr.codecs import Codecs
+from refmaker.zarr.dtypes import ZarrDtype
+
+__all__ = ["array_metadata"]
+
+_TEXT = {"id": "vlen-utf8"}
+
+
+def array_metadata(
+    shape: tuple[int, ...], chunks: tuple[int, ...], dtype: ZarrDtype, codecs: Codecs, fill_value: JSON
+) -> dict[str, Any]:
+    """Give the content of `.zarray`."""
+    filters = codecs.filters
+    if dtype.text:
+        filters = [_TEXT, *(filters or [])]
+    return {
+        "zarr_format": 2,
+        "shape": list(shape),
+        "chunks": list(chunks),
+        "dtype": dtype_name(dtype.dtype),
+        "compressor": codecs.compressor,
+        "fill_value": fill_value,
+        "order": "C",
+        "filters": filters,
+        "dimension_separator": ".",
+    }
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str | list[list[str]]:
+    """Give a dtype as Zarr 2 writes it: numpy's array protocol string, a list of pairs when structured."""
+    if dtype.fields is None or dtype.names is None:
+        return dtype.str
+    return [[name, dtype.fields[name][0].str] for name in dtype.names]

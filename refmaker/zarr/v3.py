@@ -1,0 +1,80 @@
+"""Zarr 3 array metadata (https://zarr-specs.readthedocs.io/en/latest/v3/core/index.html).
+
+Contract: the JSON that zarr-python 3 writes itself, with the data types and codecs of zarr-extensions and of numcodecs
+under their `numcodecs.` names. Dimension names stand in `dimension_names`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from refmaker.conventions.view import JSON
+from refmaker.errors import Unsupported
+from refmaker.zarr.codecs import Codecs
+from refmaker.zarr.dtypes import ZarrDtype
+
+__all__ = ["array_metadata"]
+
+
+def array_metadata(
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: ZarrDtype,
+    codecs: Codecs,
+    fill_value: JSON,
+    dimensions: tuple[str, ...],
+) -> dict[str, Any]:
+    """Give the content of `zarr.json`, `attributes` left out."""
+    if dtype.text:
+        data_type: JSON = "string"
+        serializer: dict[str, Any] = {"name": "vlen-utf8", "configuration": {}}
+    else:
+        data_type, serializer = _data_type(dtype.dtype), _bytes_codec(dtype.dtype)
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": data_type,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": fill_value,
+        "codecs": [serializer, *map(_codec, codecs.configs)],
+        "dimension_names": list(dimensions),
+        "storage_transformers": [],
+    }
+
+
+def _codec(config: dict[str, Any]) -> dict[str, Any]:
+    configuration = {key: value for key, value in config.items() if key != "id"}
+    return {"name": f"numcodecs.{config['id']}", "configuration": configuration}
+
+
+def _bytes_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
+    if dtype.itemsize == 1 or dtype.kind in "SV":
+        return {"name": "bytes"}
+    return {"name": "bytes", "configuration": {"endian": "big" if dtype.str[0] == ">" else "little"}}
+
+
+def _data_type(dtype: np.dtype[Any]) -> JSON:
+    """Give a dtype's Zarr 3 name; byte order is the business of the `bytes` codec."""
+    if dtype.names is not None:
+        return _structured(dtype)
+    match dtype.kind:
+        case "S":
+            return {"name": "null_terminated_bytes", "configuration": {"length_bytes": dtype.itemsize}}
+        case "V":
+            return {"name": "raw_bytes", "configuration": {"length_bytes": dtype.itemsize}}
+        case "M" | "m":
+            unit, count = np.datetime_data(dtype)
+            name = "numpy.datetime64" if dtype.kind == "M" else "numpy.timedelta64"
+            return {"name": name, "configuration": {"unit": unit, "scale_factor": count}}
+    return dtype.newbyteorder("=").name
+
+
+def _structured(dtype: np.dtype[Any]) -> JSON:
+    fields = [(name, dtype[name]) for name in dtype.names or ()]
+    if any(member.str[0] == ">" for _, member in fields):
+        raise Unsupported("big-endian members of a compound have no form in Zarr 3")
+    return {"name": "structured", "configuration": {"fields": [[name, _data_type(member)] for name, member in fields]}}
