@@ -1,0 +1,168 @@
+"""Filesystems of targets, one set for every event loop.
+
+Contract: an asynchronous filesystem is used only in the loop that it was made for; anything else is called in a
+thread. Over HTTP, an answer that is not the range asked for is refused before its body is read: RFC 9110 allows a
+server to ignore `Range`, and a login page has a length too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable, Mapping
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from refmaker.errors import SourceError
+from refmaker.replay.location import protocol_of
+
+__all__ = ["Pool", "call", "check_range_reply", "pool"]
+
+T = TypeVar("T")
+
+_ENCODINGS = (None, "", "identity")
+
+
+class Pool:
+    """What belongs to one event loop: filesystems by protocol and options, and what was found out lately."""
+
+    def __init__(self) -> None:
+        self.filesystems: dict[Hashable, Any] = {}
+        self.sessions: list[Any] = []
+        self._keeper = self._keep()
+        self._running: dict[Hashable, asyncio.Task[Any]] = {}
+        self._done: dict[Hashable, tuple[float, Any]] = {}
+
+    async def open(self) -> None:
+        """Have the sessions closed when the loop shuts down its asynchronous generators, as `asyncio.run` makes it."""
+        await anext(self._keeper)
+
+    async def _keep(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            for session in self.sessions:
+                await session.close()
+
+    def connect(self, url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+        """Give the filesystem of `url`, and the path of `url` in it.
+
+        Parameters
+        ----------
+        options
+            For the filesystem, as fsspec takes them.
+        """
+        import fsspec
+
+        protocol = protocol_of(url)
+        kind = fsspec.get_filesystem_class(protocol)
+        if "::" in url:
+            filesystem, path = fsspec.core.url_to_fs(url, **_bound(kind, options))
+            return self.filesystems.setdefault(url, filesystem), path
+        options = {**kind._get_kwargs_from_urls(url), **options}
+        key = (protocol, repr(sorted(options.items())))
+        if key not in self.filesystems:
+            http = protocol in ("http", "https")
+            self.filesystems[key] = self._http(kind, options) if http else kind(**_bound(kind, options))
+        return self.filesystems[key], kind._strip_protocol(url)
+
+    def _http(self, kind: Any, options: Mapping[str, Any]) -> Any:
+        """Make the filesystem for http and https, with `check_range_reply` unless the caller brings a client."""
+        if "get_client" not in options:
+            client = dict(options.get("client_kwargs", {}))
+            client.setdefault("raise_for_status", check_range_reply)
+            # A compressed answer would be a range of something else than the file.
+            client["headers"] = {"Accept-Encoding": "identity", **client.get("headers", {})}
+            options = {**options, "client_kwargs": client}
+        filesystem = kind(**_bound(kind, options))
+        if filesystem.asynchronous:  # then fsspec leaves it to its users to close sessions
+            filesystem.get_client = partial(self._session, filesystem.get_client, weakref.ref(filesystem))
+        return filesystem
+
+    async def _session(self, make: Callable[..., Awaitable[Any]], owner: Callable[[], Any], **options: Any) -> Any:
+        """Make a client session that ends with its loop, its filesystem, or the process."""
+        session = await make(**options)
+        self.sessions.append(session)
+        weakref.finalize(owner(), type(owner()).close_session, asyncio.get_running_loop(), session)
+        return session
+
+    async def once(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]], *, valid: float) -> T:
+        """Give the outcome of `work`, from within the last `valid` seconds if it was asked for before.
+
+        Who asks while the work is being done waits for its outcome, or its failure. A failure is not remembered.
+        """
+        when, known = self._done.get(key, (float("-inf"), None))
+        if time.monotonic() - when < valid:
+            return cast(T, known)
+        task = self._running.get(key)
+        if task is None:
+            task = self._running[key] = asyncio.get_running_loop().create_task(work())
+            task.add_done_callback(partial(self._finished, key))
+        return cast(T, await asyncio.shield(task))
+
+    def forget(self, key: Hashable) -> None:
+        """Drop an outcome of `once`."""
+        self._done.pop(key, None)
+
+    def _finished(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        del self._running[key]
+        if not task.cancelled() and task.exception() is None:
+            self._done[key] = (time.monotonic(), task.result())
+
+
+_pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+
+
+async def pool() -> Pool:
+    """Give the pool of the running event loop. Those of closed loops are dropped."""
+    loop = asyncio.get_running_loop()
+    found = _pools.get(loop)
+    if found is None:
+        for other in [other for other in list(_pools) if other.is_closed()]:
+            _pools.pop(other, None)
+        found = _pools[loop] = Pool()
+        await found.open()
+    return found
+
+
+async def call(filesystem: Any, method: str, *args: Any, **options: Any) -> Any:
+    """Call a method of any filesystem from the running loop: directly where it belongs here, else in a thread."""
+    if filesystem.async_impl and (filesystem.asynchronous or filesystem.loop is asyncio.get_running_loop()):
+        return await getattr(filesystem, f"_{method}")(*args, **options)
+    return await asyncio.to_thread(getattr(filesystem, method), *args, **options)
+
+
+def _bound(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what binds an asynchronous filesystem to the running loop. fsspec's own loop needs nothing."""
+    from fsspec import asyn
+
+    rest = {name: value for name, value in options.items() if name not in ("asynchronous", "loop")}
+    if kind.async_impl and asyn.loop[0] is not asyncio.get_running_loop():
+        return {**rest, "asynchronous": True, "skip_instance_cache": True}
+    return rest
+
+
+async def check_range_reply(response: Any) -> None:
+    """Refuse an HTTP answer that is not the range that was asked for. Failures are left to the caller.
+
+    Parameters
+    ----------
+    response
+        An `aiohttp.ClientResponse` whose body was not read yet.
+    """
+    wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", response.request_info.headers.get("Range", ""))
+    if wanted is None or response.status >= 400:
+        return
+    first, last = wanted[1], wanted[2]
+    got = response.headers.get("Content-Range", "")
+    if response.headers.get("Content-Encoding") not in _ENCODINGS:
+        raise SourceError("the server sent compressed data", got=response.headers["Content-Encoding"])
+    if response.status == 206:
+        if not got.startswith(f"bytes {first}-{last}/"):
+            raise SourceError("the server sent another range", expected=f"bytes {first}-{last}", got=got or "none")
+    elif first != "0" or response.content_length != int(last) + 1:
+        size = response.content_length
+        what = f"status {response.status}, {response.content_type}, {'unknown' if size is None else size} bytes"
+        raise SourceError("the server ignored the range and sent something else", got=what)

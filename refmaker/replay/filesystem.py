@@ -1,0 +1,322 @@
+"""The fsspec face of replay: protocol `refmaker`.
+
+Contract: read-only, asynchronous, made for Zarr stores (`zarr.storage.FsspecStore`, `fsspec.get_mapper`) and for
+everything else that takes an fsspec filesystem. Absent keys are `FileNotFoundError`; all that cannot be read for
+another reason is a `RefmakerError`, and no way of asking leaves it out. All reads of targets go through `_fetch`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from fsspec.asyn import AsyncFileSystem, _run_coros_in_chunks, get_loop, sync
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.spec import AbstractBufferedFile
+
+from refmaker.errors import OutputError, RefmakerError
+from refmaker.manifest.manifest import Manifest
+from refmaker.replay.identity import Check
+from refmaker.replay.listing import Entry
+from refmaker.replay.opening import Opened, load
+from refmaker.replay.targets import Access, Request, Targets
+
+__all__ = ["FileSystem"]
+
+_STOCK_TUNING = frozenset({"max_gap", "max_block", "cache_size", "simple_templates", "lazy"})
+"""Options of fsspec's `ReferenceFileSystem` that change how it reads, not what: taken, so that its users can switch."""
+
+_FSSPEC_OPTIONS = frozenset(
+    {"batch_size", "use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
+)
+
+
+class FileSystem(AsyncFileSystem):  # type: ignore[misc]
+    """Replay a manifest: its keys as files, whose bytes are read from the original files.
+
+    Instances are light and equal ones share the loaded manifest; a pickled one is its options, and loads the manifest
+    where it is unpickled. The manifest is loaded at first use.
+
+    Parameters
+    ----------
+    fo
+        Path or url of the manifest, a reference document as a dict, or a `Manifest`.
+    target_protocol, target_options
+        For opening `fo`, as fsspec takes them.
+    remote_protocol
+        Of targets that the manifest names by a bare path.
+    remote_options
+        For the filesystem of the targets of `remote_protocol`, by default the first protocol in the manifest that is
+        not local. Keys that are url prefixes hold the options for targets below them: `{"s3://a": {"anon": True}}`.
+    fs
+        A filesystem for targets of its protocol and for bare paths; or a dict from protocol (None: bare paths) to a
+        filesystem or to the options for one. Takes precedence over `remote_options`.
+    check
+        What must be as the manifest recorded it before a target is read. "strict": size, and ETag or modification
+        time; "size"; "off".
+    allow_local
+        Let a manifest that came over the network refer to files of this machine.
+    timeout
+        Seconds within which a read of a target must end.
+    """
+
+    protocol = "refmaker"
+    _pid: int
+    cachable = False  # a manifest that was made anew must be seen by who opens it next
+
+    def __init__(
+        self,
+        fo: str | os.PathLike[str] | Mapping[str, Any] | Manifest | None = None,
+        *,
+        target_protocol: str | None = None,
+        target_options: Mapping[str, Any] | None = None,
+        remote_protocol: str | None = None,
+        remote_options: Mapping[str, Any] | None = None,
+        fs: Any = None,
+        check: Check = "strict",
+        allow_local: bool = False,
+        timeout: float = 300.0,
+        asynchronous: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+        **options: Any,
+    ) -> None:
+        unknown = options.keys() - _STOCK_TUNING - _FSSPEC_OPTIONS
+        if unknown or check not in ("strict", "size", "off") or not timeout > 0:
+            what = f"unknown: {', '.join(sorted(unknown))}" if unknown else f"check={check!r}, timeout={timeout!r}"
+            raise TypeError(f"bad options for the refmaker filesystem: {what}")
+        super().__init__(asynchronous=asynchronous, loop=loop, **options)
+        self.fo = fo
+        self.target_protocol = target_protocol
+        self.target_options = {} if target_options is None else target_options
+        self.access = Access(
+            remote_options={} if remote_options is None else remote_options,
+            remote_protocol=remote_protocol,
+            fs=fs,
+            check=check,
+            allow_local=allow_local,
+            timeout=timeout,
+        )
+        self._loading: Any = None
+        self._opened: Opened | None = None
+        self._targets: Targets | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of synchronous use. A forked process gets its own."""
+        self._mind_fork()
+        loop: asyncio.AbstractEventLoop | None = self._loop
+        return loop
+
+    @property
+    def _fs_token(self) -> str:
+        token: str = super()._fs_token
+        # fsspec makes tokens from the text of options, and that of two long columns may be the same.
+        return f"{token}{id(self.fo):x}" if isinstance(self.fo, Manifest) else token
+
+    # Reading
+
+    async def _fetch(self, requests: Sequence[Request], batch_size: int | None = None) -> list[bytes | Exception]:
+        """Read from targets, concurrently: the one place where that is done.
+
+        Returns
+        -------
+        list
+            For every request its bytes, or the error; in the order of the requests.
+        """
+        await self._ready()
+        reads = [self._targets.read(request) for request in requests] if self._targets else []
+        done: list[bytes | Exception] = await _run_coros_in_chunks(
+            reads, batch_size=batch_size or self.batch_size, return_exceptions=True, nofiles=True
+        )
+        return done
+
+    async def _read(
+        self,
+        paths: Sequence[str],
+        starts: Sequence[int | None],
+        ends: Sequence[int | None],
+        batch_size: int | None = None,
+    ) -> list[bytes | Exception]:
+        """Read slices of keys: for each its bytes, or the error."""
+        lookup = (await self._ready()).lookup
+        out: list[bytes | Exception] = []
+        pending: list[tuple[int, slice, Request]] = []
+        for path, start, end in zip(paths, starts, ends, strict=True):
+            key = self._strip_protocol(path)
+            part = slice(start, end)
+            try:
+                found = lookup.find(key)
+            except (FileNotFoundError, RefmakerError) as error:
+                out.append(error)
+                continue
+            if isinstance(found, bytes):
+                out.append(found[part])
+                continue
+            out.append(b"")
+            if found.size is None:
+                pending.append((len(out) - 1, part, Request(key, found.target, 0, None)))
+            elif (stop := part.indices(found.size)[1]) > (first := part.indices(found.size)[0]):
+                request = Request(key, found.target, found.offset + first, stop - first)
+                pending.append((len(out) - 1, slice(None), request))
+        fetched = await self._fetch([request for _, _, request in pending], batch_size)
+        for (at, part, _), data in zip(pending, fetched, strict=True):
+            out[at] = data if isinstance(data, Exception) else data[part]
+        return out
+
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        data = (await self._read([path], [start], [end]))[0]
+        if isinstance(data, Exception):
+            raise data
+        return data
+
+    async def _cat(
+        self,
+        path: str | list[str],
+        recursive: bool = False,
+        on_error: str = "raise",
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Read whole keys. `on_error="omit"` leaves out keys that are absent, never those that cannot be read."""
+        paths = [self._strip_protocol(p) for p in ([path] if isinstance(path, str) else path)]
+        if recursive:
+            paths = [key for p in paths for key in await self._find(p)]
+        everything = [None] * len(paths)
+        out: dict[str, bytes | Exception] = {}
+        for p, data in zip(paths, await self._read(paths, everything, everything, batch_size), strict=True):
+            if isinstance(data, Exception) and on_error != "return":
+                if on_error == "omit" and isinstance(data, FileNotFoundError):
+                    continue
+                raise data
+            out[p] = data
+        return out[paths[0]] if isinstance(path, str) and not recursive and out else out
+
+    async def _cat_ranges(
+        self,
+        paths: list[str],
+        starts: int | Iterable[int | None] | None,
+        ends: int | Iterable[int | None] | None,
+        max_gap: int | None = None,
+        batch_size: int | None = None,
+        on_error: str = "return",
+        **kwargs: Any,
+    ) -> list[bytes | Exception]:
+        first = list(starts) if isinstance(starts, Iterable) else [starts] * len(paths)
+        stop = list(ends) if isinstance(ends, Iterable) else [ends] * len(paths)
+        out = await self._read(paths, first, stop, batch_size)
+        for data in out:
+            if isinstance(data, Exception) and on_error != "return":
+                raise data
+        return out
+
+    async def _get_file(self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, **kwargs: Any) -> None:
+        if ".." in self._strip_protocol(rpath).split("/"):
+            raise OutputError("the name would lead out of the folder that it is copied to", path=rpath)
+        if await self._isdir(rpath):
+            os.makedirs(lpath, exist_ok=True)
+            return
+        data = await self._cat_file(rpath)
+        callback.set_size(len(data))
+        if hasattr(lpath, "write"):
+            lpath.write(data)
+        else:
+            with open(lpath, "wb") as file:
+                file.write(data)
+        callback.absolute_update(len(data))
+
+    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any) -> _File:
+        if mode != "rb":
+            self._refuse_here()
+        return _File(self, path, mode, block_size, **kwargs)
+
+    # Listing
+
+    async def _ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+        path = self._strip_protocol(path)
+        listing = (await self._ready()).listing
+        if listing.holds(path.strip("/"), folder=False):
+            found = [await self._info(path)]
+        else:
+            # Names repeat the path as it was asked for: zarr's FsspecStore asks with a leading slash, and cuts it off.
+            lead = f"{path}/" if path else ""
+            found = [_described(lead + entry.name, entry) for entry in listing.entries(path.strip("/"))]
+        return found if detail else [entry["name"] for entry in found]
+
+    async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        path = self._strip_protocol(path)
+        opened = await self._ready()
+        entry = opened.listing.entry(path.strip("/"))
+        if entry.size is None and not entry.folder and self._targets is not None:
+            found = opened.lookup.find(path)
+            if not isinstance(found, bytes):
+                entry = Entry(entry.name, await self._targets.size(found.target, path))
+        return _described(path, entry)
+
+    async def _isfile(self, path: str) -> bool:
+        return (await self._ready()).listing.holds(self._strip_protocol(path).strip("/"), folder=False)
+
+    async def _isdir(self, path: str) -> bool:
+        return (await self._ready()).listing.holds(self._strip_protocol(path).strip("/"), folder=True)
+
+    async def _exists(self, path: str, **kwargs: Any) -> bool:
+        return await self._isfile(path) or await self._isdir(path)
+
+    # Writing
+
+    def _refuse_here(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise OutputError("a manifest is replayed read-only; nothing can be written, removed or created")
+
+    async def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._refuse_here()
+
+    _pipe_file = _put_file = _cp_file = _mv_file = _rm_file = _rm = _mkdir = _makedirs = _refuse
+    rmdir = _refuse_here
+
+    def touch(self, path: str, **kwargs: Any) -> NoReturn:
+        """Refuse to write. `fsspec.get_mapper` comes here when its own `check` is set."""
+        raise OutputError(
+            "a manifest is replayed read-only; options of the filesystem that fsspec.get_mapper has too, such as "
+            "`check`, are given to it as refmaker={'check': …}"
+        )
+
+    # The manifest
+
+    async def _ready(self) -> Opened:
+        """Give the manifest; load it first, without holding up the event loop, if that was not done yet."""
+        if self._opened is None:
+            self._mind_fork()
+            loading = self._loading
+            if loading is None:
+                loading = self._loading = load(self.fo, self.target_protocol, self.target_options)
+            try:
+                opened = await asyncio.shield(asyncio.wrap_future(loading))
+            except BaseException:
+                if loading.done() and self._loading is loading:
+                    self._loading = None  # whoever asks next tries again
+                raise
+            self._targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
+            self._opened = opened
+        return self._opened
+
+    def _mind_fork(self) -> None:
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._loop = None if self.asynchronous else get_loop()
+            self._loading = None
+
+
+class _File(AbstractBufferedFile):  # type: ignore[misc]
+    """A key, opened for reading."""
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        data: bytes = sync(self.fs.loop, self.fs._cat_file, self.path, start, end)
+        return data
+
+
+def _described(name: str, entry: Entry) -> dict[str, Any]:
+    """Describe a folder or file as fsspec does."""
+    if entry.folder:
+        return {"name": name, "size": 0, "type": "directory"}
+    return {"name": name, "size": entry.size, "type": "file"}

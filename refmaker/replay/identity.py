@@ -1,0 +1,92 @@
+"""Whether a target is still the file that was scanned.
+
+Contract: compares what the manifest recorded with what a store says now; a part that either side does not know cannot
+differ. An ETag decides where both have one, else the modification time; the size always counts.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from refmaker.errors import TargetChanged
+from refmaker.manifest.manifest import Target
+
+__all__ = ["Check", "Seen", "changed"]
+
+Check: TypeAlias = Literal["strict", "size", "off"]
+
+_SAME = 1e-6
+"""Seconds: a double holds a time of this century to a quarter of a microsecond."""
+
+_ETAGS = ("ETag", "etag")
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What tells a version of a target from the next; None where the store does not say."""
+
+    size: int | None
+    etag: str | None
+    mtime: float | None
+
+    @staticmethod
+    def of(info: Mapping[str, Any]) -> Seen:
+        """Read what a filesystem of fsspec says of a file."""
+        etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
+        times = map(_seconds, map(info.get, _TIMES))
+        return Seen(info.get("size"), etag, next((time for time in times if time is not None), None))
+
+    def differences(self, record: Target, check: Check) -> list[str]:
+        """List what is not as it was when the target was scanned."""
+        found: list[str] = []
+        if check == "off":
+            return found
+        if record.size is not None and self.size is not None and record.size != self.size:
+            found.append(f"{record.size} bytes then, {self.size} now")
+        if check == "size":
+            return found
+        if record.etag is not None and self.etag is not None:
+            if _opaque(record.etag) != _opaque(self.etag):
+                found.append(f"ETag {record.etag} then, {self.etag} now")
+        elif record.mtime is not None and self.mtime is not None and abs(record.mtime - self.mtime) > _SAME:
+            found.append(f"modified {_date(record.mtime)} then, {_date(self.mtime)} now")
+        return found
+
+
+def changed(url: str, key: str, differences: Sequence[str]) -> TargetChanged:
+    """Make the error for a target that differs, which says what can be done."""
+    return TargetChanged(
+        f"the file is not the one that was scanned ({'; '.join(differences)}). Scan it again; or compare the two by "
+        "`refmaker verify` and accept the file as it is now; or open with check='size' or check='off' to look at less",
+        source=url,
+        path=key,
+    )
+
+
+def _opaque(etag: str) -> str:
+    """Give an ETag without the marks that stores add or leave out (RFC 9110, 8.8.3)."""
+    return etag.removeprefix("W/").strip('"')
+
+
+def _date(seconds: float) -> str:
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:g} s"
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, dt.datetime):
+        return value.timestamp()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            return dt.datetime.fromisoformat(value).timestamp()
+        except ValueError:
+            return None
+    return None

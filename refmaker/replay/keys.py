@@ -1,0 +1,63 @@
+"""Spelling of chunk keys: between the name below an array and the cell of its chunk grid.
+
+Contract: pure arithmetic over a `ChunkLayout`, one spelling a cell. Numbers are canonical decimals: `00`, `+1` or
+digits of other scripts are no chunk keys. Sources: Zarr 2 specification, "Chunks" and `dimension_separator`; Zarr 3
+specification, "Chunk key encoding".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.errors import ManifestError
+from refmaker.manifest._layout import ChunkLayout
+
+__all__ = ["cell_of", "indices_of", "names_of", "position"]
+
+_NUMBER = re.compile("0|[1-9][0-9]*")
+_DIGITS = 19  # of the largest int64: a longer number is outside any grid
+
+
+def cell_of(layout: ChunkLayout, name: str) -> int | None:
+    """Give the cell that `name` stands for, None where it lies outside the grid.
+
+    Raises
+    ------
+    ManifestError
+        No cell of any grid of this rank is spelled so.
+    """
+    if name == layout.scalar and not layout.grid:
+        return 0
+    indices = name.removeprefix(layout.head).split(layout.separator)
+    if not name.startswith(layout.head) or len(indices) != len(layout.grid) or not indices_of(indices):
+        example = layout.head + layout.separator.join("0" * len(layout.grid)) if layout.grid else layout.scalar
+        raise ManifestError("not a chunk key of this array", expected=f"{example!r} or the like", got=repr(name))
+    return position(layout, indices)
+
+
+def indices_of(parts: Sequence[str]) -> bool:
+    """Tell whether all parts are canonical decimals."""
+    return all(map(_NUMBER.fullmatch, parts))
+
+
+def position(layout: ChunkLayout, indices: Sequence[str]) -> int | None:
+    """Give the ravelled position of canonical numbers in the first dimensions of the grid, None where outside."""
+    cell = 0
+    for index, extent in zip(indices, layout.grid, strict=False):
+        value = int(index) if len(index) <= _DIGITS else extent
+        if value >= extent:
+            return None
+        cell = cell * extent + value
+    return cell
+
+
+def names_of(layout: ChunkLayout, cells: npt.NDArray[np.int64]) -> list[str]:
+    """Give the names of `cells` below their array, in their order."""
+    if not layout.grid:
+        return [layout.scalar] * len(cells)
+    columns = [column.tolist() for column in np.unravel_index(cells, layout.grid)]
+    return [layout.head + layout.separator.join(map(str, row)) for row in zip(*columns, strict=True)]

@@ -1,0 +1,123 @@
+"""Where manifests and targets lie: local or not, relative to what, allowed or not.
+
+Contract: pure string work on fsspec urls (`protocol://path`, chains with `::`) and local paths; nothing is opened. A
+relative target lies beside its manifest, wherever that is: never in the reader's working directory. A manifest that
+came over the network does not decide which files of this machine are read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from refmaker.errors import ManifestError, SourceError
+
+__all__ = ["is_local", "local_path", "locate", "protocol_of", "refuse_local", "resolve"]
+
+_LOCAL = ("file", "local")
+_ON_THIS_MACHINE = frozenset({*_LOCAL, "git", "memory"})
+_BARE_PROTOCOL = re.compile("[a-z0-9_+]+")
+
+
+def protocol_of(url: str) -> str | None:
+    """Give the (first) protocol of a url, None for a path."""
+    head = url.partition("::")[0]
+    if "://" in head:
+        return head.partition("://")[0] or None
+    return head if "::" in url and "://" in url and _BARE_PROTOCOL.fullmatch(head) else None
+
+
+def is_local(url: str) -> bool:
+    """Tell whether a url or path names a file of the local disk."""
+    return protocol_of(url) in (None, *_LOCAL)
+
+
+def local_path(url: str) -> str:
+    """Give the path of a local url; a path is given as it is."""
+    return url if protocol_of(url) is None else url.partition("://")[2]
+
+
+def locate(name: str, protocol: str | None = None) -> str:
+    """Give the absolute location of a manifest: a local path, or a url.
+
+    Parameters
+    ----------
+    name
+        As the user gave it.
+    protocol
+        Of `name` where that has none of its own, as fsspec splits chained urls.
+    """
+    if protocol not in (None, *_LOCAL) and protocol_of(name) is None:
+        return f"{protocol}://{name}"
+    return os.path.abspath(os.path.expanduser(local_path(name))) if is_local(name) else name
+
+
+def resolve(url: str, base: str | None) -> str:
+    """Give the absolute location of a target.
+
+    Parameters
+    ----------
+    url
+        As the manifest has it.
+    base
+        Location of the manifest from `locate`; None for one made in memory, which lies in the working directory.
+
+    Raises
+    ------
+    ManifestError
+        A relative url leads above the root of the server or bucket of the manifest.
+    """
+    if not is_local(url):
+        return url
+    path = local_path(url)
+    if os.path.isabs(path):
+        return path
+    if base is None or is_local(base):
+        return os.path.join(os.getcwd() if base is None else os.path.dirname(base), path)
+    return _beside(base, path)
+
+
+def refuse_local(url: str, base: str | None) -> None:
+    """Make sure that a manifest from elsewhere does not refer to this machine.
+
+    Parameters
+    ----------
+    url
+        Absolute location of a target.
+    base
+        Location of the manifest; None for one made in memory.
+
+    Raises
+    ------
+    SourceError
+        It does.
+    """
+    if base is None or protocol_of(base) in (None, *_ON_THIS_MACHINE):
+        return
+    bits = [bit if "://" in bit or not _BARE_PROTOCOL.fullmatch(bit) else f"{bit}://" for bit in url.split("::")]
+    if any(protocol_of(bit) in (None, *_ON_THIS_MACHINE) for bit in bits):
+        raise SourceError(
+            f"the manifest {base} refers to a file of this machine, which a manifest from elsewhere may not; "
+            "give allow_local=True if you trust it",
+            source=url,
+        )
+
+
+def _beside(base: str, path: str) -> str:
+    """Join a relative path to the folder of a manifest that is not local."""
+    bits = base.split("::")
+    at = next((i for i, bit in enumerate(bits) if "://" in bit), 0)
+    protocol, _, rest = bits[at].partition("://")
+    if protocol in ("http", "https"):
+        rest = re.split("[?#]", rest, maxsplit=1)[0]
+    folder = rest.split("/")[:-1]
+    root = 0 if not folder or not folder[0] or protocol == "memory" else 1
+    for part in path.split("/"):
+        if part != "..":
+            folder += [part] if part not in ("", ".") else []
+        elif len(folder) > root:
+            folder.pop()
+        else:
+            raise ManifestError("the target leads above the root of the manifest's store", source=base, got=repr(path))
+    bits[at] = f"{protocol}://{'/'.join(folder)}"
+    return "::".join(bits)

@@ -1,0 +1,151 @@
+"""From a key to what the manifest records for it, by columns.
+
+Contract: no key strings are held and nothing is read. Three answers are kept apart: recorded (bytes, or a `Reference`),
+absent (`FileNotFoundError`), and never to be filled in (`Unsupported` for what the scan refused, `ManifestError` for a
+key that no chunk of its array can have, or a reference that its target cannot hold).
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from refmaker.errors import ManifestError, Unsupported
+from refmaker.manifest import _strict_json as strict
+from refmaker.manifest._check import ancestors
+from refmaker.manifest._layout import ChunkLayout, chunk_layout
+from refmaker.manifest.manifest import Manifest, Target
+from refmaker.replay.keys import cell_of
+
+__all__ = ["Lookup", "Reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`size` bytes from `offset` of target number `target`; `size` None: all of a target whose size is not recorded."""
+
+    target: int
+    offset: int
+    size: int | None
+
+
+class Lookup:
+    """What a manifest holds under each key. Keys have no protocol; leading slashes do not count."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._layouts: dict[str, ChunkLayout] = {}
+
+    def find(self, key: str) -> bytes | Reference:
+        """Give the metadata or inlined bytes of `key`, or where its bytes are.
+
+        Raises
+        ------
+        FileNotFoundError
+            The manifest records nothing under this key: a chunk never written, or no such object.
+        Unsupported
+            The key belongs to an object that the scan refused.
+        ManifestError
+            The key is none that a chunk of its array can have, or the reference is impossible.
+        """
+        key = key.strip("/")
+        path, _, name = key.rpartition("/")
+        document = self.documents(path).get(name)
+        if document is not None:
+            return strict.text(document, structure=f"key {key!r}").encode()
+        if key in self.manifest.extra:
+            return self.manifest.extra[key]
+        owner = None if name.startswith(".") or name == "zarr.json" else self.owner(key)
+        return self._absent(key) if owner is None else self._chunk(owner, key)
+
+    @cached_property
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """Attributes of every group by path, of those too that are only implied by a node below them."""
+        manifest = self.manifest
+        groups = {} if "" in manifest.arrays else {"": manifest.groups.get("", {})}
+        for path in (*manifest.groups, *manifest.arrays):
+            for above in ancestors(path):
+                groups.setdefault(above, manifest.groups.get(above, {}))
+        return groups | manifest.groups
+
+    def documents(self, path: str) -> dict[str, dict[str, Any]]:
+        """Give the metadata documents of the array or group at `path` by name; empty where there is none."""
+        array = self.manifest.arrays.get(path)
+        attributes = self.groups.get(path) if array is None else array.attributes
+        if attributes is None:
+            return {}
+        if self.manifest.zarr_format == 3:
+            head = {"zarr_format": 3, "node_type": "group"} if array is None else array.metadata
+            return {"zarr.json": {**head, "attributes": attributes}}
+        first = {".zgroup": {"zarr_format": 2}} if array is None else {".zarray": array.metadata}
+        return {**first, ".zattrs": attributes}
+
+    def owner(self, key: str) -> str | None:
+        """Give the path of the array that `key` lies below, or None."""
+        path = key
+        while path:
+            path = path.rpartition("/")[0]
+            if path in self.manifest.arrays:
+                return path
+        return None
+
+    def layout(self, path: str) -> ChunkLayout:
+        """Give the chunk grid of the array at `path` and the spelling of its chunk keys."""
+        found = self._layouts.get(path)
+        if found is None:
+            array = self.manifest.arrays[path]
+            found = chunk_layout(array.metadata, self.manifest.zarr_format, structure=f"metadata of array {path!r}")
+            if found.grid != array.grid:
+                raise ManifestError("chunk grid and metadata differ", path=path, expected=found.grid, got=array.grid)
+            self._layouts[path] = found
+        return found
+
+    def _chunk(self, path: str, key: str) -> bytes | Reference:
+        try:
+            cell = cell_of(self.layout(path), key[len(path) :].removeprefix("/"))
+        except ManifestError as error:
+            error.path = key
+            raise
+        if cell is None:
+            return self._absent(key)
+        references = self.manifest.arrays[path].references
+        if cell in references.inline:
+            return references.inline[cell]
+        if cell in references.whole:
+            code = references.whole[cell]
+            return self._reference(key, code, 0, self._target(key, code).size)
+        row = int(np.searchsorted(references.cell, cell))
+        if row == len(references.cell) or references.cell[row] != cell:
+            return self._absent(key)
+        return self._reference(key, int(references.target[row]), int(references.offset[row]), int(references.size[row]))
+
+    def _target(self, key: str, code: int) -> Target:
+        if not 0 <= code < len(self.manifest.targets):
+            raise ManifestError("the reference points to no target of the manifest", path=key, got=code)
+        return self.manifest.targets[code]
+
+    def _reference(self, key: str, code: int, offset: int, size: int | None) -> Reference:
+        target = self._target(key, code)
+        if size is not None and target.size is not None and offset + size > target.size:
+            raise ManifestError(
+                "the reference reaches beyond the end of its target",
+                path=key,
+                expected=f"at most {target.size}",
+                got=f"{offset} + {size}",
+                source=target.url,
+            )
+        return Reference(code, offset, size)
+
+    def _absent(self, key: str) -> bytes:
+        """Raise for a key that nothing is recorded under: refused, or absent."""
+        path = key
+        while path and self.manifest.refusals:
+            known = path in self.manifest.arrays or path in self.groups
+            if not known and (reason := self.manifest.refusals.get("/" + path)) is not None:
+                raise Unsupported(f"refused when the manifest was made: {reason}", path="/" + path)
+            path = path.rpartition("/")[0]
+        raise FileNotFoundError(errno.ENOENT, "the manifest records nothing under this key", key)

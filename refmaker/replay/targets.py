@@ -1,0 +1,240 @@
+"""Reading the files that a manifest refers to, exactly.
+
+Contract: an answer has the length asked for and comes from the file that was scanned; else there is an error that is a
+`RefmakerError` and no `OSError`: `SourceError` (naming key, target, offset, size and cause) or `TargetChanged`. Every
+read ends within a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, cast
+
+from refmaker.errors import SourceError, TargetChanged
+from refmaker.manifest.manifest import Target
+from refmaker.replay.connections import call, pool
+from refmaker.replay.identity import Check, Seen, changed
+from refmaker.replay.location import is_local, local_path, protocol_of, refuse_local, resolve
+
+__all__ = ["Access", "Request", "Targets"]
+
+_VALID = 300.0
+"""Seconds for which a remote target that was found unchanged is not looked up again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How targets may be reached, as the opener says: see `refmaker.replay.filesystem.FileSystem`."""
+
+    remote_options: Mapping[str, Any] = field(default_factory=dict)
+    remote_protocol: str | None = None
+    fs: Any = None
+    check: Check = "strict"
+    allow_local: bool = False
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
+
+    key: str
+    target: int
+    offset: int
+    size: int | None
+
+
+class Targets:
+    """The targets of one manifest.
+
+    Parameters
+    ----------
+    records
+        `Manifest.targets`.
+    base
+        Location of the manifest, None for one made in memory.
+    """
+
+    def __init__(self, records: Sequence[Target], base: str | None, access: Access) -> None:
+        self.records = records
+        self.base = base
+        self.access = access
+
+    async def read(self, request: Request) -> bytes:
+        """Read what is wanted, all of it and nothing else.
+
+        Raises
+        ------
+        SourceError
+            The target cannot be read, or not at that place, or may not be.
+        TargetChanged
+            It is not the file that was scanned.
+        """
+        record = self.records[request.target]
+        url = self._locate(record.url)
+        where: dict[str, Any] = {"source": url, "path": request.key, "address": request.offset}
+        what = "the whole file" if request.size is None else f"{request.size} bytes"
+        try:
+            data = await self._read(url, record, request)
+        except TargetChanged:
+            raise
+        except Exception as error:  # every filesystem raises errors of its own, OSError among them
+            raise SourceError(f"{what} cannot be read: {self._cause(error)}", **where) from error
+        if request.size is not None and len(data) != request.size:
+            message = f"{what} came back with another length: a changed file, or a server that does not serve ranges?"
+            raise SourceError(message, expected=request.size, got=len(data), **where)
+        return bytes(data)
+
+    async def size(self, code: int, key: str) -> int | None:
+        """Look up the size of a target, None where its store does not tell.
+
+        Raises
+        ------
+        SourceError
+            The target cannot be reached.
+        """
+        url = self._locate(self.records[code].url)
+        try:
+            filesystem, path = await self._connect(url)
+            if filesystem is None:
+                return (await asyncio.to_thread(os.stat, path)).st_size
+            return (await self._seen(filesystem, path)).size
+        except Exception as error:  # every filesystem raises errors of its own, OSError among them
+            raise SourceError(f"cannot be reached: {self._cause(error)}", source=url, path=key) from error
+
+    def location(self, code: int) -> tuple[str, Mapping[str, Any]]:
+        """Give the absolute location of a target, and the options for the filesystem that it is in.
+
+        Raises
+        ------
+        SourceError
+            The manifest may not refer there.
+        """
+        url = self._locate(self.records[code].url)
+        if not self.access.allow_local:
+            refuse_local(url, self.base)
+        return url, self._options(url)
+
+    async def _read(self, url: str, record: Target, request: Request) -> bytes:
+        filesystem, path = await self._connect(url)
+        async with asyncio.timeout(self.access.timeout):
+            if filesystem is None:
+                return await asyncio.to_thread(_read_local, path, url, record, request, self.access.check)
+            await self._check(filesystem, path, url, record, request.key)
+            if request.size is None:
+                return cast(bytes, await call(filesystem, "cat_file", path))
+            stop = request.offset + request.size
+            return cast(bytes, await call(filesystem, "cat_file", path, start=request.offset, end=stop))
+
+    def _locate(self, url: str) -> str:
+        """Give the absolute location of a target, or the path for the filesystem that the opener brought."""
+        if protocol_of(url) is None:
+            given, remote = self._given(None), self.access.remote_protocol
+            if given is not None and not isinstance(given, Mapping) and "file" not in _names(given):
+                return url
+            if remote is not None and not is_local(f"{remote}://") and not self._beside(remote):
+                return f"{remote}://{url}"
+        return resolve(url, self.base)
+
+    async def _connect(self, url: str) -> tuple[Any, str]:
+        """Give filesystem and path of a target. The filesystem of plain local files is None."""
+        given = self._given(protocol_of(url))
+        if given is not None and not isinstance(given, Mapping):
+            return given, given._strip_protocol(url)
+        if not self.access.allow_local:
+            refuse_local(url, self.base)
+        if is_local(url) and given is None:
+            return None, local_path(url)
+        return (await pool()).connect(url, self._options(url) if given is None else given)
+
+    def _beside(self, protocol: str) -> bool:
+        """Tell whether the manifest lies where targets without a protocol of their own would."""
+        return self.base is not None and protocol_of(self.base) == protocol
+
+    def _given(self, protocol: str | None) -> Any:
+        """Give the filesystem, or the options of one, that the opener brought for a protocol."""
+        if isinstance(self.access.fs, Mapping):
+            return self.access.fs.get(protocol)
+        if self.access.fs is None or not (protocol is None or protocol in _names(self.access.fs)):
+            return None
+        return self.access.fs
+
+    def _options(self, url: str) -> Mapping[str, Any]:
+        """Choose options for a url: those of the longest prefix that fits, else the plain ones if they are meant."""
+        prefixes = [name for name in self.access.remote_options if "://" in name]
+        fitting = [p for p in prefixes if url == p or url.startswith(p if p.endswith("/") else f"{p}/")]
+        if fitting:
+            return cast(Mapping[str, Any], self.access.remote_options[max(fitting, key=len)])
+        plain = {name: value for name, value in self.access.remote_options.items() if "://" not in name}
+        return plain if plain and _same_kind(protocol_of(url), self._plain_protocol) else {}
+
+    @cached_property
+    def _plain_protocol(self) -> str | None:
+        """The protocol that options without a prefix are for: as named, else the first one in the manifest."""
+        if self.access.remote_protocol is not None:
+            return self.access.remote_protocol
+        urls = (resolve(record.url, self.base) for record in self.records)
+        return next((protocol_of(url) for url in urls if not is_local(url)), None)
+
+    async def _check(self, filesystem: Any, path: str, url: str, record: Target, key: str) -> None:
+        """Make sure that a target is the file that was scanned, as far as the opener cares and its store tells."""
+        check = self.access.check
+        recorded = record.size is not None or (check == "strict" and (record.etag or record.mtime) is not None)
+        if check == "off" or not recorded:
+            return
+        mark = (filesystem._fs_token, path, record)
+        shared = await pool()
+        seen = await shared.once(mark, partial(self._seen, filesystem, path), valid=_VALID)
+        differences = seen.differences(record, check)
+        if differences:
+            shared.forget(mark)
+            raise changed(url, key, differences)
+
+    async def _seen(self, filesystem: Any, path: str) -> Seen:
+        async with asyncio.timeout(self.access.timeout):
+            info = await call(filesystem, "info", path)
+        return Seen.of(info)
+
+    def _cause(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError) and not str(error):
+            return f"no answer within {self.access.timeout:g} seconds"
+        return f"{type(error).__name__}: {error}"
+
+
+def _read_local(path: str, url: str, record: Target, request: Request, check: Check) -> bytes:
+    """Read a local file if it is the one that was scanned; less than wanted where it ends before."""
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        differences = Seen(status.st_size, None, status.st_mtime).differences(record, check)
+        if differences:
+            raise changed(url, request.key, differences)
+        rest = max(status.st_size - request.offset, 0)
+        if not rest:
+            return b""
+        file.seek(request.offset)
+        return file.read(rest if request.size is None else min(request.size, rest))
+
+
+def _names(filesystem: Any) -> tuple[str, ...]:
+    """Give the protocols of a filesystem."""
+    return (filesystem.protocol,) if isinstance(filesystem.protocol, str) else tuple(filesystem.protocol)
+
+
+def _same_kind(protocol: str | None, other: str | None) -> bool:
+    """Tell whether two protocols name one kind of filesystem, as http and https do."""
+    from fsspec.registry import known_implementations
+
+    if protocol is None or other is None:
+        return False
+    kinds = [known_implementations.get(name, {}).get("class", name) for name in (protocol, other)]
+    return bool(kinds[0] == kinds[1])
