@@ -48,6 +48,7 @@ __all__ = [
     "Datatype",
     "Enumeration",
     "External",
+    "ExternalLink",
     "ExternalSegment",
     "FillValue",
     "Filter",
@@ -60,12 +61,15 @@ __all__ = [
     "Opaque",
     "Refusal",
     "RegionReference",
+    "Selection",
+    "Slab",
     "Storage",
     "String",
     "Time",
     "Tree",
     "VariableLength",
     "Virtual",
+    "VirtualMapping",
 ]
 
 
@@ -183,12 +187,42 @@ class External:
     segments: tuple[ExternalSegment, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """A regular hyperslab along one axis. `count` or `block` is None when unlimited."""
+
+    start: int
+    stride: int
+    count: int | None
+    block: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A dataspace selection. `slabs` has one entry an axis; `blocks` is int64[n, rank, 2]: start and stop."""
+
+    kind: Literal["all", "none", "slabs", "blocks"]
+    slabs: tuple[Slab, ...] = ()
+    blocks: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualMapping:
+    """Elements of a source dataset, in C order, become those of a virtual dataset. Names are as stored: `%` escaped."""
+
+    file: str
+    dataset: str
+    source: Selection
+    virtual: Selection
+
+
 @dataclass(slots=True)
 class Virtual:
-    """Virtual dataset: address of the global heap collection and index of the object with the mappings."""
+    """Virtual dataset: the mappings, and where they are: address of a global heap collection, index of the object."""
 
     collection: int
     index: int
+    mappings: tuple[VirtualMapping, ...] = ()
 
 
 Storage: TypeAlias = Compact | Contiguous | Chunked | External | Virtual
@@ -265,13 +299,23 @@ class LinkNote:
     object_kind: Literal["dataset", "group", "type"]
 
 
+@dataclass(frozen=True, slots=True)
+class ExternalLink:
+    """A link to an object in another file, named as the link stores it."""
+
+    path: str
+    file: str
+    target: str
+
+
 @dataclass(slots=True)
 class Tree:
     """All that a scan found in one source file.
 
     `groups` and `datasets` are keyed by path ("/" is the root, "/a/b" below it) in alphabetical walk order: every
     object once, under the first path of that walk. `links` lists the other names. `types` lists committed datatypes,
-    `definitions` holds what they are, where known.
+    `definitions` holds what they are, where known. `external` lists the external links, which are refused as well until
+    they are followed.
     `metadata_size` and `metadata_blocks` say how many bytes of the file the scan had to read, in how many pieces.
     """
 
@@ -287,3 +331,5 @@ class Tree:
     metadata_size: int = 0
     metadata_blocks: int = 0
     definitions: dict[str, Datatype] = field(default_factory=dict)
+    external: dict[str, ExternalLink] = field(default_factory=dict)
+    paths: dict[int, str] = field(default_factory=dict)  # header address -> first path, of every object

@@ -77,8 +77,12 @@ class ShiftedWindow:
 
     def want(self, addresses: Addresses, size: int) -> None:
         """See `Window.want`."""
-        self.window.want(np.asarray(addresses, "u8") + np.uint64(self.base), size)
+        starts = np.asarray(addresses, "u8")
+        self.window.want(starts[starts < np.uint64(max(self.size, 0))] + np.uint64(self.base), size)
 
     def rows(self, addresses: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.uint8]:
         """See `Window.rows`."""
+        if len(addresses) and int(addresses.max()) > self.size:
+            # The sum below could wrap around; the Window underneath says what is wrong.
+            self.window.at(int(addresses.max()) + self.base, size)
         return self.window.rows(addresses + np.uint64(self.base), size)

@@ -61,7 +61,7 @@ def _dense(file: File, body: bytes) -> list[tuple[int, bytes]]:
     info = decode_attribute_info(body, file.sizes)
     if info.heap is None or info.name_index is None:
         return []
-    records = btree_v2.read_records(file.window, info.name_index, _NAME_INDEX_TYPE, file.sizes)
+    records = btree_v2.read_records(file.metered, info.name_index, _NAME_INDEX_TYPE, file.sizes)
     found: list[tuple[int, bytes]] = []
     own: list[tuple[int, bytes]] = []
     for row in records:

@@ -17,15 +17,16 @@ import numpy.typing as npt
 
 from refmaker.errors import FormatError, TruncatedError, Unsupported
 from refmaker.hdf5 import btree_v1, btree_v2, data_layout, extensible_array, fixed_array
+from refmaker.hdf5.budget import MeteredWindow
 from refmaker.hdf5.data_layout import ChunkedLayout
 from refmaker.hdf5.sizes import Sizes
 from refmaker.model import ChunkIndex, Dataspace
-from refmaker.window import Window
 
 __all__ = ["read_chunk_index"]
 
 WHAT = "chunk index"
 _MAX_CELLS = 1 << 62
+_MAX_SIZE = 1 << 62
 _BTREE_UNFILTERED, _BTREE_FILTERED = 10, 11
 
 
@@ -40,7 +41,7 @@ class _Chunks:
 
 
 def read_chunk_index(
-    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, base: int, sizes: Sizes
+    window: MeteredWindow, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, base: int, sizes: Sizes
 ) -> ChunkIndex:
     """Read the chunk index of a dataset.
 
@@ -73,6 +74,8 @@ def _chunk_size(layout: ChunkedLayout) -> int:
     size = layout.element_size
     for n in layout.chunk_shape:
         size *= n
+    if size > _MAX_SIZE:
+        raise FormatError("size of a chunk", structure=WHAT, expected=f"<= {_MAX_SIZE} bytes", got=size)
     return size
 
 
@@ -108,7 +111,7 @@ def _columns(chunks: _Chunks, grid: tuple[int, ...], base: int, file_size: int, 
 
 
 def _from_btree_v1(
-    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+    window: MeteredWindow, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
 ) -> _Chunks:
     rank = len(layout.chunk_shape)
     parts = [
@@ -147,8 +150,12 @@ def _joined(parts: list[_Chunks], rank: int) -> _Chunks:
     )
 
 
-def _single(window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes) -> _Chunks:
-    size, mask = layout.parameters or (_chunk_size(layout), 0)
+def _single(
+    window: MeteredWindow, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+) -> _Chunks:
+    if filtered and not layout.parameters:
+        raise FormatError("single chunk without its stored size", structure=WHAT)
+    size, mask = layout.parameters if filtered else (_chunk_size(layout), 0)
     rank = len(layout.chunk_shape)
     return _Chunks(
         np.zeros((1, rank), "i8"), np.array([layout.address], "u8"), np.array([size], "u8"), np.array([mask], "u4")
@@ -173,7 +180,9 @@ def _scaled(index: npt.NDArray[np.int64], grid: list[int | None], order: list[in
     return scaled
 
 
-def _implicit(window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes) -> _Chunks:
+def _implicit(
+    window: MeteredWindow, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+) -> _Chunks:
     grid, size = _max_grid(layout, space), _chunk_size(layout)
     count = _count(grid)
     # All chunks were allocated together when the dataset was made, so the file must hold every one.
@@ -181,6 +190,7 @@ def _implicit(window: Window, layout: ChunkedLayout, space: Dataspace, filtered:
         raise TruncatedError(
             "implicit chunks reach beyond the end of the file", structure=WHAT, expected=count * size, got=window.size
         )
+    window.budget.spend(count * size)
     index = np.arange(count, dtype="i8")
     address = np.uint64(layout.address or 0) + index.astype("u8") * np.uint64(size)
     scaled = _scaled(index, grid, list(range(len(grid))))
@@ -233,7 +243,7 @@ def _check_width(rows: np.ndarray, filtered: bool, sizes: Sizes) -> None:
 
 
 def _from_fixed_array(
-    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+    window: MeteredWindow, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
 ) -> _Chunks:
     grid = _max_grid(layout, space)
     found = fixed_array.read_elements(window, int(layout.address or 0), int(filtered), _count(grid), sizes)
@@ -243,7 +253,7 @@ def _from_fixed_array(
 
 
 def _from_extensible_array(
-    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+    window: MeteredWindow, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
 ) -> _Chunks:
     grid = _max_grid(layout, space)
     unlimited = [axis for axis, n in enumerate(grid) if n is None]
@@ -257,7 +267,7 @@ def _from_extensible_array(
 
 
 def _from_btree_v2(
-    window: Window, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
+    window: MeteredWindow, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
 ) -> _Chunks:
     """Read the records of a v2 B-tree.
 

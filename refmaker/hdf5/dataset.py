@@ -30,6 +30,7 @@ from refmaker.hdf5.object_header import Message
 from refmaker.hdf5.pipeline import decode_chunk
 from refmaker.hdf5.symbol_table import decode_local_heap, local_heap_size
 from refmaker.hdf5.values import decode_values, heap_references, is_variable
+from refmaker.hdf5.virtual import decode_mappings
 from refmaker.model import (
     Chunked,
     Compact,
@@ -40,6 +41,7 @@ from refmaker.model import (
     ExternalSegment,
     FillValue,
     Filter,
+    ObjectReference,
     Storage,
     VariableLength,
     Virtual,
@@ -67,19 +69,25 @@ def decode_dataset(file: File, messages: list[Message]) -> DatasetHeader:
     """Decode the messages that make a dataset."""
     bodies: dict[int, bytes] = {}
     for message in messages:
-        if message.kind in _WANTED:
+        if message.kind in _WANTED and message.kind not in bodies:
             bodies[message.kind] = shared_body(file, message)
-    if LAYOUT not in bodies:
-        raise FormatError("no data layout message", structure="dataset")
+    for kind, name in ((LAYOUT, "data layout"), (DATASPACE, "dataspace")):
+        if kind not in bodies:
+            raise FormatError(f"no {name} message", structure="dataset")
     if FILL in bodies:
         fill = decode_fill_value(bodies[FILL])
     elif OLD_FILL in bodies:
         fill = decode_old_fill_value(bodies[OLD_FILL])
     else:
         fill = FillValue()
+    datatype = decode_datatype(bodies[DATATYPE])
+    if fill.value and len(fill.value) != datatype.size:
+        raise FormatError(
+            "size of the fill value", structure="fill value message", expected=datatype.size, got=len(fill.value)
+        )
     return DatasetHeader(
         decode_dataspace(bodies[DATASPACE], file.sizes),
-        decode_datatype(bodies[DATATYPE]),
+        datatype,
         fill,
         decode_filter_pipeline(bodies[FILTERS]) if FILTERS in bodies else (),
         decode_data_layout(bodies[LAYOUT], file.sizes),
@@ -95,9 +103,9 @@ def read_storage(file: File, header: DatasetHeader) -> Storage:
     """Find where the values of a dataset are stored."""
     layout = header.layout
     if isinstance(layout, CompactLayout):
-        return Compact(layout.data)
+        return _compact(header, layout)
     if isinstance(layout, VirtualLayout):
-        return Virtual((layout.collection or 0) + file.base, layout.index)
+        return _virtual(file, layout)
     if isinstance(layout, ContiguousLayout):
         return _external(file, header) if header.external is not None else _contiguous(file, header, layout)
     if layout.element_size != header.datatype.size:
@@ -108,15 +116,27 @@ def read_storage(file: File, header: DatasetHeader) -> Storage:
             got=layout.element_size,
         )
     filtered = bool(header.filters)
-    index = read_chunk_index(file.window, layout, header.dataspace, filtered, file.chunk_k, file.base, file.sizes)
+    index = read_chunk_index(file.metered, layout, header.dataspace, filtered, file.chunk_k, file.base, file.sizes)
     return Chunked(layout.chunk_shape, index, layout.unfiltered_edges)
 
 
-def _contiguous(file: File, header: DatasetHeader, layout: ContiguousLayout) -> Contiguous:
+def _virtual(file: File, layout: VirtualLayout) -> Virtual:
+    if layout.collection is None:
+        return Virtual(0, layout.index)
+    (block,) = read_heap_objects(file, [layout.collection], [layout.index])
+    return Virtual(layout.collection + file.base, layout.index, decode_mappings(block, file.sizes))
+
+
+def _compact(header: DatasetHeader, layout: CompactLayout) -> Compact:
     size = header.dataspace.size * header.datatype.size
-    if layout.size is not None:
-        # HDF5 1.4 could leave a wrong size behind; libhdf5 takes the size from the dataspace, as long as it fits.
-        size = min(size, layout.size) if layout.size else size
+    if len(layout.data) != size:
+        raise FormatError("size of compact data", structure="data layout message", expected=size, got=len(layout.data))
+    return Compact(layout.data)
+
+
+def _contiguous(file: File, header: DatasetHeader, layout: ContiguousLayout) -> Contiguous:
+    # Like libhdf5, which takes no notice of the size in the message: old versions could leave a wrong one there.
+    size = header.dataspace.size * header.datatype.size
     if layout.address is None or size == 0:
         return Contiguous(None, size)
     if layout.address + size > file.window.size:
@@ -135,28 +155,36 @@ def _external(file: File, header: DatasetHeader) -> External:
     heap, slots = header.external or (0, ())
     buf, pos = file.window.at(heap, local_heap_size(file.sizes))
     segment, size = decode_local_heap(buf, pos, file.sizes, heap)
-    buf, pos = file.window.at(segment, size)
+    buf, pos = file.metered.at(segment, size)
     names = bytes(buf[pos : pos + size])
     segments = []
     for name_at, offset, length in slots:
         stop = names.find(b"\0", name_at)
         if stop < 0:
             raise FormatError("name", structure="external data files message", got=name_at)
+        file.reading.spend(stop - name_at)
         segments.append(ExternalSegment(names[name_at:stop].decode("utf-8", "surrogateescape"), offset, length))
     return External(tuple(segments))
 
 
 def read_values(file: File, header: DatasetHeader, storage: Storage, limit: int) -> np.ndarray | None:
-    """Read the values of a variable-length dataset; None for other datatypes, and for ones that are never resolved.
+    """Read the values of a dataset that only the file can resolve: variable-length data, object references.
+
+    Gives None for other datatypes, and for ones that are never resolved.
 
     Raises `Unsupported` when they would take more than `limit` bytes.
     """
     datatype, space = header.datatype, header.dataspace
+    if isinstance(datatype, ObjectReference) and not datatype.revised and space.size:
+        if space.size * datatype.size > limit:
+            raise Unsupported(f"{space.size} object references are larger than the inline limit of {limit} bytes")
+        raw = _raw(file, header, storage)
+        return decode_values(datatype, raw, space.shape, file.base, file.sizes, partial(read_heap_objects, file))
     if not isinstance(datatype, VariableLength) or space.kind == "null":
         if is_variable(datatype):
             raise Unsupported("variable-length data inside a compound or array datatype")
         return None
-    if space.size * datatype.size > limit:
+    if space.size * datatype.size > limit or max(space.shape, default=0) > limit:
         raise Unsupported(
             f"variable-length data of {space.size} elements are larger than the inline limit of {limit} bytes"
         )
@@ -170,20 +198,31 @@ def read_values(file: File, header: DatasetHeader, storage: Storage, limit: int)
 
 
 def _raw(file: File, header: DatasetHeader, storage: Storage) -> bytes:
-    """Read all elements of a dataset as stored, absent ones as zeros (variable-length: null)."""
-    size = header.dataspace.size * header.datatype.size
+    """Read all elements of a dataset as stored, the fill value (or nulls) where there is no storage."""
     if isinstance(storage, Compact):
         return storage.data
     if isinstance(storage, Contiguous):
-        return b"\0" * size if storage.offset is None else _bytes(file, storage.offset, storage.size)
+        if storage.offset is None:
+            return _filled(file, header).tobytes()
+        return _bytes(file, storage.offset, storage.size)
     if isinstance(storage, Chunked):
         return _assemble(file, header, storage)
     raise Unsupported("variable-length data in external or virtual storage")
 
 
 def _bytes(file: File, offset: int, size: int) -> bytes:
-    buf, pos = file.window.at(offset - file.base, size)
+    buf, pos = file.metered.at(offset - file.base, size)
     return bytes(buf[pos : pos + size])
+
+
+def _filled(file: File, header: DatasetHeader) -> np.ndarray:
+    """Give the elements of a dataset without storage: uint8 of shape (*shape, element size)."""
+    element = header.datatype.size
+    file.decoding.spend(header.dataspace.size * element)
+    whole = np.zeros((*header.dataspace.shape, element), "u1")
+    if header.fill.value:
+        whole[...] = np.frombuffer(header.fill.value, "u1")
+    return whole
 
 
 def _assemble(file: File, header: DatasetHeader, storage: Chunked) -> bytes:
@@ -193,9 +232,7 @@ def _assemble(file: File, header: DatasetHeader, storage: Chunked) -> bytes:
     chunk_size = element
     for n in storage.chunk_shape:
         chunk_size *= n
-    whole = np.zeros((*space.shape, element), "u1")
-    index = storage.index
-    _check_total(file, index.size, chunk_size)
+    whole, index = _filled(file, header), storage.index
     for offset, size in zip(index.offset.tolist(), index.size.tolist(), strict=True):
         file.window.want((offset - file.base,), size)
     columns = zip(
@@ -208,14 +245,9 @@ def _assemble(file: File, header: DatasetHeader, storage: Chunked) -> bytes:
         stored = _bytes(file, offset, size)
         partial_chunk = any(s + c > n for s, c, n in zip(start, storage.chunk_shape, space.shape, strict=True))
         filters = () if storage.edge_unfiltered and partial_chunk else header.filters
+        file.decoding.spend(chunk_size)
         data = decode_chunk(stored, filters, mask, chunk_size)
         target = whole[region]
         chunk = np.frombuffer(data, "u1").reshape(*storage.chunk_shape, element)
         target[...] = chunk[tuple(slice(0, n) for n in target.shape[:-1])]
     return whole.tobytes()
-
-
-def _check_total(file: File, sizes: np.ndarray, chunk_size: int) -> None:
-    """Bound the memory that chunks decode to by what deflate could make of the file."""
-    if len(sizes) * chunk_size > 1100 * file.window.size + chunk_size:
-        raise Unsupported("chunks decode to more than the file can hold")

@@ -128,7 +128,8 @@ def _opaque(body: bytes, pos: int, version: int, bits: int, size: int, depth: in
     length = bits & 0xFF
     need(body, pos, length, WHAT)
     tag = body[pos : pos + length].split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-    return Opaque(size, tag), pos + length + (-length % 8)
+    # Like libhdf5, which takes the length to be a multiple of 8 already.
+    return Opaque(size, tag), pos + length
 
 
 def _name(body: bytes, pos: int, padded: bool) -> tuple[str, int]:
@@ -191,6 +192,8 @@ def _enumeration(body: bytes, pos: int, version: int, bits: int, size: int, dept
     base, pos = _decode(body, pos, depth + 1)
     if not isinstance(base, FixedPoint):
         raise Unsupported("enumeration over a base that is not an integer", structure=WHAT)
+    if size != base.size:
+        raise FormatError("size of an enumeration", structure=WHAT, expected=base.size, got=size)
     names, count = [], bits & 0xFFFF
     for _ in range(count):
         name, pos = _name(body, pos, version < 3)

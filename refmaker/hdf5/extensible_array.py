@@ -165,8 +165,10 @@ def _super_block(
     pointers = np.frombuffer(data, f"<u{sizes.offsets}", count, start + count * bitmap_size).astype("u8")
     if not page:
         return pointers, None
-    bits = np.frombuffer(data, "u1", count * bitmap_size, start).reshape(count, bitmap_size)
-    return pointers, np.unpackbits(bits, axis=1)[:, : header.block_elements(number) // page].astype(bool)
+    # There is room for whole bytes for each data block, but the bits of all follow one another (H5EA__lookup_elmt).
+    pages = header.block_elements(number) // page
+    bits = np.unpackbits(np.frombuffer(data, "u1", count * bitmap_size, start))
+    return pointers, bits[: count * pages].reshape(count, pages).astype(bool)
 
 
 def _data_blocks(

@@ -1,4 +1,4 @@
-"""One HDF5 file while it is walked: superblock, extension, and the reading of object headers and heaps.
+"""One HDF5 file while it is walked: the reading of object headers, shared messages and heaps.
 
 Contract: everything here reads through the Window of a `File` and may raise `MissingBytes`; what is cached is only what
 has been read whole. Specification 4.0, II and IV.A.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from refmaker.errors import FormatError, TruncatedError, Unsupported
-from refmaker.hdf5 import fractal_heap, global_heap
+from refmaker.errors import FormatError
+from refmaker.hdf5 import fractal_heap, fractal_heap_header, global_heap
+from refmaker.hdf5.budget import Budget, MeteredWindow, decoding_budget, reading_budget
 from refmaker.hdf5.checksum import verify
-from refmaker.hdf5.metadata_cache_image import OverlayWindow, decode_cache_image, decode_cache_image_message
 from refmaker.hdf5.object_header import (
     CONTINUATION,
     CONTINUATION_SIGNATURE,
@@ -23,21 +23,26 @@ from refmaker.hdf5.object_header import (
     decode_prefix,
     scan_messages,
 )
-from refmaker.hdf5.shared_message import (
-    decode_shared_message,
-    decode_sohm_indexes,
-    decode_sohm_message,
-    sohm_table_size,
-)
+from refmaker.hdf5.shared_message import decode_shared_message
 from refmaker.hdf5.sizes import Sizes
-from refmaker.hdf5.superblock import MAX_SIZE, SIGNATURE, Superblock, decode_superblock, signature_addresses
+from refmaker.hdf5.superblock import Superblock
 from refmaker.model import Attribute
-from refmaker.window import ShiftedWindow, Window
+from refmaker.window import Window
 
-__all__ = ["File", "Header", "find_superblock", "open_file", "read_header", "read_heap_objects", "shared_body"]
+__all__ = [
+    "File",
+    "Header",
+    "file_at",
+    "read_header",
+    "read_heap",
+    "read_heap_objects",
+    "shared",
+    "shared_body",
+    "verify_blocks",
+]
 
 _SHARED = 0x02
-_SOHM_TABLE, _BTREE_K, _DRIVER_INFO, _CACHE_IMAGE = 0x0F, 0x13, 0x14, 0x18
+_OLD_FILL, _FILL = 0x04, 0x05
 DEFAULT_CHUNK_K = 32
 # A header is mostly smaller than this; asking for so much at once saves a round over the network.
 HEADER_GUESS = 512
@@ -48,19 +53,40 @@ COLLECTION_GUESS = 4096
 class File:
     """A file being walked. `window` has its address 0 at the superblock; `base` is where that is in the source.
 
-    `sohm` lists the shared message indexes: message type flags and heap address. The rest are caches.
+    `group_internal_k`, `group_leaf_k` and `chunk_k` are the B-tree K values in force. `sohm` lists the shared message
+    indexes: message type flags and heap address. `reading` and `decoding` bound the work; the rest are caches.
     """
 
     window: Window
     base: int
     sizes: Sizes
     superblock: Superblock
+    reading: Budget
+    decoding: Budget
+    group_internal_k: int
+    group_leaf_k: int
     chunk_k: int = DEFAULT_CHUNK_K
     sohm: list[tuple[int, int]] = field(default_factory=list)
+    sohm_blocks: fractal_heap.Blocks = field(default_factory=dict)
     collections: dict[int, dict[int, bytes]] = field(default_factory=dict)
-    heaps: dict[int, fractal_heap.FractalHeap] = field(default_factory=dict)
+    heaps: dict[int, fractal_heap_header.FractalHeap] = field(default_factory=dict)
     committed: dict[tuple[int, int], bytes] = field(default_factory=dict)
     attributes: dict[bytes, Attribute] = field(default_factory=dict)
+
+    @property
+    def metered(self) -> MeteredWindow:
+        """The Window for structures that many objects could claim: what is read is counted."""
+        return MeteredWindow(self.window, self.reading)
+
+    def begin(self) -> None:
+        """Begin a step: forget what an interrupted one counted."""
+        self.reading.begin()
+        self.decoding.begin()
+
+    def commit(self) -> None:
+        """End a step: keep what it counted."""
+        self.reading.commit()
+        self.decoding.commit()
 
 
 @dataclass(slots=True)
@@ -74,90 +100,18 @@ class Header:
     blocks: list[tuple[int, bytes]]
 
 
-def find_superblock(window: Window) -> Superblock:
-    """Find and decode the superblock. Raises `FormatError` when there is none."""
-    addresses = [a for a in signature_addresses(window.size) if a + len(SIGNATURE) <= window.size]
-    if window.size < len(SIGNATURE):
-        raise FormatError(
-            "not an HDF5 file", structure="superblock", address=0, expected=SIGNATURE, got=f"{window.size} bytes"
-        )
-    for address in addresses:
-        buf, pos = window.at(address, len(SIGNATURE))
-        if bytes(buf[pos : pos + len(SIGNATURE)]) == SIGNATURE:
-            size = min(MAX_SIZE, window.size - address)
-            buf, pos = window.at(address, size)
-            return decode_superblock(bytes(buf[pos : pos + size]), 0, address)
-    buf, pos = window.at(0, len(SIGNATURE))
-    got = bytes(buf[pos : pos + len(SIGNATURE)])
-    raise FormatError("not an HDF5 file", structure="superblock", address=0, expected=SIGNATURE, got=got)
-
-
-def open_file(window: Window) -> File:
-    """Read superblock and superblock extension."""
-    superblock = find_superblock(window)
-    end = superblock.end_of_file
-    if end > window.size:
-        raise TruncatedError(
-            "the file is truncated",
-            structure="superblock",
-            address=superblock.base,
-            expected=f"{end} bytes",
-            got=window.size,
-        )
-    shifted = ShiftedWindow(window, superblock.base) if superblock.base else window
-    file = File(shifted, superblock.base, superblock.sizes, superblock)
-    if superblock.indexed_storage_k is not None:
-        file.chunk_k = superblock.indexed_storage_k
-    if superblock.driver_information is not None:
-        _refuse_driver(file, superblock.driver_information)
-    if superblock.extension is not None:
-        _read_extension(file, superblock.extension)
-    return file
-
-
-def _refuse_driver(file: File, address: int) -> None:
-    """Refuse a file of a family, multi or split driver: 0 version | 1 reserved 3 | 4 size 4 | 8 driver 8."""
-    buf, pos = file.window.at(address, 16)
-    name = bytes(buf[pos + 8 : pos + 16]).rstrip(b"\0").decode("ascii", "backslashreplace")
-    raise Unsupported(
-        f"the file is a part of several, written by the driver {name}; join the parts first",
-        structure="driver information block",
-        address=address,
+def file_at(window: Window, superblock: Superblock) -> File:
+    """Give the `File` of a superblock, its extension not read; `window` has its address 0 at the superblock."""
+    return File(
+        window,
+        superblock.base,
+        superblock.sizes,
+        superblock,
+        reading_budget(window.size),
+        decoding_budget(window.size),
+        superblock.group_internal_k,
+        superblock.group_leaf_k,
     )
-
-
-def _read_extension(file: File, address: int) -> None:
-    header = read_header(file, address)
-    verify_blocks(header.blocks)
-    for message in header.messages:
-        if message.kind == _BTREE_K and len(message.body) >= 7:
-            # 0 version | 1 indexed storage internal K 2 | 3 group internal K 2 | 5 group leaf K 2
-            file.chunk_k = int.from_bytes(message.body[1:3], "little") or DEFAULT_CHUNK_K
-        elif message.kind == _DRIVER_INFO:
-            name = message.body[1:9].rstrip(b"\0").decode("ascii", "backslashreplace")
-            raise Unsupported(
-                f"the file is a part of several, written by the driver {name}; join the parts first",
-                structure="driver info message",
-                address=address,
-            )
-        elif message.kind == _CACHE_IMAGE:
-            _read_cache_image(file, message.body)
-        elif message.kind == _SOHM_TABLE:
-            table, count = decode_sohm_message(message.body, file.sizes)
-            size = sohm_table_size(count, file.sizes)
-            buf, pos = file.window.at(table, size)
-            block = bytes(buf[pos : pos + size])
-            verify(block, "shared message table", table)
-            file.sohm = decode_sohm_indexes(block, 0, count, file.sizes, table)
-
-
-def _read_cache_image(file: File, body: bytes) -> None:
-    place = decode_cache_image_message(body, file.sizes)
-    if place is None:
-        return
-    buf, pos = file.window.at(*place)
-    entries = decode_cache_image(bytes(buf[pos : pos + place[1]]), file.sizes, place[0])
-    file.window = OverlayWindow(file.window, entries)
 
 
 def verify_blocks(blocks: Sequence[tuple[int, bytes]]) -> None:
@@ -182,6 +136,7 @@ def read_header(file: File, address: int) -> Header:
     blocks = []
     if prefix.version == 2:
         blocks.append((address, bytes(buf[pos : pos + prefix.stop])))
+    file.reading.spend(prefix.stop)
     _follow(file, prefix, messages, blocks, address)
     return Header(address, prefix.version, prefix.tracks_order, messages, blocks)
 
@@ -202,6 +157,7 @@ def _follow(
             total += size
             if start in done or total > file.window.size:
                 raise FormatError("continuation blocks that repeat", structure="object header", address=address)
+            file.reading.spend(size)
             done.add(start)
             more = _continuation(file, prefix, start, size, blocks)
             found += [m for m in more if m.kind == CONTINUATION]
@@ -240,7 +196,9 @@ def shared(file: File, kind: int, body: bytes) -> bytes:
         return _from_sohm(file, kind, where.heap_id or b"")
     key = (kind, where.address)
     if key not in file.committed:
-        for message in read_header(file, where.address).messages:
+        header = read_header(file, where.address)
+        verify_blocks(header.blocks)
+        for message in header.messages:
             if message.kind == kind and not message.flags & _SHARED:
                 file.committed[key] = message.body
                 break
@@ -252,17 +210,21 @@ def shared(file: File, kind: int, body: bytes) -> bytes:
 
 
 def _from_sohm(file: File, kind: int, heap_id: bytes) -> bytes:
+    # One index serves both fill value messages, under the type of the new one.
+    bit = _FILL if kind == _OLD_FILL else kind
     for flags, address in file.sohm:
-        if flags >> kind & 1:
-            return read_heap(file, address, [heap_id])[0]
+        if flags >> bit & 1:
+            return read_heap(file, address, [heap_id], file.sohm_blocks)[0]
     raise FormatError(f"no shared message index for messages of type {kind:#x}", structure="shared message table")
 
 
-def read_heap(file: File, address: int, ids: Sequence[bytes]) -> list[bytes]:
-    """Read objects of the fractal heap at `address`."""
+def read_heap(file: File, address: int, ids: Sequence[bytes], blocks: fractal_heap.Blocks | None = None) -> list[bytes]:
+    """Read objects of the fractal heap at `address`; its blocks are kept in `blocks`, if given."""
     if address not in file.heaps:
-        file.heaps[address] = fractal_heap.read_header(file.window, address, file.sizes)
-    return fractal_heap.read_objects(file.window, file.heaps[address], ids, file.sizes)
+        file.heaps[address] = fractal_heap_header.read_header(file.window, address, file.sizes)
+    if blocks is None:
+        blocks = {}
+    return fractal_heap.read_objects(file.metered, file.heaps[address], ids, file.sizes, file.decoding, blocks)
 
 
 def read_heap_objects(file: File, addresses: Sequence[int], indexes: Sequence[int]) -> list[bytes]:
@@ -277,6 +239,7 @@ def read_heap_objects(file: File, addresses: Sequence[int], indexes: Sequence[in
             raise FormatError(
                 f"no object {index}", structure="global heap collection", address=address, expected="an object"
             )
+        file.reading.spend(len(found))
         objects.append(found)
     return objects
 
@@ -296,4 +259,5 @@ def _read_collections(file: File, addresses: list[int]) -> None:
             window.want((address,), size)
     for address, size in zip(addresses, extents, strict=True):
         buf, pos = window.at(address, size)
+        file.reading.spend(size)
         file.collections[address] = global_heap.decode_collection(buf, pos, size, sizes, address)

@@ -42,6 +42,8 @@ def read_elements(
             got=(signature, version, found),
         )
     verify(bytes(buf[pos : pos + layout.size + 4]), HEADER, address)
+    if element_size == 0:
+        raise FormatError("size of an element", structure=HEADER, address=address, expected="> 0", got=0)
     if elements != count:
         raise FormatError("number of elements", structure=HEADER, address=address, expected=count, got=elements)
     if block == sizes.undefined:
@@ -56,7 +58,8 @@ def _data_block(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """Read the data block.
 
-    0 signature "FADB" 4 | 4 version 0 | 5 client 1 | 6 header O | elements | checksum 4; paged: bitmap | checksum | pages
+    0 signature "FADB" 4 | 4 version 0 | 5 client 1 | 6 header O | elements | checksum 4
+    Paged: … header O | bitmap of pages | checksum 4 | pages
     """
     page = 1 << page_bits if page_bits < 63 else count
     pages = -(-count // page) if count > page else 0

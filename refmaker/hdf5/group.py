@@ -52,23 +52,23 @@ def read_links(file: File, messages: list[Message]) -> tuple[list[Link], bool]:
 def _dense(file: File, info: LinkInfo) -> list[Link]:
     if info.heap is None or info.name_index is None:
         return []
-    records = btree_v2.read_records(file.window, info.name_index, _NAME_INDEX_TYPE, file.sizes)
+    records = btree_v2.read_records(file.metered, info.name_index, _NAME_INDEX_TYPE, file.sizes)
     ids = [row[_HEAP_ID_AT:].tobytes() for row in records]
     return [decode_link(body, file.sizes) for body in read_heap(file, info.heap, ids)]
 
 
 def _symbol_table(file: File, btree: int, heap: int) -> list[Link]:
-    window, sizes = file.window, file.sizes
+    window, sizes = file.metered, file.sizes
     size = local_heap_size(sizes)
     window.want((heap,), size)
-    addresses = btree_v1.group_nodes(window, btree, file.superblock.group_internal_k, sizes)
+    addresses = btree_v1.group_nodes(window, btree, file.group_internal_k, sizes)
     if len(addresses) == 0:
         return []
     buf, pos = window.at(heap, size)
     segment, segment_size = decode_local_heap(buf, pos, sizes, heap)
     width = entry_size(sizes)
     window.want((segment,), segment_size)
-    window.want(addresses, SNOD_HEAD_SIZE + 2 * file.superblock.group_leaf_k * width)
+    window.want(addresses, SNOD_HEAD_SIZE + 2 * file.group_leaf_k * width)
     buf, pos = window.at(segment, segment_size)
     names = bytes(buf[pos : pos + segment_size])
     links: list[Link] = []
@@ -79,4 +79,5 @@ def _symbol_table(file: File, btree: int, heap: int) -> list[Link]:
         count = decode_snod_count(buf, pos, address)
         buf, pos = window.at(address, SNOD_HEAD_SIZE + count * width)
         links += decode_entries(buf, pos + SNOD_HEAD_SIZE, count, names, sizes, address)
+        file.reading.spend(sum(len(link.name) + len(link.target) for link in links[-count:]) if count else 0)
     return links

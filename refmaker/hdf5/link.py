@@ -11,7 +11,7 @@ from typing import Literal
 from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.sizes import Sizes, need, unsigned
 
-__all__ = ["Link", "LinkInfo", "decode_link", "decode_link_info"]
+__all__ = ["Link", "LinkInfo", "checked_name", "decode_link", "decode_link_info"]
 
 _HARD, _SOFT, _EXTERNAL = 0, 1, 64
 _CREATION_ORDER, _TYPE, _CHARSET = 0x04, 0x08, 0x10
@@ -78,12 +78,19 @@ def decode_link(body: bytes, sizes: Sizes) -> Link:
     need(body, pos, width, what)
     size, pos = unsigned(body, pos, width), pos + width
     need(body, pos, size, what)
-    name = body[pos : pos + size].decode("utf-8", "surrogateescape")
-    if not name or "\0" in name or "/" in name:
-        raise FormatError("name of a link", structure=what, expected="no NUL, no slash, not empty", got=repr(name))
+    name = checked_name(body[pos : pos + size].decode("utf-8", "surrogateescape"), what)
     link = _link_value(body, pos + size, kind, name, sizes)
     link.creation_order = order
     return link
+
+
+def checked_name(name: str, structure: str) -> str:
+    """Give the name of a link, or raise `FormatError` if it cannot be one."""
+    if not name or "\0" in name or "/" in name:
+        raise FormatError(
+            "name of a link", structure=structure, expected="no NUL, no slash, not empty", got=repr(name[:80])
+        )
+    return name
 
 
 def _link_value(body: bytes, pos: int, kind: int, name: str, sizes: Sizes) -> Link:

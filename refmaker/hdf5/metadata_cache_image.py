@@ -8,6 +8,8 @@ specification only names it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
 import numpy.typing as npt
 
@@ -49,15 +51,25 @@ def decode_cache_image(block: bytes, sizes: Sizes, address: int) -> dict[int, by
         need(block, pos, size, WHAT)
         entries[place] = block[pos : pos + size]
         pos += size
+    _check_apart(entries, address)
     return entries
 
 
+def _check_apart(entries: dict[int, bytes], address: int) -> None:
+    stop = 0
+    for place in sorted(entries):
+        if place < stop:
+            raise FormatError("entries that overlap", structure=WHAT, address=address, got=place)
+        stop = place + len(entries[place])
+
+
 class OverlayWindow:
-    """A Window in which some structures are taken from elsewhere: a read that begins at one's address reads it."""
+    """A Window in which some ranges, which do not overlap, are taken from elsewhere."""
 
     def __init__(self, window: Window, entries: dict[int, bytes]) -> None:
         self.window = window
         self.entries = entries
+        self.starts = sorted(entries)
 
     @property
     def size(self) -> int:
@@ -66,14 +78,26 @@ class OverlayWindow:
 
     def at(self, address: int, size: int) -> tuple[Buffer, int]:
         """See `Window.at`."""
-        entry = self.entries.get(address)
-        if entry is None or size > len(entry):
+        last = bisect_right(self.starts, max(address + size - 1, address))
+        first = last
+        while first and self.starts[first - 1] + len(self.entries[self.starts[first - 1]]) > address:
+            first -= 1
+        places = self.starts[first:last]
+        if not places:
             return self.window.at(address, size)
-        return entry, 0
+        entry = self.entries[places[0]]
+        if places[0] <= address and address + size <= places[0] + len(entry):
+            return entry, address - places[0]
+        buf, pos = self.window.at(address, size)
+        patched = bytearray(buf[pos : pos + size])
+        for place in places:
+            start, stop = max(place, address), min(place + len(self.entries[place]), address + size)
+            patched[start - address : stop - address] = self.entries[place][start - place : stop - place]
+        return bytes(patched), 0
 
     def want(self, addresses: Addresses, size: int) -> None:
         """See `Window.want`."""
-        self.window.want([a for a in np.asarray(addresses).tolist() if a not in self.entries], size)
+        self.window.want([a for a in np.asarray(addresses).tolist() if len(self.entries.get(a, b"")) < size], size)
 
     def rows(self, addresses: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.uint8]:
         """See `Window.rows`."""

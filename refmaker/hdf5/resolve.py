@@ -2,8 +2,7 @@
 
 Contract: pure. The *first path* of an object is the one that a depth-first walk over hard links meets first, members in
 the order of their names (bytes), as h5py's `visititems` walks. Further names become `LinkNote`s; cycles are cut
-there. Soft
-links resolve through groups and other soft links; what does not resolve is refused by name.
+there. Soft links resolve through groups and other soft links; what does not resolve is refused by name.
 """
 
 from __future__ import annotations
@@ -11,14 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from refmaker.hdf5.budget import Budget
 from refmaker.hdf5.link import Link
 from refmaker.hdf5.walk import Broken, Walk, WalkedObject
-from refmaker.model import Compact, Dataset, Group, LinkNote, Refusal, Tree
+from refmaker.model import Compact, Dataset, ExternalLink, Group, LinkNote, Refusal, Tree
 
 __all__ = ["resolve"]
 
 MAX_SOFT_LINKS = 64
 SWMR_FLAGS = 0x05
+# Objects take a hundred bytes and more; paths and links that a hostile file multiplies must not outgrow it by far.
+PATHS, STEPS = 64, 4
 
 
 @dataclass(slots=True)
@@ -26,6 +28,8 @@ class _Resolver:
     walk: Walk
     tree: Tree
     base: int
+    paths: Budget
+    steps: Budget
     first: dict[int, str] = field(default_factory=dict)
     members: dict[int, dict[str, Link]] = field(default_factory=dict)
     soft: list[tuple[str, int, Link]] = field(default_factory=list)
@@ -39,10 +43,13 @@ def resolve(walk: Walk, source: str) -> Tree:
     tree = Tree(source=source, size=walk.window.size, kind="hdf5")
     if file.superblock.version >= 3 and file.superblock.consistency_flags & SWMR_FLAGS:
         tree.notes.append("the file is marked as open for writing; it was scanned as it stood")
-    resolver = _Resolver(walk, tree, file.base)
+    paths = Budget(PATHS * tree.size + (1 << 20), "paths that are too long: more text than the file can account for")
+    steps = Budget(STEPS * tree.size + (1 << 16), "soft links that lead through one another")
+    resolver = _Resolver(walk, tree, file.base, paths, steps)
     _place_hard(resolver, file.superblock.root)
     for path, parent, link in resolver.soft:
         _place_other(resolver, path, parent, link)
+    tree.paths = {address + file.base: path for address, path in resolver.first.items()}
     return tree
 
 
@@ -50,7 +57,8 @@ def _ordered(links: list[Link]) -> list[Link]:
     return sorted(links, key=lambda link: link.name.encode("utf-8", "surrogateescape"))
 
 
-def _join(parent: str, name: str) -> str:
+def _join(resolver: _Resolver, parent: str, name: str) -> str:
+    resolver.paths.spend(len(parent) + 1 + len(name))
     return f"/{name}" if parent == "/" else f"{parent}/{name}"
 
 
@@ -90,13 +98,10 @@ def _place_group(resolver: _Resolver, path: str, found: WalkedObject, stack: lis
         children = [link.name for link in ordered]
     resolver.tree.groups[path] = Group(path, found.address + resolver.base, found.attributes, children, found.notes)
     resolver.members[found.address] = {link.name: link for link in found.links}
-    for link in reversed(ordered):
-        child = _join(path, link.name)
-        if link.kind == "hard":
-            stack.append((child, link.address))
+    stack.extend((_join(resolver, path, link.name), link.address) for link in reversed(ordered) if link.kind == "hard")
     for link in ordered:
         if link.kind != "hard":
-            resolver.soft.append((_join(path, link.name), found.address, link))
+            resolver.soft.append((_join(resolver, path, link.name), found.address, link))
 
 
 def _place_dataset(resolver: _Resolver, path: str, found: WalkedObject) -> None:
@@ -123,6 +128,7 @@ def _place_other(resolver: _Resolver, path: str, parent: int, link: Link) -> Non
     """Note a soft link under the object it leads to, or refuse the link."""
     tree = resolver.tree
     if link.kind == "external":
+        tree.external[path] = ExternalLink(path, link.file, link.target)
         tree.refusals[path] = Refusal(
             path, "link", f"external link to {link.target!r} in file {link.file!r} is not followed; scan that file"
         )
@@ -142,7 +148,7 @@ def _place_other(resolver: _Resolver, path: str, parent: int, link: Link) -> Non
 def _follow(resolver: _Resolver, parent: int, target: str) -> int | None:
     """Give the address that a soft link's target leads to, None when it leads nowhere or in circles."""
     root = resolver.walk.file.superblock.root if resolver.walk.file is not None else parent
-    pending = [part for part in reversed(target.split("/")) if part not in ("", ".")]
+    pending = _parts(resolver, target)
     here, followed = (root if target.startswith("/") else parent), 0
     while pending:
         members = resolver.members.get(here)
@@ -157,5 +163,11 @@ def _follow(resolver: _Resolver, parent: int, target: str) -> int | None:
             return None
         if link.target.startswith("/"):
             here = root
-        pending += [part for part in reversed(link.target.split("/")) if part not in ("", ".")]
+        pending += _parts(resolver, link.target)
     return here
+
+
+def _parts(resolver: _Resolver, target: str) -> list[str]:
+    """Give the components of a path, last one first."""
+    resolver.steps.spend(len(target) + 1)
+    return [part for part in reversed(target.split("/")) if part not in ("", ".")]

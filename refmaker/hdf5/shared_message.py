@@ -29,7 +29,8 @@ class SharedMessage:
 def decode_shared_message(body: bytes, sizes: Sizes) -> SharedMessage:
     """Decode a shared message's body.
 
-    Version 1: 0 version | 1 type | 2 reserved 6 | 8 address O. Version 2: 0 version | 1 type | 2 address O.
+    Version 1: 0 version | 1 type | 2 reserved 6 | 8 unused L | address O (the head of a symbol table entry, which the
+    specification does not tell; H5Oshared.c). Version 2: 0 version | 1 type | 2 address O.
     Version 3: 0 version | 1 type | 2 heap id 8 (type 1) or address O.
     """
     need(body, 0, 2, WHAT)
@@ -39,7 +40,7 @@ def decode_shared_message(body: bytes, sizes: Sizes) -> SharedMessage:
     if version == 3 and kind == _IN_HEAP:
         need(body, 2, _HEAP_ID_SIZE, WHAT)
         return SharedMessage(None, body[2 : 2 + _HEAP_ID_SIZE])
-    start = 8 if version == 1 else 2
+    start = 8 + sizes.lengths if version == 1 else 2
     need(body, start, sizes.offsets, WHAT)
     return SharedMessage(sizes.address(body, start), None)
 

@@ -89,8 +89,9 @@ def _decode_v0(buf: Buffer, pos: int, address: int, version: int) -> Superblock:
         need(buf, p, 4, "superblock")
         indexed_k = int.from_bytes(buf[p : p + 2], "little")
         p += 4
-    need(buf, p, 6 * offsets, "superblock")
-    stored_base, _, end_of_file, driver, _, root = sizes.struct("6O").unpack_from(buf, p)
+    fields = sizes.struct("4OLO")
+    need(buf, p, fields.size, "superblock")
+    stored_base, _, end_of_file, driver, _, root = fields.unpack_from(buf, p)
     for what, k in (("group leaf node K", leaf_k), ("group internal node K", internal_k), ("chunk K", indexed_k)):
         if k == 0:
             raise FormatError(what, structure="superblock", address=address, expected="> 0", got=0)

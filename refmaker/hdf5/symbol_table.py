@@ -8,7 +8,7 @@ from __future__ import annotations
 from struct import Struct
 
 from refmaker.errors import FormatError
-from refmaker.hdf5.link import Link
+from refmaker.hdf5.link import Link, checked_name
 from refmaker.hdf5.sizes import Sizes, need, unsigned
 from refmaker.window import Buffer
 
@@ -25,7 +25,7 @@ __all__ = [
 # 0 signature "SNOD" 4 | 4 version 1 | 5 reserved | 6 number of symbols 2 | 8 entries
 _SNOD = Struct("<4sBxH")
 SNOD_HEAD_SIZE = _SNOD.size
-# Entry: link name offset O | object header address O | cache type 4 | reserved 4 | scratch pad 16
+# Entry: link name offset L (H5Gent.c; O in the specification) | object header address O | cache type 4 | reserved 4 | scratch pad 16
 _CACHED_SOFT_LINK = 2
 # 0 signature "HEAP" 4 | 4 version 0 | 5 reserved 3 | 8 data segment size L | free list head L | data segment address O
 _HEAP_HEAD = Struct("<4sB3x")
@@ -54,7 +54,7 @@ def decode_local_heap(buf: Buffer, pos: int, sizes: Sizes, address: int) -> tupl
 
 def entry_size(sizes: Sizes) -> int:
     """Give the size of a symbol table entry."""
-    return 2 * sizes.offsets + 24
+    return sizes.lengths + sizes.offsets + 24
 
 
 def decode_snod_count(buf: Buffer, pos: int, address: int) -> int:
@@ -67,15 +67,20 @@ def decode_snod_count(buf: Buffer, pos: int, address: int) -> int:
 
 def decode_entries(buf: Buffer, pos: int, count: int, heap: bytes, sizes: Sizes, address: int) -> list[Link]:
     """Decode `count` entries from `pos`; names and soft links' values are taken from the local heap's data."""
-    entry = sizes.struct("OOI4x4s12x")
-    links = []
+    entry = sizes.struct("LOI4x4s12x")
+    links, total = [], 0
     for i in range(count):
         name_offset, header, cache, scratch = entry.unpack_from(buf, pos + i * entry.size)
-        name = _string(heap, name_offset, address)
+        name = checked_name(_string(heap, name_offset, address), "symbol table node")
         if cache == _CACHED_SOFT_LINK:
-            links.append(Link(name, "soft", target=_string(heap, unsigned(scratch, 0, 4), address)))
+            link = Link(name, "soft", target=_string(heap, unsigned(scratch, 0, 4), address))
         else:
-            links.append(Link(name, "hard", header))
+            link = Link(name, "hard", header)
+        # Each string stands in the heap once, so that those of a node are no longer than the heap.
+        total += len(name) + len(link.target)
+        if total > len(heap):
+            raise FormatError("names that overlap", structure="symbol table node", address=address)
+        links.append(link)
     return links
 
 

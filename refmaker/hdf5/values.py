@@ -33,6 +33,9 @@ from refmaker.model import (
 __all__ = ["NULL_REFERENCE", "ReadHeapObjects", "decode_values", "heap_references", "is_variable", "natural_dtype"]
 
 NULL_REFERENCE = (1 << 64) - 1
+MAX_ITEM_SIZE = (1 << 31) - 1  # numpy's
+MAX_ARRAY_SIZE = (1 << 63) - 1  # also of arrays that have no elements because one of their extents is 0
+MAX_ARRAY_RANK = 32  # numpy holds 64, a dataspace takes up to 32
 FEW = 8  # below, plain Python is faster than numpy
 
 ReadHeapObjects = Callable[[Sequence[int], Sequence[int]], Sequence[bytes]]
@@ -76,6 +79,8 @@ def natural_dtype(datatype: Datatype) -> np.dtype[np.generic]:
 
     Booleans come as `u1`, object references as unsigned integers.
     """
+    if datatype.size > MAX_ITEM_SIZE:
+        raise Unsupported(f"element of {datatype.size} bytes")
     match datatype:
         case FixedPoint(size, order, signed, offset, precision):
             if size in (1, 2, 4, 8) and offset == 0 and precision == 8 * size:
@@ -100,7 +105,7 @@ def natural_dtype(datatype: Datatype) -> np.dtype[np.generic]:
         case Complex(base=base):
             return _complex_dtype(base)
         case ArrayType(base, shape):
-            return np.dtype((natural_dtype(base), shape))
+            return _array_dtype(natural_dtype(base), shape)
         case ObjectReference(size=size, revised=False) if size in (2, 4, 8):
             return np.dtype(f"<u{size}")
         case Compound():
@@ -113,6 +118,12 @@ def _complex_dtype(base: Datatype) -> np.dtype[np.generic]:
     if part.kind != "f" or part.itemsize not in (4, 8):
         raise Unsupported(f"complex number of two {part}")
     return np.dtype(f"{part.str[0]}c{2 * part.itemsize}")
+
+
+def _array_dtype(base: np.dtype[np.generic], shape: tuple[int, ...]) -> np.dtype[np.generic]:
+    if len(base.shape) + len(shape) > MAX_ARRAY_RANK:
+        raise Unsupported(f"array datatype of more than {MAX_ARRAY_RANK} dimensions")
+    return np.dtype((base, shape))
 
 
 def _compound_dtype(datatype: Compound) -> np.dtype[np.generic]:
@@ -155,9 +166,12 @@ def decode_values(
     read
         Gives the bytes of global heap objects by collection address and object index.
     """
-    count = 1
+    count, room = 1, max(datatype.size, 8)
     for n in shape:
         count *= n
+        room *= max(n, 1)
+    if room > MAX_ARRAY_SIZE:
+        raise Unsupported(f"array of shape {shape}")
     if isinstance(datatype, VariableLength):
         return _variable(datatype, raw, count, base, sizes, read).reshape(shape)
     if is_variable(datatype):
@@ -168,6 +182,9 @@ def decode_values(
     values: np.ndarray = np.frombuffer(raw, dtype, count).reshape(shape + (dtype.shape if dtype.subdtype else ()))
     if isinstance(datatype, ObjectReference):
         return _shifted(values, base, sizes)
+    if base and _has_references(datatype):
+        values = values.copy()
+        _shift_members(datatype, values, base, sizes)
     if isinstance(datatype, Enumeration) and is_bool(datatype):
         return values != 0
     return values
@@ -176,15 +193,37 @@ def decode_values(
 def _shifted(values: np.ndarray, base: int, sizes: Sizes) -> npt.NDArray[np.uint64]:
     if values.size <= FEW:
         null = (0, sizes.undefined)
-        shifted = [NULL_REFERENCE if v in null else v + base for v in values.ravel().tolist()]
+        shifted = [NULL_REFERENCE if v in null else (v + base) & NULL_REFERENCE for v in values.ravel().tolist()]
         return np.array(shifted, "u8").reshape(values.shape)
     null = (values == 0) | (values == sizes.undefined)
     return np.where(null, np.uint64(NULL_REFERENCE), values.astype("u8") + np.uint64(base))
 
 
+def _has_references(datatype: Datatype) -> bool:
+    if isinstance(datatype, Compound):
+        return any(_has_references(m.datatype) for m in datatype.members)
+    return isinstance(datatype, ObjectReference) or (
+        isinstance(datatype, ArrayType) and _has_references(datatype.base)
+    )
+
+
+def _shift_members(datatype: Datatype, values: np.ndarray, base: int, sizes: Sizes) -> None:
+    """Add `base` to object references inside other datatypes, in place; null ones stay as they are."""
+    if isinstance(datatype, Compound):
+        for member in datatype.members:
+            if _has_references(member.datatype):
+                _shift_members(member.datatype, values[member.name], base, sizes)
+    elif isinstance(datatype, ArrayType):
+        _shift_members(datatype.base, values, base, sizes)
+    else:
+        values[(values != 0) & (values != sizes.undefined)] += values.dtype.type(base)
+
+
 def _variable(
     datatype: VariableLength, raw: bytes, count: int, base: int, sizes: Sizes, read: ReadHeapObjects
 ) -> np.ndarray:
+    if datatype.size != 8 + sizes.offsets:
+        raise FormatError("size", structure="variable-length datatype", expected=8 + sizes.offsets, got=datatype.size)
     element = 1 if datatype.is_string else datatype.base.size
     there, lengths, addresses, indexes = _present(raw, count, sizes)
     objects = read(addresses, indexes)
@@ -193,16 +232,16 @@ def _variable(
         empty = _empty_sequence(datatype, sizes)
         out[:] = [empty] * count
     for i, length, data in zip(there, lengths, objects, strict=True):
-        if len(data) < length * element:
+        if len(data) != length * element:
             raise FormatError(
                 "length of a variable-length element",
                 structure="global heap object",
-                expected=f"<= {len(data)} bytes",
+                expected=f"{len(data)} bytes",
                 got=length * element,
             )
         if datatype.is_string:
             # C strings: libhdf5 and h5py end them at the first NUL.
-            out[i] = data[:length].split(b"\0", 1)[0]
+            out[i] = data.split(b"\0", 1)[0]
         else:
             out[i] = decode_values(datatype.base, data, (length,), base, sizes, read)
     return out

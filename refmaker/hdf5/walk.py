@@ -32,10 +32,11 @@ from refmaker.hdf5.dataset import (
     read_values,
 )
 from refmaker.hdf5.datatype import decode_datatype
-from refmaker.hdf5.file import File, Header, open_file, read_header, shared_body
+from refmaker.hdf5.file import File, Header, read_header, shared_body
 from refmaker.hdf5.group import GROUP_MESSAGES, read_links
 from refmaker.hdf5.link import Link
 from refmaker.hdf5.object_header import Message
+from refmaker.hdf5.opening import open_file
 from refmaker.model import Attribute, Datatype, Storage
 from refmaker.window import Window
 
@@ -117,13 +118,16 @@ class Walk:
     def _object(self, address: int) -> list[Step]:
         """Read an object header and what its messages need; then its links' targets and its storage are ready."""
         file = _opened(self.file)
+        file.begin()
         try:
             found, header = _read_object(file, address)
         except RefmakerError as error:
             if self.strict or address == file.superblock.root:
                 raise
+            file.commit()
             self.objects[address] = Broken(address, str(error))
             return []
+        file.commit()
         self.objects[address] = found
         self.blocks += [(address, *block) for block in header.blocks]
         if found.kind == "group":
@@ -135,14 +139,17 @@ class Walk:
         file, header = _opened(self.file), found.dataset
         if header is None:
             return []
+        file.begin()
         try:
             storage = read_storage(file, header)
             values = read_values(file, header, storage, self.inline_limit)
         except RefmakerError as error:
             if self.strict:
                 raise
+            file.commit()
             found.problem = str(error)
             return []
+        file.commit()
         found.storage, found.values = storage, values
         return []
 

@@ -55,7 +55,7 @@ class PagesWindow:
         """See `Window.want`: noted for the next round, cut at the end of the file."""
         starts = np.asarray(addresses, "u8")
         starts = starts[starts < np.uint64(self._size)].astype("i8")
-        sizes = np.minimum(size, self._size - starts)
+        sizes = np.minimum(min(size, self._size), self._size - starts)
         pages = pages_of(starts, np.maximum(sizes, 0), self._page_bits)
         self._wanted.update(n for n in pages.tolist() if n not in self._pages)
 

@@ -1,0 +1,141 @@
+"""`refmaker info`: what a source file or a manifest holds, and how it is laid out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import refmaker
+
+from .output import DONE, REFUSED, columns, counted, human_size, json_object, say
+
+if TYPE_CHECKING:
+    from refmaker import Manifest
+    from refmaker.manifest.summary import ArraySummary
+    from refmaker.model import Tree
+
+__all__ = ["info"]
+
+_KINDS = {"hdf5": "HDF5", "netcdf3": "netCDF classic"}
+_HEAD = ("variable", "shape", "dimensions", "chunk shape", "dtype", "codecs", "stored", "chunks", "missing")
+_RIGHT = frozenset({6, 7, 8})
+_TARGETS = 20
+
+
+@click.command()
+@click.argument("file", metavar="FILE|MANIFEST")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem that opens it."
+)
+@click.pass_context
+def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[str, Any] | None) -> None:
+    """Show the variables of a source file, or of a manifest, and how they are stored.
+
+    Which of the two it is, its first bytes say. Variables that are refused are listed with the reason, and the exit
+    status is then 3.
+    """
+    from refmaker.manifest.sniff import looks_like_manifest
+    from refmaker.manifest.summary import summarise
+
+    if looks_like_manifest(file, storage_options=storage_options):
+        manifest = refmaker.open_manifest(file, storage_options=storage_options)
+        layout, variables = _of_manifest(file, manifest), summarise(manifest)
+    else:
+        inspection = refmaker.inspect(file, storage_options=storage_options, measure=True)
+        manifest = inspection.manifest
+        layout, variables = _of_source(file, inspection.tree), summarise(manifest, inspection.tree)
+    if as_json:
+        described = [{**asdict(v), "chunks_missing": v.chunks_missing} for v in variables]
+        click.echo(json.dumps({**layout, "variables": described, "refusals": manifest.refusals}, indent=1))
+    else:
+        for line in [*_head_lines(layout), "", *_table(variables), *_refusal_lines(manifest)]:
+            say(line)
+    ctx.exit(REFUSED if manifest.refusals else DONE)
+
+
+def _of_source(file: str, tree: Tree) -> dict[str, Any]:
+    return {
+        "source": file,
+        "kind": _KINDS[tree.kind],
+        "size": tree.size,
+        "metadata_size": tree.metadata_size,
+        "metadata_blocks": tree.metadata_blocks,
+    }
+
+
+def _of_manifest(file: str, manifest: Manifest) -> dict[str, Any]:
+    targets = [asdict(target) for target in manifest.targets]
+    return {"source": file, "kind": "manifest", "zarr_format": manifest.zarr_format, "targets": targets}
+
+
+def _head_lines(layout: dict[str, Any]) -> Iterable[str]:
+    if layout["kind"] != "manifest":
+        yield f"{layout['source']}: {layout['kind']}, {human_size(layout['size'])}"
+        yield f"metadata: {human_size(layout['metadata_size'])} in {counted(layout['metadata_blocks'], 'block')}"
+        return
+    targets = layout["targets"]
+    yield f"{layout['source']}: manifest, Zarr {layout['zarr_format']}, {counted(len(targets), 'target')}"
+    for target in targets[:_TARGETS]:
+        parts = [target["url"], "size unknown" if target["size"] is None else human_size(target["size"])]
+        if target["etag"] is not None:
+            parts.append(f"ETag {target['etag']}")
+        if target["mtime"] is not None:
+            parts.append(f"modified {_date(target['mtime'])}")
+        yield "target: " + ", ".join(parts)
+    if len(targets) > _TARGETS:
+        yield f"… and {len(targets) - _TARGETS} more targets, see --json"
+
+
+def _date(seconds: float) -> str:
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(sep=" ", timespec="seconds")
+    except (OverflowError, OSError, ValueError):  # a manifest may claim any number
+        return f"{seconds} s after 1970"
+
+
+def _table(variables: Sequence[ArraySummary]) -> list[str]:
+    if not variables:
+        return ["no variables"]
+    return columns([_HEAD, *map(_row, variables)], right=_RIGHT)
+
+
+def _row(variable: ArraySummary) -> tuple[str, ...]:
+    return (
+        variable.path,
+        _extents(variable.shape),
+        "-" if variable.dimensions is None else ",".join(name or "-" for name in variable.dimensions) or "-",
+        _extents(variable.chunks),
+        _dtype(variable.dtype),
+        " ".join(variable.codecs) or "-",
+        human_size(variable.stored_size),
+        f"{variable.chunks_stored}/{variable.chunks_total}",
+        str(variable.chunks_missing),
+    )
+
+
+def _extents(extents: Sequence[int]) -> str:
+    return "x".join(map(str, extents)) or "scalar"
+
+
+def _dtype(dtype: object) -> str:
+    """Name a data type in one cell: the members of a structured one in braces."""
+    if isinstance(dtype, list):
+        members = (f"{m[0]}: {_dtype(m[1])}" if isinstance(m, list) and len(m) > 1 else str(m) for m in dtype)
+        return "{" + ", ".join(members) + "}"
+    if isinstance(dtype, dict):
+        return str(dtype.get("name", dtype))
+    return str(dtype)
+
+
+def _refusal_lines(manifest: Manifest) -> Iterable[str]:
+    if manifest.refusals:
+        yield ""
+        yield "refused:"
+    for path, reason in manifest.refusals.items():
+        yield f"{path}: {reason}"

@@ -1,0 +1,45 @@
+"""The `refmaker` command and what becomes of errors.
+
+Contract: an error that refmaker raises on purpose is one line on stderr and exit status 1. Anything else is a bug of
+ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import refmaker
+from refmaker.errors import RefmakerError
+
+from .info import info
+from .output import FAILED, INTERRUPTED, say
+from .scan import scan
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RefmakerError as error:
+            say(f"refmaker: {error}", err=True)
+            ctx.exit(FAILED)
+        except KeyboardInterrupt:
+            say("refmaker: interrupted, nothing half-written", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(refmaker.__version__, prog_name="refmaker")
+def main() -> None:
+    """Read HDF5 and netCDF files as Zarr, in place.
+
+    Exit status: 0 all done; 1 failed, nothing half-written; 2 wrong usage; 3 done, but something was refused (listed).
+    """
+
+
+main.add_command(scan)
+main.add_command(info)

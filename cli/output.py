@@ -1,0 +1,155 @@
+"""What the commands share: exit statuses, one way to print, human sizes, aligned columns, the progress line.
+
+Contract: names come from files that others made. They may hold newlines, escape sequences or bytes that are not UTF-8,
+so every line goes through `printable`, and what the terminal's encoding lacks is written as an escape.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refmaker.errors import RefmakerError
+
+if TYPE_CHECKING:
+    from refmaker import Progress
+
+__all__ = [
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "REFUSED",
+    "ProgressLine",
+    "columns",
+    "counted",
+    "describe",
+    "human_size",
+    "json_object",
+    "list_refusals",
+    "printable",
+    "say",
+]
+
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 3, 130
+
+_LISTED = 20
+
+
+def printable(text: str) -> str:
+    r"""Write what a terminal would not show, or would act on, as escapes such as `\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line, whatever it holds."""
+    click.echo(_encodable(printable(text), err=err), err=err)
+
+
+def _encodable(text: str, *, err: bool) -> str:
+    encoding: str = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def describe(error: RefmakerError, source: str) -> str:
+    """Give the message of an error with the file it concerns in front, once."""
+    return str(error) if error.source is not None or source in str(error) else f"{source}: {error}"
+
+
+def list_refusals(refusals: Mapping[str, str], hint: str) -> None:
+    """Print a line on stderr for each refused object: at most twenty, then how many more and where they are."""
+    for path in list(refusals)[:_LISTED]:
+        say(f"{path}: {refusals[path]}", err=True)
+    if len(refusals) > _LISTED:
+        say(f"… and {len(refusals) - _LISTED} more, {hint}", err=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """Give a number with its noun: `1 chunk`, `2 chunks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def human_size(size: int) -> str:
+    """Give a size in bytes as people write it: `999 B`, `1.5 kB`, `12.0 GB`."""
+    if size < 1000:
+        return f"{size} B"
+    units = ("kB", "MB", "GB", "TB", "PB", "EB")
+    power = next((i for i in range(1, len(units)) if size < 999.95 * 1000**i), len(units))
+    return f"{size / 1000**power:.1f} {units[power - 1]}"
+
+
+def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
+    """Align the cells of `rows`, those of the columns in `right` to the right."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def json_object(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any] | None:
+    """Parse the value of an option that is a JSON object (a click callback)."""
+    if value is None:
+        return None
+    try:
+        parsed = json.loads(value)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}", ctx, param) from error
+    if not isinstance(parsed, dict):
+        raise click.BadParameter('a JSON object is needed, such as {"anon": true}', ctx, param)
+    return parsed
+
+
+class ProgressLine:
+    """A line on stderr that shows how far a scan is, and goes away when the block ends.
+
+    It appears after half a second, on a terminal only: short work and logs stay as they are.
+
+    Parameters
+    ----------
+    label
+        What is being scanned.
+    clock
+        Gives seconds.
+    """
+
+    DELAY = 0.5
+    INTERVAL = 0.1
+
+    def __init__(self, label: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.label = label
+        self.clock = clock
+        self.due = clock() + self.DELAY
+        self.shown = False
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.shown:
+            click.echo("\r\x1b[K", nl=False, err=True, color=True)
+
+    def __call__(self, progress: Progress) -> None:
+        """Show `progress`, if it is time."""
+        now = self.clock()
+        if now < self.due:
+            return
+        self.due = now + self.INTERVAL
+        self.shown = True
+        text = f"{self.label} ({human_size(progress.size)}): {progress.done} of {progress.known} objects"
+        if progress.rounds:
+            text += f", {counted(progress.rounds, 'round trip')}"
+        width = shutil.get_terminal_size().columns - 1
+        line = _encodable(printable(text), err=True)[-width:]
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=True)

@@ -1,0 +1,160 @@
+"""`refmaker scan`: files in, manifests out."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import refmaker
+from refmaker.errors import OutputError, RefmakerError
+
+from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, list_refusals, say
+
+if TYPE_CHECKING:
+    from refmaker import Manifest
+
+__all__ = ["scan"]
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("-o", "--output", metavar="OUT", help="Manifest to write (- for stdout); with several FILEs a directory.")
+@click.option("--report", metavar="REPORT", help="Write what became of every object, as JSON, to this file.")
+@click.option(
+    "--inline-threshold", type=click.IntRange(min=0), metavar="BYTES", help="Keep smaller chunks in the manifest."
+)
+@click.option(
+    "--inline-limit", type=click.IntRange(min=0), metavar="BYTES", help="Refuse arrays that would take more inline."
+)
+@click.option("--group", metavar="PATH", help="Make this group of the file the root of the manifest.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Only objects whose path matches. May be given again.")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Not the objects whose path matches. May be given again."
+)
+@click.option("--strict", is_flag=True, help="Fail when any object would be refused.")
+@click.option(
+    "--zarr-format", type=click.IntRange(2, 3), metavar="2|3", help="Format of the metadata; 2 is read by more clients."
+)
+@click.option(
+    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem that opens FILE."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary, no refusals, no progress.")
+@click.pass_context
+def scan(
+    ctx: click.Context, /, files: tuple[str, ...], output: str | None, report: str | None, quiet: bool, **given: Any
+) -> None:
+    """Write the reference manifest of each FILE (a path or an fsspec url).
+
+    Without -o, the manifest of dir/x.nc is x.nc.json in the current directory.
+    """
+    outputs = _outputs(files, output)
+    _check_outputs(files, [*outputs, *([] if report is None else [report])])
+    options = {name: value for name, value in given.items() if value is not None}
+    entries: list[dict[str, Any]] = []
+    statuses = set()
+    for source, destination in zip(files, outputs, strict=True):
+        try:
+            manifest = _scan(source, options, quiet=quiet)
+            _write(manifest, destination)
+        except RefmakerError as error:
+            say(f"refmaker: {describe(error, source)}", err=True)
+            entries.append({"source": source, "objects": [], "error": str(error)})
+            statuses.add(FAILED)
+            continue
+        entries.append({"source": source, "objects": [asdict(line) for line in manifest.objects]})
+        statuses.add(REFUSED if manifest.refusals else DONE)
+        if not quiet:
+            _summarise(manifest, source, destination, report)
+    if report is not None and (len(files) > 1 or FAILED not in statuses):
+        _write_report({"sources": entries} if len(files) > 1 else entries[0], report)
+    ctx.exit(FAILED if FAILED in statuses else max(statuses))
+
+
+def _outputs(files: Sequence[str], output: str | None) -> list[str]:
+    names = [posixpath.basename(_location(file).rstrip("/")) + ".json" for file in files]
+    if len(files) == 1:
+        return names if output is None else [output]
+    if output == "-":
+        raise click.UsageError("-o - takes one FILE only")
+    if output is None:
+        return names
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise click.UsageError(f"with several FILEs, -o must be a directory: {output!r} is not")
+    try:
+        os.makedirs(output, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the directory {output!r}: {error.strerror}") from error
+    return [os.path.join(output, name) for name in names]
+
+
+def _location(url: str) -> str:
+    """Give the path part of an fsspec url: without what it is chained to, and without an http query."""
+    first = url.split("::", 1)[0]
+    return first.split("?", 1)[0].split("#", 1)[0] if first.startswith(("http://", "https://")) else first
+
+
+def _check_outputs(files: Sequence[str], outputs: Sequence[str]) -> None:
+    """Fail before the work rather than after it: outputs that collide, or that cannot be written."""
+    sources = {os.path.realpath(file.removeprefix("file://")): file for file in files}
+    seen: dict[str, str] = {}
+    for output in outputs:
+        if output == "-":
+            continue
+        real = os.path.realpath(output)
+        if real in sources:
+            raise click.UsageError(f"{output!r} would take the place of the source {sources[real]!r}")
+        if real in seen:
+            raise click.UsageError(f"two outputs would be written to {output!r}")
+        seen[real] = output
+        if os.path.isdir(real):
+            raise OutputError(f"cannot write {output!r}: it is a directory, name a file in it")
+        parent = os.path.dirname(real)
+        if not os.path.isdir(parent):
+            raise OutputError(f"cannot write {output!r}: there is no directory {parent!r}, make it first")
+        if not os.path.exists(real) and not os.access(parent, os.W_OK):
+            raise OutputError(f"cannot write {output!r}: no permission to write in {parent!r}")
+
+
+def _scan(source: str, options: dict[str, Any], *, quiet: bool) -> Manifest:
+    if quiet or not sys.stderr.isatty():
+        return refmaker.scan(source, **options)
+    with ProgressLine(source) as progress:
+        return refmaker.scan(source, progress=progress, **options)
+
+
+def _write(manifest: Manifest, destination: str) -> None:
+    from refmaker.manifest.kerchunk_json import iter_json, write_json
+
+    if destination != "-":
+        write_json(manifest, destination)
+        return
+    try:
+        for piece in iter_json(manifest):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # the reader had enough: click ends quietly with status 1
+    except OSError as error:
+        raise OutputError(f"cannot write to the standard output: {error.strerror}") from error
+
+
+def _summarise(manifest: Manifest, source: str, destination: str, report: str | None) -> None:
+    refused = f", {len(manifest.refusals)} refused:" if manifest.refusals else ""
+    counts = f"{counted(len(manifest.arrays), 'array')}, {counted(manifest.chunks, 'chunk')}"
+    say(f"{source} -> {'stdout' if destination == '-' else destination}: {counts}{refused}", err=True)
+    list_refusals(manifest.refusals, "see --report" if report is None else f"see {report}")
+
+
+def _write_report(content: dict[str, Any], report: str) -> None:
+    from refmaker.manifest.atomic import atomic_write
+
+    # ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
+    with atomic_write(report) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n")

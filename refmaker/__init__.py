@@ -1,0 +1,72 @@
+"""Read HDF5 and netCDF files as Zarr, in place.
+
+Contract: importing this package imports nothing else than `refmaker.errors`. Every public name below is loaded when it
+is first asked for (PEP 562), so that a command line that only prints its help pays for nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from refmaker.errors import (
+    FormatError,
+    ManifestError,
+    OutputError,
+    RefmakerError,
+    SourceError,
+    TargetChanged,
+    TruncatedError,
+    Unsupported,
+)
+
+if TYPE_CHECKING:
+    from refmaker.manifest.kerchunk_json import load_json as open_manifest
+    from refmaker.manifest.manifest import Manifest
+    from refmaker.replay.filesystem import FileSystem
+    from refmaker.scanning import Inspection, Progress, inspect, scan
+
+__all__ = [
+    "FileSystem",
+    "FormatError",
+    "Inspection",
+    "Manifest",
+    "ManifestError",
+    "OutputError",
+    "Progress",
+    "RefmakerError",
+    "SourceError",
+    "TargetChanged",
+    "TruncatedError",
+    "Unsupported",
+    "__version__",
+    "inspect",
+    "open_manifest",
+    "scan",
+]
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "FileSystem": ("refmaker.replay.filesystem", "FileSystem"),
+    "Inspection": ("refmaker.scanning", "Inspection"),
+    "Manifest": ("refmaker.manifest.manifest", "Manifest"),
+    "Progress": ("refmaker.scanning", "Progress"),
+    "inspect": ("refmaker.scanning", "inspect"),
+    "open_manifest": ("refmaker.manifest.kerchunk_json", "load_json"),
+    "scan": ("refmaker.scanning", "scan"),
+}
+
+
+def __getattr__(name: str) -> object:
+    try:
+        module, attribute = _LAZY[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value: object = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,193 @@
+"""The architecture, held by the syntax trees: who may import whom, what may not be written at all.
+
+The order of the layers is that of docs/design.md. A module imports from its own layer and from those before it.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = [
+    "refmaker.errors",
+    "refmaker.datatypes",
+    "refmaker.model",
+    "refmaker.ranges",
+    "refmaker.window",
+    "refmaker.hdf5",
+    "refmaker.netcdf3",
+    "refmaker.conventions",
+    "refmaker.codecs",
+    "refmaker.manifest.manifest",  # records only, which the Zarr layer fills
+    "refmaker.zarr",
+    "refmaker.manifest",
+    "refmaker.sources",
+    "refmaker.linked",
+    "refmaker.scanning",
+    "refmaker.replay",
+    "refmaker.batch",
+    "refmaker.verify",
+    "refmaker",
+    "refmaker_cli",
+]
+LIGHT = {"click", "numpy", "refmaker", "refmaker_cli", *sys.stdlib_module_names}
+"""What may be imported at the top of a module; everything else is loaded by the function that needs it."""
+FACES = {
+    "refmaker.codecs.hdf5": "numcodecs",
+    "refmaker.codecs.zarr3": "zarr",
+    "refmaker.replay.filesystem": "fsspec",
+}
+"""Modules that are somebody's plug-in: whoever loads them has that package loaded already."""
+NUMPY_FREE = ("refmaker", "refmaker.errors")
+FACADES = ("refmaker", "refmaker.manifest")
+"""They name what lies below them."""
+SHORTCUTS = {
+    ("refmaker.manifest.manifest", "refmaker.manifest.kerchunk_json"),  # Manifest.to_json calls the writer
+    ("refmaker.manifest.kerchunk_json", "refmaker"),  # the version
+}
+MAX_LINES = 400
+
+MODULES = {
+    ".".join(["refmaker_cli" if part == "cli" else part for part in path.relative_to(ROOT).with_suffix("").parts]): path
+    for folder in ("refmaker", "cli")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+}
+
+
+def _name(module: str) -> str:
+    return module.removesuffix(".__init__")
+
+
+def _layer(module: str) -> int:
+    """Give the layer of a module: the longest name in `LAYERS` that it is or lies below."""
+    fitting = [layer for layer in LAYERS if module == layer or module.startswith(layer + ".")]
+    if not fitting or (fitting == ["refmaker"] and module != "refmaker"):
+        pytest.fail(f"{module} is in no layer: docs/design.md and LAYERS name them all")
+    return LAYERS.index(max(fitting, key=len))
+
+
+def _imports(module: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Give line and absolute name of every import, `from a import b` as `a.b` where that is a module."""
+    package = module if module.endswith(".__init__") else module.rpartition(".")[0]
+    package = _name(package)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield node.lineno, full if full in MODULES or f"{full}.__init__" in MODULES else base
+
+
+def _top_level(tree: ast.Module) -> ast.Module:
+    """Give what runs on import: no function bodies, no `if TYPE_CHECKING`."""
+
+    class Pruned(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+            return None
+
+        def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+            return None
+
+        def visit_If(self, node: ast.If) -> ast.If | None:
+            test = node.test
+            return None if isinstance(test, ast.Name) and test.id == "TYPE_CHECKING" else node
+
+    return Pruned().visit(tree)
+
+
+def _tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text("utf-8"))
+
+
+@pytest.fixture(params=sorted(MODULES))
+def module(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_imports_from_layers_above_only(module: str) -> None:
+    if _name(module) in FACADES:
+        return
+    own = _layer(_name(module))
+    wrong = [
+        f"line {line}: {name}"
+        for line, name in _imports(module, _tree(module))
+        if name.split(".")[0] in ("refmaker", "refmaker_cli") and _layer(name) > own and (module, name) not in SHORTCUTS
+    ]
+    assert wrong == []
+
+
+def test_heavy_packages_are_imported_lazily(module: str) -> None:
+    allowed = LIGHT | {FACES.get(module)}
+    if module.startswith("refmaker_cli") or _name(module) in NUMPY_FREE:
+        allowed -= {"numpy"}
+    wrong = [
+        f"line {line}: {name}"
+        for line, name in _imports(module, _top_level(_tree(module)))
+        if name.split(".")[0] not in allowed
+    ]
+    assert wrong == []
+
+
+def test_no_assert(module: str) -> None:
+    lines = [node.lineno for node in ast.walk(_tree(module)) if isinstance(node, ast.Assert)]
+    assert lines == [], "input is checked with errors that say where, not with assert"
+
+
+def test_nothing_is_swallowed(module: str) -> None:
+    """Everything may be caught only to be raised again, as it is or as an error of ours."""
+    wrong = []
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type) and not isinstance(node.body[-1], ast.Raise):
+            wrong.append(node.lineno)
+    assert wrong == []
+
+
+def _is_broad(kind: ast.expr | None) -> bool:
+    kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+    return any(k is None or (isinstance(k, ast.Name) and k.id in ("Exception", "BaseException")) for k in kinds)
+
+
+def test_length_and_contract(module: str) -> None:
+    text = MODULES[module].read_text("utf-8")
+    assert len(text.splitlines()) <= MAX_LINES
+    assert ast.get_docstring(ast.parse(text)), "a module opens with its contract"
+
+
+def test_every_package_is_installed() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        listed = tomllib.load(file)["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted(_name(m) for m in MODULES if m.endswith(".__init__"))
+    folders = {path.parent for path in MODULES.values()}
+    assert [f for f in folders if not (f / "__init__.py").exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import refmaker.hdf5.walk", ["refmaker.hdf5.walk"]),
+        ("from refmaker import hdf5", ["refmaker.hdf5"]),
+        ("from refmaker.errors import FormatError", ["refmaker.errors"]),
+        ("from . import scan", ["refmaker_cli.scan"]),
+        ("from .output import say", ["refmaker_cli.output"]),
+        ("def f():\n    import h5py", ["h5py"]),
+    ],
+)
+def test_imports_are_found(source: str, found: list[str]) -> None:
+    assert [name for _, name in _imports("refmaker_cli.main", ast.parse(source))] == found
+
+
+def test_top_level_leaves_out_what_does_not_run() -> None:
+    tree = ast.parse("import a\nif TYPE_CHECKING:\n    import b\ndef f():\n    import c\nclass C:\n    import d")
+    assert [name for _, name in _imports("refmaker.errors", _top_level(tree))] == ["a", "d"]
