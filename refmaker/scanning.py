@@ -21,6 +21,8 @@ from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 from refmaker.hdf5.walk import Walk
+from refmaker.linked.follow import follow
+from refmaker.linked.space import Space
 from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
 from refmaker.model import Tree
 from refmaker.netcdf3.walk import walk as walk_netcdf3
@@ -74,6 +76,7 @@ def inspect(
     zarr_format: Literal[2, 3] = 2,
     strict: bool = False,
     measure: bool = False,
+    follow_external_links: bool = True,
     progress: Callable[[Progress], None] | None = None,
 ) -> Inspection:
     """Scan a source file; give its manifest and the tree it was made from.
@@ -98,6 +101,8 @@ def inspect(
         Raise the first refusal instead of recording it.
     measure
         Also find out how much of the file is metadata, in how many blocks (`Tree.metadata_size`, `metadata_blocks`).
+    follow_external_links
+        Show what external links lead to under the links' paths, as far as the files are reachable.
     progress
         Called now and then.
 
@@ -113,14 +118,23 @@ def inspect(
     options = BuildOptions(zarr_format=zarr_format, inline_threshold=inline_threshold, inline_limit=inline_limit)
     selection = Selection(group, tuple(include), tuple(exclude))
     try:
-        source = open_source(url, storage_options)
-        recorder = RecordingWindow(source.window) if measure else None
-        driver = Driver(source, progress)
-        tree = _read_tree(recorder or source.window, driver, url, inline_limit, strict)
+        space = Space(open_source(url, storage_options), storage_options)
+        recorder = RecordingWindow(space.window) if measure else None
+        driver = Driver(space, progress)
+        tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict)
         if recorder is not None:
             tree.metadata_size, tree.metadata_blocks = recorder.extent()
-        manifest = _Assembly(tree, annotate(tree), source, selection, options, strict).run(driver)
-        source.check_unchanged()
+        follow(
+            tree,
+            space,
+            driver.run,
+            inline_limit=inline_limit,
+            strict=strict,
+            links=follow_external_links,
+            wanted=selection.takes,
+        )
+        manifest = _Assembly(tree, annotate(tree), space, selection, options, strict).run(driver)
+        space.check_unchanged()
     except RefmakerError as error:
         if error.source is None:
             error.source = url
@@ -254,7 +268,7 @@ class _Assembly:
 
     tree: Tree
     view: View
-    source: Source
+    space: Space
     selection: Selection
     options: BuildOptions
     strict: bool
@@ -271,16 +285,15 @@ class _Assembly:
         driver.run([partial(self._build, variable) for variable in chosen])
         self._report_others()
         order = {self.selection.relative(v.zarr_path): None for v in chosen}
-        identity = self.source.identity
         reports = list(self.reports.values())
         return Manifest(
             zarr_format=self.options.zarr_format,
             groups=self._groups(),
             arrays={path: self.arrays[path] for path in order if path in self.arrays},
-            targets=(Target(identity.url, identity.size, identity.etag, identity.mtime),),
+            targets=tuple(Target(seen.url, seen.size, seen.etag, seen.mtime) for seen in self.space.identities),
             refusals={r.path: r.reason or "" for r in reports if r.status == "refused"},
             objects=reports,
-            history=[f"scanned {identity.url}"],
+            history=[f"scanned {self.space.identity.url}"],
             sources={path: self.sources[path] for path in order if path in self.arrays and path in self.sources},
         )
 
@@ -294,8 +307,9 @@ class _Assembly:
             if problem is not None:
                 raise Unsupported(problem)
             array, status, need, notes = build_array(
-                variable, read=self._read, options=self.options, target=0, path_of=self.tree.paths.get
+                variable, read=self.space.read, options=self.options, target=0, path_of=self.tree.paths.get
             )
+            array.references = self.space.settle(array.references)
         except RefmakerError as error:
             if self.strict:
                 error.path = path
@@ -304,15 +318,13 @@ class _Assembly:
             return []
         shown = self.selection.relative(variable.zarr_path)
         self.arrays[shown] = array
+        if array.references.inline and not len(array.references.cell) and not array.references.whole:
+            status = "inlined"
         if path != "/" + shown:
             self.sources[shown] = (0, path)
         reason = None if link is None else f"{link.kind} link to {link.first}"
         self.reports[path] = ObjectReport(path, kind, status, reason, need, [*variable.notes, *notes])
         return []
-
-    def _read(self, offset: int, size: int) -> bytes:
-        buf, pos = self.source.window.at(offset, size)
-        return bytes(buf[pos : pos + size])
 
     def _groups(self) -> dict[str, dict[str, Any]]:
         """Give the groups in the selection, those that hold nothing asked for left out when there are globs."""

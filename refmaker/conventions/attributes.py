@@ -139,6 +139,10 @@ def _fixed_strings(value: np.ndarray) -> tuple[JSON, str | None]:
 
 
 def _variable_length(value: np.ndarray, path_of: PathOf, attribute: Attribute) -> tuple[JSON, str | None]:
+    if value.size == 1:
+        item = value.item()
+        if isinstance(item, bytes):
+            return _decode(item.partition(b"\0")[0] if b"\0" in item else item)
     items = value.ravel().tolist()
     if all(x is None or isinstance(x, bytes) for x in items):
         return _flat([_decode((x or b"").partition(b"\0")[0]) for x in items])

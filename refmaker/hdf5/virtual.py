@@ -10,7 +10,7 @@ from __future__ import annotations
 from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.checksum import verify
 from refmaker.hdf5.selection import decode_selection
-from refmaker.hdf5.sizes import Sizes, need, unsigned
+from refmaker.hdf5.sizes import Sizes, need
 from refmaker.model import VirtualMapping
 
 __all__ = ["decode_mappings", "is_numbered", "numbered_name"]

@@ -1,0 +1,182 @@
+"""The memory datatype that makes libhdf5 hand over values as a numpy dtype lays them out.
+
+Contract: every pair of file datatype and dtype is either exact or refused with `FormatError`; libhdf5 would clip an
+integer that does not fit and round a float without a word. Strings come out null-padded, whatever their padding in the
+file, and compounds by the names of their members.
+
+h5py is imported when a type is built, not with the module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from refmaker.codecs.dtype_json import AnyDtype
+from refmaker.codecs.exact import NATIVE_FLOATS, float_limits
+from refmaker.errors import FormatError
+
+__all__ = ["memory_type"]
+
+_WHAT = "HDF5 codec"
+_INTEGER, _FLOAT, _TIME, _STRING, _BIT_FIELD, _OPAQUE, _COMPOUND, _REFERENCE, _ENUM, _VLEN, _ARRAY, _COMPLEX = range(12)
+_IMPLIED = 0  # H5T_NORM_IMPLIED
+_SIGNED = 1  # H5T_SGN_2
+
+
+def memory_type(stored: Any, dtype: AnyDtype) -> Any:
+    """Build the memory datatype.
+
+    Parameters
+    ----------
+    stored
+        `h5py.h5t.TypeID` of the file.
+    dtype
+        What the values have to become; its JSON form has been checked.
+
+    Returns
+    -------
+    h5py.h5t.TypeID
+        A datatype of exactly `dtype.itemsize` bytes.
+    """
+    kind = stored.get_class()
+    build = _BUILDERS.get(kind)
+    built = None if build is None else build(stored, dtype)
+    if built is None:
+        raise FormatError(
+            "the dtype does not hold the values of the datatype", structure=_WHAT, expected=_describe(stored), got=dtype
+        )
+    if built.get_size() != dtype.itemsize:
+        raise FormatError("size of the dtype", structure=_WHAT, expected=built.get_size(), got=dtype.itemsize)
+    return built
+
+
+def _describe(stored: Any) -> str:
+    return f"class {stored.get_class()}, {stored.get_size()} bytes"
+
+
+def _order(dtype: AnyDtype) -> str:
+    """Give how the names of libhdf5's predefined datatypes end for this byte order."""
+    return "BE" if dtype.str[0] == ">" else "LE"
+
+
+def _predefined(name: str) -> Any:
+    from h5py import h5t
+
+    return getattr(h5t, name)
+
+
+def _integer(stored: Any, dtype: AnyDtype) -> Any | None:
+    signed = stored.get_sign() == _SIGNED
+    if dtype.kind != ("i" if signed else "u") and not _is_bool(stored, dtype):
+        return None
+    if 8 * dtype.itemsize < stored.get_precision():
+        return None
+    return _predefined(f"STD_{'I' if signed else 'U'}{8 * dtype.itemsize}{_order(dtype)}")
+
+
+def _is_bool(stored: Any, dtype: AnyDtype) -> bool:
+    return dtype.kind == "b" and bool(stored.get_size() == 1)
+
+
+def _enumeration(stored: Any, dtype: AnyDtype) -> Any | None:
+    base = stored.get_super()
+    return _integer(base, dtype) if base.get_class() == _INTEGER else None
+
+
+def _bit_field(stored: Any, dtype: AnyDtype) -> Any | None:
+    # h5py does not tell the precision, hence the whole size; libhdf5 converts bit fields to bit fields alone
+    if dtype.kind != "u" or dtype.itemsize < stored.get_size():
+        return None
+    return _predefined(f"STD_B{8 * dtype.itemsize}{_order(dtype)}")
+
+
+def _float(stored: Any, dtype: AnyDtype) -> Any | None:
+    target = NATIVE_FLOATS.get(dtype.itemsize)
+    if dtype.kind != "f" or target is None or stored.get_norm() != _IMPLIED:
+        return None
+    _, _, exponent_size, _, mantissa_size = stored.get_fields()
+    if exponent_size > 15 or not float_limits(exponent_size, mantissa_size, stored.get_ebias()).within(target):
+        return None
+    return _predefined(f"IEEE_F{8 * dtype.itemsize}{_order(dtype)}")
+
+
+def _string(stored: Any, dtype: AnyDtype) -> Any | None:
+    from h5py import h5t
+
+    if dtype.kind != "S" or stored.is_variable_str():
+        return None
+    built = h5t.C_S1.copy()
+    built.set_size(stored.get_size())
+    built.set_strpad(h5t.STR_NULLPAD)
+    built.set_cset(stored.get_cset())
+    return built
+
+
+def _opaque(stored: Any, dtype: AnyDtype) -> Any | None:
+    return stored.copy() if dtype.kind in "VMm" and dtype.fields is None and dtype.subdtype is None else None
+
+
+def _complex(stored: Any, dtype: AnyDtype) -> Any | None:
+    if dtype.kind != "c" or _float(stored.get_super(), _part(dtype)) is None:
+        return None
+    return _predefined(f"COMPLEX_IEEE_F{4 * dtype.itemsize}{_order(dtype)}")
+
+
+def _part(dtype: AnyDtype) -> AnyDtype:
+    """Give the dtype of the real part of a complex dtype."""
+    return np.dtype(f"{dtype.str[0]}f{dtype.itemsize // 2}")
+
+
+def _array(stored: Any, dtype: AnyDtype) -> Any | None:
+    from h5py import h5t
+
+    if dtype.subdtype is None:
+        return None
+    base, shape = dtype.subdtype
+    own = tuple(stored.get_array_dims())
+    if shape[: len(own)] != own:
+        return None
+    # an array of arrays may have its extents in one shape
+    inner = base if len(shape) == len(own) else np.dtype((base, shape[len(own) :]))
+    return h5t.array_create(memory_type(stored.get_super(), inner), own)
+
+
+def _compound(stored: Any, dtype: AnyDtype) -> Any | None:
+    from h5py import h5t
+
+    count = stored.get_nmembers()
+    if dtype.kind == "c":
+        if count != 2 or stored.get_member_offset(0) >= stored.get_member_offset(1):
+            return None
+        part = _part(dtype)
+        fields = [(stored.get_member_name(i), i, part, i * part.itemsize) for i in range(2)]
+        if any(stored.get_member_class(i) != _FLOAT for i in range(2)):
+            return None
+    elif dtype.fields is not None:
+        found = {stored.get_member_name(i): i for i in range(count)}
+        names = [(name.encode("utf-8", "surrogateescape"), name) for name in dtype.names or ()]
+        if any(key not in found for key, _ in names):
+            return None
+        fields = [(key, found[key], dtype.fields[name][0], dtype.fields[name][1]) for key, name in names]
+    else:
+        return None
+    built = h5t.create(h5t.COMPOUND, dtype.itemsize)
+    for key, index, part, offset in fields:
+        built.insert(key, offset, memory_type(stored.get_member_type(index), part))
+    return built
+
+
+_BUILDERS: dict[int, Callable[[Any, AnyDtype], Any | None]] = {
+    _INTEGER: _integer,
+    _FLOAT: _float,
+    _STRING: _string,
+    _BIT_FIELD: _bit_field,
+    _OPAQUE: _opaque,
+    _COMPOUND: _compound,
+    _ENUM: _enumeration,
+    _ARRAY: _array,
+    _COMPLEX: _complex,
+}

@@ -1,0 +1,119 @@
+"""A filter for libhdf5 that lets bytes pass only if there are enough of them.
+
+Contract: libhdf5 (2.0 and before) does not compare what a pipeline gave with the size of a chunk: from a chunk that
+decodes to too little, it reads on beyond the end of its buffer and returns what lies there. Standing first in the
+pipeline, hence decoding last, this filter sees the decoded size and fails the read instead. Some of libhdf5's own
+filters read beyond their input alike; standing after them, it sees what they are about to decode. More bytes than
+needed pass, as libhdf5 ignores the rest.
+
+The filter is registered once in a process, under an id of the range that is free for internal use, and refuses to
+decode for a pipeline that does not carry its mark, should a file use the same id.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Collection
+
+from refmaker.codecs.parameters import RequiredInput
+from refmaker.errors import Unsupported
+from refmaker.model import Filter
+
+__all__ = ["refused", "register", "size_check"]
+
+_IDS = range(511, 255, -1)  # H5Z: 256 to 511 are for internal use
+_MARK = (0x6D666572, 0x72656B61)
+_NAME = b"refmaker size check"
+
+_Function = ctypes.CFUNCTYPE(
+    ctypes.c_size_t,
+    ctypes.c_uint,
+    ctypes.c_size_t,
+    ctypes.POINTER(ctypes.c_uint),
+    ctypes.c_size_t,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+)
+
+
+class _Class(ctypes.Structure):
+    """H5Z_class2_t."""
+
+    _fields_ = (
+        ("version", ctypes.c_int),
+        ("id", ctypes.c_int),
+        ("encoder_present", ctypes.c_uint),
+        ("decoder_present", ctypes.c_uint),
+        ("name", ctypes.c_char_p),
+        ("can_apply", ctypes.c_void_p),
+        ("set_local", ctypes.c_void_p),
+        ("filter", _Function),
+    )
+
+
+class _Seen(threading.local):
+    """The last chunk that was refused in this thread: its size and the one needed; None if none was."""
+
+    refused: tuple[int, int] | None = None
+
+
+_seen = _Seen()
+_registered: dict[int, _Class] = {}  # libhdf5 keeps the functions, so they must outlive every use
+_lock = threading.Lock()
+
+
+def _check(flags: int, count: int, values: ctypes.Array[ctypes.c_uint], size: int, allocated: int, data: int) -> int:
+    if count != 5 or (values[0], values[1]) != _MARK:
+        return 0
+    needed = values[2] | values[3] << 32
+    if values[4] and size >= needed:
+        start = ctypes.c_void_p.from_address(data).value
+        needed += (values[4] * ctypes.c_uint32.from_address(start or 0).value + 7) // 8
+    if size < needed:
+        _seen.refused = size, needed
+        return 0
+    return size
+
+
+_function = _Function(_check)
+
+
+def size_check(number: int, required: RequiredInput) -> Filter:
+    """Give the filter, registered as `number`, that lets pass what is large enough."""
+    size = required.size
+    return Filter(number, "", False, (*_MARK, size & 0xFFFFFFFF, size >> 32, required.per_bit))
+
+
+def refused() -> tuple[int, int] | None:
+    """Give, once, what the filter last refused in this thread: the size and the size needed; None if nothing."""
+    last, _seen.refused = _seen.refused, None
+    return last
+
+
+def register(others: Collection[int]) -> int:
+    """Register the filter with the libhdf5 of h5py.
+
+    Parameters
+    ----------
+    others
+        Ids of the filters beside which it will stand.
+
+    Returns
+    -------
+    int
+        Its id, none of `others`.
+    """
+    from h5py import h5z
+
+    with _lock:
+        for number in _registered:
+            if number not in others:
+                return number
+        for number in _IDS:
+            if number not in others and not h5z.filter_avail(number):
+                cls = _Class(1, number, 1, 1, _NAME, None, None, _function)
+                h5z.register_filter(ctypes.addressof(cls))
+                _registered[number] = cls
+                return number
+    raise Unsupported("no free filter id", structure="HDF5 codec")

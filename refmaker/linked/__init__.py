@@ -1,0 +1,1 @@
+"""Data that stand in other files: external raw data files, virtual datasets, external links."""

@@ -1,0 +1,325 @@
+"""A virtual dataset as chunks: references into its sources where grids agree, values put together elsewhere.
+
+Contract: `virtual_storage` gives storage whose every element is that of the last mapping with a source for it, else the
+fill value; or it raises `Unsupported` with the reason. libhdf5 leaves mappings that overlap undefined, and reads them
+one after the other.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.errors import Unsupported
+from refmaker.linked.files import Run
+from refmaker.linked.grids import Laid, choose_grid, lay_on_grid
+from refmaker.linked.regions import Region
+from refmaker.linked.sources import SourceChunks, pipeline_key
+from refmaker.linked.space import Space
+from refmaker.linked.values import Box, Conversion, Reader, converted, paint, paint_positions
+from refmaker.model import Chunked, ChunkIndex, Contiguous, Filter
+from refmaker.zarr.layout import split_rows
+
+__all__ = ["Part", "Placed", "Workshop", "virtual_storage"]
+
+Ints = npt.NDArray[np.int64]
+
+# A reference takes about as much room in a manifest as so many bytes of values.
+REFERENCE_SIZE = 64
+INLINE_CHUNK = 1 << 20
+# Whole filtered chunks have to be decoded for a few elements of each.
+DECODINGS = 8
+_ALL_SKIPPED = 0xFFFFFFFF
+_DEFLATE = Filter(1, "deflate", False, (1,))
+_TAKEN, _HOLE, _MADE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one mapping brings: elements of a source, as a region or, where there is none, position by position."""
+
+    source: SourceChunks
+    region: Region | None
+    virtual_positions: Ints | None = None
+    own_positions: Ints | None = None
+    convert: Conversion = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a dataset's values are: storage, its pipeline, the element that absent chunks hold."""
+
+    storage: Chunked | Contiguous
+    filters: tuple[Filter, ...]
+    fill: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What putting values together needs.
+
+    Parameters
+    ----------
+    inline_limit
+        Bytes of one array that may be put together.
+    subchunk_size
+        The largest chunk of unfiltered sources.
+    """
+
+    space: Space
+    run: Run
+    inline_limit: int
+    subchunk_size: int
+
+
+@dataclass(slots=True)
+class _Table:
+    """Chunks of the virtual dataset; of several rows for one, the last counts."""
+
+    cell: list[Ints] = field(default_factory=list)
+    state: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    offset: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    size: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    mask: list[npt.NDArray[np.uint32]] = field(default_factory=list)
+    part: list[Ints] = field(default_factory=list)
+
+    def add(self, cell: Ints, state: int, part: int, **columns: npt.NDArray[np.unsignedinteger]) -> None:
+        n = len(cell)
+        self.cell.append(cell)
+        self.state.append(np.full(n, state, "u1"))
+        self.part.append(np.full(n, part, "i8"))
+        self.offset.append(np.asarray(columns.get("offset", np.zeros(n)), "u8"))
+        self.size.append(np.asarray(columns.get("size", np.zeros(n)), "u8"))
+        self.mask.append(np.asarray(columns.get("mask", np.zeros(n)), "u4"))
+
+    def finish(self) -> None:
+        """Bring the rows together, the last one for each chunk."""
+        if not self.cell:
+            self.add(np.empty(0, "i8"), _HOLE, 0)
+        cell = np.concatenate(self.cell)
+        order = np.argsort(cell, kind="stable")
+        last = np.append(cell[order][1:] != cell[order][:-1], True)[: len(cell)]
+        kept = order[last]
+        self.cell = [cell[kept]]
+        for name in ("state", "offset", "size", "mask", "part"):
+            setattr(self, name, [np.concatenate(getattr(self, name))[kept]])
+
+
+def virtual_storage(
+    shape: tuple[int, ...], fill: bytes, parts: Sequence[Part], workshop: Workshop, *, growing: bool = False
+) -> Placed:
+    """Find storage for a virtual dataset.
+
+    Parameters
+    ----------
+    fill
+        The element where nothing is mapped.
+    growing
+        More than `shape` may be shown of the dataset, so that the fill value has to stay what it is.
+    parts
+        What the mappings bring, in their order.
+
+    Raises
+    ------
+    Unsupported
+        Its chunks are not those of its sources, and it is larger than what may be put together.
+    """
+    item = len(fill)
+    total = item * math.prod(shape)
+    if total == 0 or not parts:
+        return Placed(Contiguous(None, total), (), fill)
+    alike = [(p.region, p.source) for p in parts if p.region is not None and p.convert is None]
+    grid = choose_grid(alike, shape, item, workshop.subchunk_size)
+    why = "its selections or datatypes fit no chunks of its sources"
+    if grid is not None and all(p.region is not None for p in parts):
+        chunks, filters = grid
+        chunk_size = item * math.prod(chunks)
+        if filters or chunk_size >= REFERENCE_SIZE or total > workshop.inline_limit:
+            placed, left = _on_grid(shape, fill, parts, chunks, filters, workshop, growing=growing)
+            if placed is not None:
+                return placed
+            why = f"{left} chunks of shape {chunks} are not, as they are, chunks of its sources"
+    if total > workshop.inline_limit:
+        raise Unsupported(
+            f"virtual dataset of {total} bytes, more than the inline limit of {workshop.inline_limit} bytes: {why}"
+        )
+    return _put_together(shape, fill, parts, workshop)
+
+
+def _on_grid(
+    shape: tuple[int, ...],
+    fill: bytes,
+    parts: Sequence[Part],
+    chunks: tuple[int, ...],
+    filters: tuple[Filter, ...],
+    workshop: Workshop,
+    *,
+    growing: bool,
+) -> tuple[Placed | None, int]:
+    """Lay all parts on a grid; give None, and the number of chunks in the way, when too many are to be put together."""
+    grid = tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+    chunk_size, key = len(fill) * math.prod(chunks), pipeline_key(filters)
+    table, laid_parts, left = _Table(), [], 0
+    for number, part in enumerate(parts):
+        if part.region is None:
+            return None, math.prod(grid)
+        laid = lay_on_grid(part.region, part.source, shape, chunks)
+        if part.convert is not None or pipeline_key(part.source.filters) != key:
+            laid.cell = laid.source_cell = laid.inner = np.empty(0, "i8")
+        left += laid.others
+        if left * chunk_size > workshop.inline_limit:
+            return None, left
+        _add_rows(table, number, part.source, laid, chunk_size)
+        _add_others(table, number, laid, grid)
+        laid_parts.append(laid)
+    table.finish()
+    made = table.cell[0][table.state[0] == _MADE]
+    places = _make(made, grid, chunks, fill, parts, laid_parts, workshop)
+    # With a chunk for each of its own, nothing shows the fill value of the virtual dataset.
+    free = len(table.cell[0]) == math.prod(grid) and not growing
+    fill = _fill_holes(table, parts, fill, chunk_size, workshop, free=free, filtered=bool(filters))
+    rows = table.state[0] == _MADE
+    table.offset[0][rows], table.size[0][rows] = places, chunk_size
+    table.mask[0][rows] = _ALL_SKIPPED if filters else 0
+    there = table.state[0] != _HOLE
+    index = ChunkIndex(*(column[0][there] for column in (table.cell, table.offset, table.size, table.mask)))
+    return Placed(Chunked(chunks, index), filters, fill), left
+
+
+def _add_rows(table: _Table, number: int, source: SourceChunks, laid: Laid, chunk_size: int) -> None:
+    """Add the chunks that can be referred to, and those that the source lacks."""
+    index = source.index
+    row = np.searchsorted(index.cell, laid.source_cell)
+    there = row < len(index)
+    there[there] = index.cell[row[there]] == laid.source_cell[there]
+    row = row[there]
+    size = index.size[row]
+    if not source.filters:
+        if (size != source.chunk_size).any():
+            raise Unsupported(f"a source has an unfiltered chunk of other than {source.chunk_size} bytes")
+        size = np.full(len(row), chunk_size, "u8")
+    offset = index.offset[row] + laid.inner[there].astype("u8")
+    table.add(laid.cell[there], _TAKEN, number, offset=offset, size=size, mask=index.filter_mask[row])
+    table.add(laid.cell[~there], _HOLE, number)
+
+
+def _add_others(table: _Table, number: int, laid: Laid, grid: tuple[int, ...]) -> None:
+    """Add the chunks that have to be put together."""
+    if laid.others == 0:
+        return
+    cell = np.zeros(1, "i8")
+    for touched, n in zip(laid.touched, grid, strict=True):
+        cell = (cell[:, None] * n + touched).ravel()
+    table.add(np.setdiff1d(cell, laid.cell, assume_unique=True), _MADE, number)
+
+
+def _fill_holes(
+    table: _Table,
+    parts: Sequence[Part],
+    fill: bytes,
+    chunk_size: int,
+    workshop: Workshop,
+    *,
+    free: bool,
+    filtered: bool,
+) -> bytes:
+    """See to the chunks that sources lack; give the element that absent chunks hold.
+
+    They hold the source's fill value. Where it is not that of the virtual dataset, they are written out, unless all
+    absent chunks are alike.
+    """
+    state, part = table.state[0], table.part[0]
+    holes = np.flatnonzero(state == _HOLE)
+    if len(holes) == 0:
+        return fill
+    fills = {n: _fill_of(parts[n]) for n in np.unique(part[holes]).tolist()}
+    if len(set(fills.values())) == 1 and free:
+        return next(iter(fills.values()))
+    other = [n for n, element in fills.items() if element != fill]
+    chosen = holes[np.isin(part[holes], other)]
+    if len(chosen) * chunk_size > workshop.inline_limit:
+        raise Unsupported(
+            f"{len(chosen)} chunks that the sources lack have another fill value than the virtual dataset: "
+            f"more than the inline limit of {workshop.inline_limit} bytes"
+        )
+    places: dict[bytes, int] = {}
+    for n in other:
+        element = fills[n]
+        if element not in places:
+            places[element] = workshop.space.keep(element * (chunk_size // len(element)))
+        own = chosen[part[chosen] == n]
+        state[own], table.offset[0][own], table.size[0][own] = _TAKEN, places[element], chunk_size
+        table.mask[0][own] = _ALL_SKIPPED if filtered else 0
+    return fill
+
+
+def _fill_of(part: Part) -> bytes:
+    return converted(np.frombuffer(part.source.fill, "u1")[None], part.convert).tobytes()
+
+
+def _make(
+    made: Ints,
+    grid: tuple[int, ...],
+    chunks: tuple[int, ...],
+    fill: bytes,
+    parts: Sequence[Part],
+    laid_parts: Sequence[Laid],
+    workshop: Workshop,
+) -> npt.NDArray[np.uint64]:
+    """Put chunks together; give their addresses."""
+    if len(made) == 0:
+        return np.empty(0, "u8")
+    at = np.stack(np.unravel_index(made, grid), axis=1) if grid else np.zeros((1, 0), "i8")
+    boxes = [Box(tuple((row * chunks).tolist()), _filled(chunks, fill)) for row in at]
+    reader = Reader(workshop.space, DECODINGS * workshop.inline_limit)
+    for _ in ("plan", "paint"):
+        for part, laid in zip(parts, laid_parts, strict=True):
+            touched = np.ones(len(made), bool)
+            for axis, positions in enumerate(laid.touched):
+                touched &= np.isin(at[:, axis], positions)
+            for n in np.flatnonzero(touched).tolist():
+                _paint(boxes[n], part, reader)
+        if reader.planning:
+            reader.load(workshop.run)
+    return np.array([workshop.space.keep(box.values.tobytes()) for box in boxes], "u8")
+
+
+def _paint(box: Box, part: Part, reader: Reader) -> None:
+    if part.region is not None:
+        paint(box, part.region, part.source, part.convert, reader)
+    elif part.virtual_positions is not None and part.own_positions is not None:
+        paint_positions(box, part.virtual_positions, part.own_positions, part.source, part.convert, reader)
+
+
+def _filled(shape: tuple[int, ...], fill: bytes) -> npt.NDArray[np.uint8]:
+    return np.broadcast_to(np.frombuffer(fill, "u1"), (*shape, len(fill))).copy()
+
+
+def _put_together(shape: tuple[int, ...], fill: bytes, parts: Sequence[Part], workshop: Workshop) -> Placed:
+    """Put the whole dataset together; chunks of it are kept compressed, those of nothing but the fill value are not."""
+    box = Box((0,) * len(shape), _filled(shape, fill))
+    reader = Reader(workshop.space, DECODINGS * workshop.inline_limit)
+    for part in parts:
+        _paint(box, part, reader)
+    reader.load(workshop.run)
+    for part in parts:
+        _paint(box, part, reader)
+    chunks = split_rows(shape, len(fill), INLINE_CHUNK)
+    empty = fill * math.prod(chunks)
+    cell, offset, size = [], [], []
+    starts = product(*(range(0, n, c) for n, c in zip(shape, chunks, strict=True)))
+    for number, start in enumerate(starts):
+        data = box.values[tuple(slice(s, s + c) for s, c in zip(start, chunks, strict=True))].tobytes()
+        if data != empty:
+            packed = zlib.compress(data, 1)
+            cell.append(number)
+            offset.append(workshop.space.keep(packed))
+            size.append(len(packed))
+    index = ChunkIndex(np.array(cell, "i8"), np.array(offset, "u8"), np.array(size, "u8"), np.zeros(len(cell), "u4"))
+    return Placed(Chunked(chunks, index), (_DEFLATE,), fill)
