@@ -16,6 +16,7 @@ from refmaker.errors import RefmakerError
 from .info import info
 from .output import FAILED, INTERRUPTED, say
 from .scan import scan
+from .verify import verify
 
 __all__ = ["main"]
 
@@ -43,3 +44,4 @@ def main() -> None:
 
 main.add_command(scan)
 main.add_command(info)
+main.add_command(verify)

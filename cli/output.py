@@ -142,14 +142,18 @@ class ProgressLine:
 
     def __call__(self, progress: Progress) -> None:
         """Show `progress`, if it is time."""
+        text = f"{self.label} ({human_size(progress.size)}): {progress.done} of {progress.known} objects"
+        if progress.rounds:
+            text += f", {counted(progress.rounds, 'round trip')}"
+        self.show(text)
+
+    def show(self, text: str) -> None:
+        """Show `text`, if it is time."""
         now = self.clock()
         if now < self.due:
             return
         self.due = now + self.INTERVAL
         self.shown = True
-        text = f"{self.label} ({human_size(progress.size)}): {progress.done} of {progress.known} objects"
-        if progress.rounds:
-            text += f", {counted(progress.rounds, 'round trip')}"
         width = shutil.get_terminal_size().columns - 1
         line = _encodable(printable(text), err=True)[-width:]
         click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -275,6 +275,7 @@ class _Assembly:
     arrays: dict[str, ManifestArray] = field(default_factory=dict)
     reports: dict[str, ObjectReport] = field(default_factory=dict)
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
+    renamed: set[str] = field(default_factory=set)
 
     def run(self, driver: Driver) -> Manifest:
         """Build all arrays, then the manifest."""
@@ -291,7 +292,7 @@ class _Assembly:
             groups=self._groups(),
             arrays={path: self.arrays[path] for path in order if path in self.arrays},
             targets=tuple(Target(seen.url, seen.size, seen.etag, seen.mtime) for seen in self.space.identities),
-            refusals={r.path: r.reason or "" for r in reports if r.status == "refused"},
+            refusals={r.path: r.reason or "" for r in reports if r.status == "refused" and r.path not in self.renamed},
             objects=reports,
             history=[f"scanned {self.space.identity.url}"],
             sources={path: self.sources[path] for path in order if path in self.arrays and path in self.sources},
@@ -309,7 +310,10 @@ class _Assembly:
             array, status, need, notes = build_array(
                 variable, read=self.space.read, options=self.options, target=0, path_of=self.tree.paths.get
             )
-            array.references = self.space.settle(array.references)
+            settled = self.space.settle(array.references)
+            if settled is not array.references and not len(settled.cell):
+                status = "inlined"
+            array.references = settled
         except RefmakerError as error:
             if self.strict:
                 error.path = path
@@ -318,13 +322,22 @@ class _Assembly:
             return []
         shown = self.selection.relative(variable.zarr_path)
         self.arrays[shown] = array
-        if array.references.inline and not len(array.references.cell) and not array.references.whole:
-            status = "inlined"
         if path != "/" + shown:
             self.sources[shown] = (0, path)
         reason = None if link is None else f"{link.kind} link to {link.first}"
-        self.reports[path] = ObjectReport(path, kind, status, reason, need, [*variable.notes, *notes])
+        report = ObjectReport(path, kind, status, reason, need, [*variable.notes, *notes])
+        self.reports[path] = report
+        shown = "/" + variable.zarr_path
+        if shown.rpartition("/")[2] != path.rpartition("/")[2]:
+            self._report_renamed(report, shown)
         return []
+
+    def _report_renamed(self, report: ObjectReport, shown: str) -> None:
+        """Report an array whose netCDF name is not the dataset's: no values are lost, but no array has its name."""
+        self.renamed.add(report.path)
+        self.reports[shown] = replace(report, path=shown, kind="link", reason=f"netCDF-4 name of {report.path}")
+        reason = f"netCDF-4 keeps this name for itself: the values are in the array {shown}"
+        self.reports[report.path] = ObjectReport(report.path, report.kind, "refused", reason, notes=report.notes)
 
     def _groups(self) -> dict[str, dict[str, Any]]:
         """Give the groups in the selection, those that hold nothing asked for left out when there are globs."""

@@ -83,7 +83,8 @@ def supports(datatype: Datatype) -> DtypeJson | None:
 def widened(datatype: Datatype) -> AnyDtype:
     """Give the dtype that holds every value of a datatype.
 
-    Array datatypes give a subarray dtype (of all extents, for arrays of arrays), compounds of two equal floats named as complex numbers a complex dtype.
+    Array datatypes give a subarray dtype, arrays of arrays one of all extents; compounds of two equal floats that are
+    named as the parts of a complex number give a complex dtype.
 
     Raises
     ------
@@ -131,8 +132,20 @@ def _integer(kind: str, datatype: FixedPoint | BitField) -> AnyDtype:
             expected=f"1 to {8 * datatype.size} bits",
             got=f"{datatype.precision} bits from bit {datatype.bit_offset}",
         )
+    _check_unused_bits(datatype)
     native = 1 << (datatype.size - 1).bit_length()
     return np.dtype(f"{datatype.byte_order}{kind}{native}")
+
+
+def _check_unused_bits(datatype: FixedPoint | BitField | FloatingPoint) -> None:
+    """Refuse what libhdf5 takes for a corrupt file (1.14.4 does, and h5py cannot tell it not to)."""
+    used = datatype.bit_offset + datatype.precision
+    if datatype.size > 1 and used < 4 * datatype.size:
+        raise Unsupported(
+            "libhdf5 does not open a number of which more than half the bits are unused",
+            structure=_WHAT,
+            got=f"{used} of {8 * datatype.size} bits used",
+        )
 
 
 def _sized(kind: str, size: int) -> AnyDtype:
@@ -154,9 +167,12 @@ def _float(datatype: FloatingPoint) -> AnyDtype:
         datatype.mantissa_size,
         datatype.exponent_bias,
     )
-    if _IEEE.get(datatype.size) == fields:
+    if _IEEE.get(datatype.size) == fields and (datatype.bit_offset, datatype.precision) == (0, 8 * datatype.size):
         return np.dtype(f"{datatype.byte_order}f{datatype.size}")
     _check_fields(datatype)
+    if datatype.exponent_bias < 1:
+        raise Unsupported("exponent without a bias: h5py takes it for an error", structure=_WHAT)
+    _check_unused_bits(datatype)
     limits = float_limits(datatype.exponent_size, datatype.mantissa_size, datatype.exponent_bias)
     for size in (4, 8):
         if limits.within(NATIVE_FLOATS[size]):
@@ -213,7 +229,8 @@ def _compound(datatype: Compound) -> AnyDtype:
             return _complex(part)
     if not names or "" in names or len(set(names)) < len(names):
         raise Unsupported("names of compound members", structure=_WHAT, got=list(names)[:8])
-    try:
-        return np.dtype([(member.name, widened(member.datatype)) for member in members])
-    except ValueError as error:
-        raise Unsupported("size of a compound", structure=_WHAT, got=datatype.size) from error
+    fields = [(member.name, widened(member.datatype)) for member in members]
+    size = sum(dtype.itemsize for _, dtype in fields)
+    if size > MAX_ITEM_SIZE:
+        raise Unsupported("size of a compound", structure=_WHAT, expected=f"<= {MAX_ITEM_SIZE}", got=size)
+    return np.dtype(fields)

@@ -57,15 +57,18 @@ def _describe(stored: Any) -> str:
     return f"class {stored.get_class()}, {stored.get_size()} bytes"
 
 
-def _order(dtype: AnyDtype) -> str:
-    """Give how the names of libhdf5's predefined datatypes end for this byte order."""
-    return "BE" if dtype.str[0] == ">" else "LE"
+def _predefined(kind: str, stored: Any, dtype: AnyDtype, bits: int) -> Any | None:
+    """Give libhdf5's predefined datatype of a kind and size, in the byte order of the file.
 
-
-def _predefined(name: str) -> Any:
+    libhdf5 merely swaps the bytes where size and offset are equal and the order is not, whatever the precision. Hence a
+    dtype of another order is refused.
+    """
     from h5py import h5t
 
-    return getattr(h5t, name)
+    order = "BE" if stored.get_order() == h5t.ORDER_BE else "LE"
+    if dtype.itemsize > 1 and (dtype.str[0] == ">") != (order == "BE"):
+        return None
+    return getattr(h5t, f"{kind}{bits}{order}")
 
 
 def _integer(stored: Any, dtype: AnyDtype) -> Any | None:
@@ -74,7 +77,7 @@ def _integer(stored: Any, dtype: AnyDtype) -> Any | None:
         return None
     if 8 * dtype.itemsize < stored.get_precision():
         return None
-    return _predefined(f"STD_{'I' if signed else 'U'}{8 * dtype.itemsize}{_order(dtype)}")
+    return _predefined("STD_I" if signed else "STD_U", stored, dtype, 8 * dtype.itemsize)
 
 
 def _is_bool(stored: Any, dtype: AnyDtype) -> bool:
@@ -90,7 +93,7 @@ def _bit_field(stored: Any, dtype: AnyDtype) -> Any | None:
     # h5py does not tell the precision, hence the whole size; libhdf5 converts bit fields to bit fields alone
     if dtype.kind != "u" or dtype.itemsize < stored.get_size():
         return None
-    return _predefined(f"STD_B{8 * dtype.itemsize}{_order(dtype)}")
+    return _predefined("STD_B", stored, dtype, 8 * dtype.itemsize)
 
 
 def _float(stored: Any, dtype: AnyDtype) -> Any | None:
@@ -100,7 +103,7 @@ def _float(stored: Any, dtype: AnyDtype) -> Any | None:
     _, _, exponent_size, _, mantissa_size = stored.get_fields()
     if exponent_size > 15 or not float_limits(exponent_size, mantissa_size, stored.get_ebias()).within(target):
         return None
-    return _predefined(f"IEEE_F{8 * dtype.itemsize}{_order(dtype)}")
+    return _predefined("IEEE_F", stored, dtype, 8 * dtype.itemsize)
 
 
 def _string(stored: Any, dtype: AnyDtype) -> Any | None:
@@ -122,7 +125,7 @@ def _opaque(stored: Any, dtype: AnyDtype) -> Any | None:
 def _complex(stored: Any, dtype: AnyDtype) -> Any | None:
     if dtype.kind != "c" or _float(stored.get_super(), _part(dtype)) is None:
         return None
-    return _predefined(f"COMPLEX_IEEE_F{4 * dtype.itemsize}{_order(dtype)}")
+    return _predefined("COMPLEX_IEEE_F", stored.get_super(), dtype, 4 * dtype.itemsize)
 
 
 def _part(dtype: AnyDtype) -> AnyDtype:

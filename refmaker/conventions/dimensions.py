@@ -109,6 +109,7 @@ class Numbering:
         if id < 0:
             id = self.next_id
         self.next_id = max(self.next_id, id + 1)
+        unlimited = unlimited or length == 0  # to `nc4_dim_list_add`, length 0 is NC_UNLIMITED
         dimension = Dimension(name, id, length, unlimited)
         self.by_id[id] = dimension
         scope.by_extent.setdefault((length, unlimited), []).append(dimension)

@@ -16,8 +16,8 @@ from refmaker.hdf5.dataspace import decode_dataspace
 from refmaker.hdf5.datatype import decode_datatype
 from refmaker.hdf5.file import File, read_heap, read_heap_objects, shared, shared_body
 from refmaker.hdf5.object_header import Message
-from refmaker.hdf5.values import decode_values
-from refmaker.model import Attribute
+from refmaker.hdf5.values import decode_values, is_variable
+from refmaker.model import Attribute, VariableLength
 
 __all__ = ["read_attributes"]
 
@@ -93,6 +93,7 @@ def _decode(file: File, parts: AttributeParts) -> Attribute:
     space = decode_dataspace(space_body, file.sizes)
     if space.kind == "null":
         return Attribute(parts.name, datatype, space, None)
-    read = partial(read_heap_objects, file)
+    nested = isinstance(datatype, VariableLength) and is_variable(datatype.base)
+    read = partial(read_heap_objects, file, nested=nested)
     value = decode_values(datatype, parts.data, space.shape, file.base, file.sizes, read)
     return Attribute(parts.name, datatype, space, value)

@@ -22,7 +22,7 @@ READINGS = 4
 # Filters make more of the bytes than there are; what is decoded while scanning is small in any sound file.
 DECODINGS = 16
 SMALL_FILE = 1 << 16
-DECODED = 1 << 28
+DECODED = 1 << 27
 
 
 @dataclass(slots=True)

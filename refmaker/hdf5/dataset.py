@@ -194,7 +194,8 @@ def read_values(file: File, header: DatasetHeader, storage: Storage, limit: int)
     total = int(references["length"].astype("u8").sum()) * element
     if total > limit:
         raise Unsupported(f"variable-length data of {total} bytes are larger than the inline limit of {limit} bytes")
-    return decode_values(datatype, raw, space.shape, file.base, file.sizes, partial(read_heap_objects, file))
+    read = partial(read_heap_objects, file, nested=is_variable(datatype.base))
+    return decode_values(datatype, raw, space.shape, file.base, file.sizes, read)
 
 
 def _raw(file: File, header: DatasetHeader, storage: Storage) -> bytes:

@@ -132,11 +132,11 @@ def read_header(file: File, address: int) -> Header:
     buf, pos = window.at(address, guess)
     prefix = decode_prefix(buf, pos, address)
     buf, pos = window.at(address, prefix.stop)
+    file.reading.spend(prefix.stop)
     messages = scan_messages(buf, pos + prefix.messages, pos + prefix.messages + prefix.size, prefix, address)
     blocks = []
     if prefix.version == 2:
         blocks.append((address, bytes(buf[pos : pos + prefix.stop])))
-    file.reading.spend(prefix.stop)
     _follow(file, prefix, messages, blocks, address)
     return Header(address, prefix.version, prefix.tracks_order, messages, blocks)
 
@@ -227,8 +227,14 @@ def read_heap(file: File, address: int, ids: Sequence[bytes], blocks: fractal_he
     return fractal_heap.read_objects(file.metered, file.heaps[address], ids, file.sizes, file.decoding, blocks)
 
 
-def read_heap_objects(file: File, addresses: Sequence[int], indexes: Sequence[int]) -> list[bytes]:
-    """Read global heap objects by collection address and object index, all collections together."""
+def read_heap_objects(
+    file: File, addresses: Sequence[int], indexes: Sequence[int], *, nested: bool = True
+) -> list[bytes]:
+    """Read global heap objects by collection address and object index, all collections together.
+
+    `nested` objects point to others: each costs more than its bytes, so that fewer may be read again and again.
+    """
+    budget = file.reading if nested else file.decoding
     missing = {address for address in addresses if address not in file.collections}
     if missing:
         _read_collections(file, sorted(missing))
@@ -239,7 +245,7 @@ def read_heap_objects(file: File, addresses: Sequence[int], indexes: Sequence[in
             raise FormatError(
                 f"no object {index}", structure="global heap collection", address=address, expected="an object"
             )
-        file.reading.spend(len(found))
+        budget.spend(len(found))
         objects.append(found)
     return objects
 

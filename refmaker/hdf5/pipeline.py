@@ -27,7 +27,7 @@ def decode_chunk(data: bytes, filters: Sequence[Filter], mask: int, size: int) -
     Raises `FormatError` when the bytes do not decode to `size`, `Unsupported` for a filter that is not known here.
     """
     # A stage in the middle may be a little larger than the values (checksums, incompressible data).
-    limit = 2 * size + 65536
+    limit = size + size // 8 + 65536
     for position in range(len(filters) - 1, -1, -1):
         if mask >> position & 1:
             continue

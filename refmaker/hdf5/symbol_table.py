@@ -25,7 +25,8 @@ __all__ = [
 # 0 signature "SNOD" 4 | 4 version 1 | 5 reserved | 6 number of symbols 2 | 8 entries
 _SNOD = Struct("<4sBxH")
 SNOD_HEAD_SIZE = _SNOD.size
-# Entry: link name offset L (H5Gent.c; O in the specification) | object header address O | cache type 4 | reserved 4 | scratch pad 16
+# Entry: link name offset L (O in the specification, L in H5Gent.c) | object header address O | cache type 4
+#        | reserved 4 | scratch pad 16
 _CACHED_SOFT_LINK = 2
 # 0 signature "HEAP" 4 | 4 version 0 | 5 reserved 3 | 8 data segment size L | free list head L | data segment address O
 _HEAP_HEAD = Struct("<4sB3x")

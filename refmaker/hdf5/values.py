@@ -186,7 +186,8 @@ def decode_values(
         values = values.copy()
         _shift_members(datatype, values, base, sizes)
     if isinstance(datatype, Enumeration) and is_bool(datatype):
-        return values != 0
+        truth: np.ndarray = values != 0
+        return truth
     return values
 
 
@@ -202,9 +203,7 @@ def _shifted(values: np.ndarray, base: int, sizes: Sizes) -> npt.NDArray[np.uint
 def _has_references(datatype: Datatype) -> bool:
     if isinstance(datatype, Compound):
         return any(_has_references(m.datatype) for m in datatype.members)
-    return isinstance(datatype, ObjectReference) or (
-        isinstance(datatype, ArrayType) and _has_references(datatype.base)
-    )
+    return isinstance(datatype, ObjectReference) or (isinstance(datatype, ArrayType) and _has_references(datatype.base))
 
 
 def _shift_members(datatype: Datatype, values: np.ndarray, base: int, sizes: Sizes) -> None:

@@ -141,11 +141,7 @@ def extent_of(space: Dataspace, mappings: Sequence[VirtualMapping], bindings: Se
     growing = {axis for m in mappings if (axis := unlimited_axis(m.virtual)) is not None and axis < len(space.shape)}
     shape = list(space.shape)
     for axis in growing:
-        ends = [
-            int(b.virtual_runs[1][-1, 1])
-            for b in bindings
-            if b.virtual_runs and b.virtual_runs[0] == axis and len(b.virtual_runs[1])
-        ]
+        ends = [int(runs[-1, 1]) for b in bindings if len(runs := b.runs_along(axis))]
         needed = [stop for m in mappings if (stop := _stop(m.virtual, axis)) is not None]
         shape[axis] = max([0, *ends, *needed])
     return tuple(shape)

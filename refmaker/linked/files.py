@@ -156,6 +156,8 @@ def find(tree: Tree, path: str) -> Dataset | Group | str | None:
     for name in path.split("/"):
         if name in ("", "."):
             continue
+        if here not in tree.groups:
+            return f"there is no group {here}"
         here = f"/{name}" if here == "/" else f"{here}/{name}"
         link = tree.links.get(here)
         if link is not None:

@@ -21,7 +21,7 @@ from refmaker.hdf5.virtual import is_numbered, numbered_name
 from refmaker.linked.extents import Binding, bind, extent_of
 from refmaker.linked.external import Segment, external_storage
 from refmaker.linked.files import Files, Run, find
-from refmaker.linked.grafts import graft
+from refmaker.linked.grafts import graft, kind_of
 from refmaker.linked.places import Kind, places_of
 from refmaker.linked.sources import SourceChunks, chunks_of, conversion, fill_element
 from refmaker.linked.space import FILE_BITS, Space, file_of
@@ -33,6 +33,7 @@ from refmaker.model import (
     ExternalLink,
     FillValue,
     Group,
+    LinkNote,
     Refusal,
     Tree,
     Virtual,
@@ -313,9 +314,11 @@ class _Following:
             raise Unsupported(found)
         if found.address in above or len(above) >= MAX_DEPTH:
             raise Unsupported("external links that lead in circles, or through too many files")
-        if number == 0 and isinstance(found, Group):
-            raise Unsupported("an external link from another file back to a group of this one")
         del self.tree.refusals[link.path]
+        if number == 0:
+            kind = kind_of(self.tree, found.path)
+            self.tree.links[link.path] = LinkNote(link.path, "external", found.path, kind)
+            return [], 0, ()
         note = f"external link to {link.target} in {self.space.url(number)}"
         return graft(self.tree, link.path, other, found, note), number, (*above, found.address)
 

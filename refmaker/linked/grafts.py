@@ -12,7 +12,7 @@ from typing import Literal
 
 from refmaker.model import Attribute, Dataset, ExternalLink, Group, LinkNote, Refusal, Tree
 
-__all__ = ["graft"]
+__all__ = ["graft", "kind_of"]
 
 # Attributes of netCDF-4 whose values are numbers within one file.
 _FILE_NUMBERS = frozenset({"_Netcdf4Dimid", "_Netcdf4Coordinates"})
@@ -40,12 +40,14 @@ def graft(tree: Tree, at: str, other: Tree, found: Dataset | Group, note: str) -
     External links among what was put there, under their new paths.
     """
     work = _Graft(tree, other, note)
-    stack = [(at, found.path)]
+    stack: list[tuple[str, str]] = [(at, found.path)]
     while stack:
-        path, owner = stack.pop()
+        path, named = stack.pop()
+        link = other.links.get(named)
+        owner = named if link is None else link.first
         first = work.placed.get(owner)
         if first is not None:
-            tree.links[path] = LinkNote(path, "hard", first, _kind(other, owner))
+            tree.links[path] = LinkNote(path, "hard" if link is None else link.kind, first, kind_of(other, owner))
             continue
         work.placed[owner] = path
         if owner in other.datasets:
@@ -58,7 +60,7 @@ def graft(tree: Tree, at: str, other: Tree, found: Dataset | Group, note: str) -
             notes = [note, *group.notes] if path == at else group.notes
             tree.groups[path] = replace(group, path=path, attributes=_own(group.attributes), notes=notes)
             tree.paths.setdefault(group.address, path)
-            stack += [(_join(path, name), _owner(other, _join(owner, name))) for name in reversed(group.children)]
+            stack += [(_join(path, name), _join(owner, name)) for name in reversed(group.children)]
         else:
             _place_other(work, path, owner)
     return work.links
@@ -79,15 +81,11 @@ def _place_other(work: _Graft, path: str, owner: str) -> None:
     work.tree.refusals[path] = Refusal(path, "link" if refusal is None else refusal.kind, reason)
 
 
-def _owner(other: Tree, path: str) -> str:
-    link = other.links.get(path)
-    return path if link is None else link.first
-
-
-def _kind(other: Tree, owner: str) -> Literal["dataset", "group", "type"]:
-    if owner in other.groups:
+def kind_of(tree: Tree, path: str) -> Literal["dataset", "group", "type"]:
+    """Say what stands under a first path."""
+    if path in tree.groups:
         return "group"
-    return "type" if owner in other.types else "dataset"
+    return "type" if path in tree.types else "dataset"
 
 
 def _own(attributes: dict[str, Attribute]) -> dict[str, Attribute]:

@@ -7,12 +7,13 @@ says so. Offsets are addresses of the space.
 from __future__ import annotations
 
 import math
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from refmaker.errors import Unsupported
-from refmaker.hdf5.pipeline import FLETCHER32, SHUFFLE
+from refmaker.hdf5.pipeline import DEFLATE, FLETCHER32, SHUFFLE, fletcher32
 from refmaker.hdf5.values import is_ieee
 from refmaker.linked.space import Space
 from refmaker.model import (
@@ -27,7 +28,7 @@ from refmaker.model import (
     FloatingPoint,
 )
 
-__all__ = ["SourceChunks", "chunks_of", "conversion", "fill_element", "pipeline_key"]
+__all__ = ["SourceChunks", "chunks_of", "conversion", "encoded", "fill_element", "pipeline_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,29 @@ def fill_element(dataset: Dataset) -> bytes:
 
 def pipeline_key(filters: tuple[Filter, ...]) -> tuple[tuple[int, tuple[int, ...]], ...]:
     """Give what decides how a pipeline decodes: levels of compression and names do not."""
-    kept = {SHUFFLE: slice(0, 1), FLETCHER32: slice(0, 0), 1: slice(0, 0)}
+    kept = {SHUFFLE: slice(0, 1), FLETCHER32: slice(0, 0), DEFLATE: slice(0, 0)}
     return tuple((f.id, f.client_data[kept.get(f.id, slice(None))]) for f in filters)
+
+
+def encoded(data: bytes, filters: tuple[Filter, ...]) -> bytes | None:
+    """Run a chunk through a pipeline; None when there is a filter that cannot be applied here."""
+    for found in filters:
+        if found.id == DEFLATE:
+            data = zlib.compress(data, 1)
+        elif found.id == SHUFFLE:
+            data = _shuffled(data, found.client_data[0] if found.client_data else 1)
+        elif found.id == FLETCHER32:
+            data += fletcher32(data).to_bytes(4, "little")
+        else:
+            return None
+    return data
+
+
+def _shuffled(data: bytes, element: int) -> bytes:
+    whole = len(data) // element * element if element > 1 else 0
+    if whole == 0:
+        return data
+    return np.frombuffer(data, "u1", whole).reshape(-1, element).T.tobytes() + data[whole:]
 
 
 def conversion(source: Datatype, virtual: Datatype) -> tuple[np.dtype[np.generic], np.dtype[np.generic]] | None:

@@ -114,9 +114,10 @@ class Space:
         """Give an opened file."""
         file = self.files[number]
         if file.source is None:
-            file.source = self._open(file.identity.url)
-            if file.source.identity != file.identity:
+            source = self._open(file.identity.url)
+            if source.identity != file.identity:
                 raise TargetChanged("the file changed while it was scanned; scan it again", source=file.identity.url)
+            file.source = source
             self._opened(number)
         return file.source
 

@@ -20,7 +20,7 @@ from refmaker.errors import Unsupported
 from refmaker.linked.files import Run
 from refmaker.linked.grids import Laid, choose_grid, lay_on_grid
 from refmaker.linked.regions import Region
-from refmaker.linked.sources import SourceChunks, pipeline_key
+from refmaker.linked.sources import SourceChunks, encoded, pipeline_key
 from refmaker.linked.space import Space
 from refmaker.linked.values import Box, Conversion, Reader, converted, paint, paint_positions
 from refmaker.model import Chunked, ChunkIndex, Contiguous, Filter
@@ -97,6 +97,14 @@ class _Table:
         self.offset.append(np.asarray(columns.get("offset", np.zeros(n)), "u8"))
         self.size.append(np.asarray(columns.get("size", np.zeros(n)), "u8"))
         self.mask.append(np.asarray(columns.get("mask", np.zeros(n)), "u4"))
+
+    def keep(self, rows: Ints, data: bytes, filters: tuple[Filter, ...], space: Space) -> None:
+        """Keep the values of a chunk in the space, for one row or several."""
+        stored = encoded(data, filters)
+        self.offset[0][rows] = space.keep(data if stored is None else stored)
+        self.size[0][rows] = len(data if stored is None else stored)
+        self.mask[0][rows] = _ALL_SKIPPED if stored is None else 0
+        self.state[0][rows] = _TAKEN
 
     def finish(self) -> None:
         """Bring the rows together, the last one for each chunk."""
@@ -179,17 +187,17 @@ def _on_grid(
         _add_others(table, number, laid, grid)
         laid_parts.append(laid)
     table.finish()
-    made = table.cell[0][table.state[0] == _MADE]
-    places = _make(made, grid, chunks, fill, parts, laid_parts, workshop)
     # With a chunk for each of its own, nothing shows the fill value of the virtual dataset.
     free = len(table.cell[0]) == math.prod(grid) and not growing
-    fill = _fill_holes(table, parts, fill, chunk_size, workshop, free=free, filtered=bool(filters))
-    rows = table.state[0] == _MADE
-    table.offset[0][rows], table.size[0][rows] = places, chunk_size
-    table.mask[0][rows] = _ALL_SKIPPED if filters else 0
+    own_fill = _fill_holes(table, parts, fill, chunk_size, filters, workshop, free=free)
+    made = np.flatnonzero(table.state[0] == _MADE)
+    for row, box in zip(
+        made.tolist(), _boxes(table.cell[0][made], grid, chunks, fill, parts, laid_parts, workshop), strict=True
+    ):
+        table.keep(np.array([row]), box, filters, workshop.space)
     there = table.state[0] != _HOLE
     index = ChunkIndex(*(column[0][there] for column in (table.cell, table.offset, table.size, table.mask)))
-    return Placed(Chunked(chunks, index), filters, fill), left
+    return Placed(Chunked(chunks, index), filters, own_fill), left
 
 
 def _add_rows(table: _Table, number: int, source: SourceChunks, laid: Laid, chunk_size: int) -> None:
@@ -224,38 +232,29 @@ def _fill_holes(
     parts: Sequence[Part],
     fill: bytes,
     chunk_size: int,
+    filters: tuple[Filter, ...],
     workshop: Workshop,
     *,
     free: bool,
-    filtered: bool,
 ) -> bytes:
     """See to the chunks that sources lack; give the element that absent chunks hold.
 
     They hold the source's fill value. Where it is not that of the virtual dataset, they are written out, unless all
-    absent chunks are alike.
+    absent chunks are alike and the fill value is `free`.
     """
-    state, part = table.state[0], table.part[0]
-    holes = np.flatnonzero(state == _HOLE)
-    if len(holes) == 0:
-        return fill
-    fills = {n: _fill_of(parts[n]) for n in np.unique(part[holes]).tolist()}
+    holes = np.flatnonzero(table.state[0] == _HOLE)
+    owner = table.part[0][holes]
+    fills = {n: _fill_of(parts[n]) for n in np.unique(owner).tolist()}
     if len(set(fills.values())) == 1 and free:
         return next(iter(fills.values()))
-    other = [n for n, element in fills.items() if element != fill]
-    chosen = holes[np.isin(part[holes], other)]
-    if len(chosen) * chunk_size > workshop.inline_limit:
-        raise Unsupported(
-            f"{len(chosen)} chunks that the sources lack have another fill value than the virtual dataset: "
-            f"more than the inline limit of {workshop.inline_limit} bytes"
-        )
-    places: dict[bytes, int] = {}
-    for n in other:
-        element = fills[n]
-        if element not in places:
-            places[element] = workshop.space.keep(element * (chunk_size // len(element)))
-        own = chosen[part[chosen] == n]
-        state[own], table.offset[0][own], table.size[0][own] = _TAKEN, places[element], chunk_size
-        table.mask[0][own] = _ALL_SKIPPED if filtered else 0
+    for element in sorted(set(fills.values()) - {fill}):
+        rows = holes[np.isin(owner, [n for n, found in fills.items() if found == element])]
+        if len(rows) * chunk_size > workshop.inline_limit:
+            raise Unsupported(
+                f"{len(rows)} chunks that the sources lack have another fill value than the virtual dataset: "
+                f"more than the inline limit of {workshop.inline_limit} bytes"
+            )
+        table.keep(rows, element * (chunk_size // len(element)), filters, workshop.space)
     return fill
 
 
@@ -263,7 +262,7 @@ def _fill_of(part: Part) -> bytes:
     return converted(np.frombuffer(part.source.fill, "u1")[None], part.convert).tobytes()
 
 
-def _make(
+def _boxes(
     made: Ints,
     grid: tuple[int, ...],
     chunks: tuple[int, ...],
@@ -271,10 +270,10 @@ def _make(
     parts: Sequence[Part],
     laid_parts: Sequence[Laid],
     workshop: Workshop,
-) -> npt.NDArray[np.uint64]:
-    """Put chunks together; give their addresses."""
+) -> list[bytes]:
+    """Put chunks together."""
     if len(made) == 0:
-        return np.empty(0, "u8")
+        return []
     at = np.stack(np.unravel_index(made, grid), axis=1) if grid else np.zeros((1, 0), "i8")
     boxes = [Box(tuple((row * chunks).tolist()), _filled(chunks, fill)) for row in at]
     reader = Reader(workshop.space, DECODINGS * workshop.inline_limit)
@@ -287,7 +286,7 @@ def _make(
                 _paint(boxes[n], part, reader)
         if reader.planning:
             reader.load(workshop.run)
-    return np.array([workshop.space.keep(box.values.tobytes()) for box in boxes], "u8")
+    return [box.values.tobytes() for box in boxes]
 
 
 def _paint(box: Box, part: Part, reader: Reader) -> None:

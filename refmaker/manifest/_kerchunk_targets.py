@@ -129,7 +129,7 @@ def source_records(extension: Mapping[str, Any], manifest: Manifest, source: str
     records = extension.get("sources", {})
     found: dict[str, tuple[int, str]] = {}
     for path, record in records.items() if isinstance(records, dict) else [("", records)]:
-        target, name = record if isinstance(record, list) and len(record) == 2 else (None, None)
+        target, name = record if isinstance(record, list) and len(record) == 2 else (-1, None)
         known = path in manifest.arrays and type(target) is int and 0 <= target < len(manifest.targets)
         if not known or not isinstance(name, str):
             expected = "path of an array -> [index of a target, path in it]"

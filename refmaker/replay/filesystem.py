@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from fsspec.asyn import AsyncFileSystem, _run_coros_in_chunks, get_loop, sync
+from fsspec.asyn import AsyncFileSystem, _run_coros_in_chunks, get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
@@ -302,6 +302,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     def _mind_fork(self) -> None:
         if self._pid != os.getpid():
+            if iothread[0] is None or not iothread[0].is_alive():
+                reset_lock()  # the thread of fsspec's loop was left behind; not all versions notice
             self._pid = os.getpid()
             self._loop = None if self.asynchronous else get_loop()
             self._loading = None

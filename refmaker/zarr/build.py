@@ -107,7 +107,7 @@ def build_array(
     references = References(cell, _constant(target, len(cell)), offset, size, layout.inline)
     array = ManifestArray(*_metadata(variable, dtype, layout, plan, options), grid, references)
     status: Status = "inlined" if layout.inline and not len(cell) and not plan.materialise else "mapped"
-    return array, status, layout.codecs.need_refmaker, plan.notes
+    return array, status, layout.codecs.need_refmaker, [*layout.notes, *plan.notes]
 
 
 def _metadata(

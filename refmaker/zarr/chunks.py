@@ -14,8 +14,9 @@ import numpy as np
 
 from refmaker.errors import Unsupported
 from refmaker.window import MissingBytes
+from refmaker.zarr.dtypes import ZarrDtype
 
-__all__ = ["Read", "encode_chunk", "encode_text", "fill_chunk", "read_ranges"]
+__all__ = ["Read", "as_zarr", "encode_chunk", "encode_text", "fill_chunk", "read_ranges"]
 
 Read = Callable[[int, int], bytes]
 
@@ -44,6 +45,22 @@ def read_ranges(read: Read, offsets: Sequence[int], sizes: Sequence[int]) -> lis
         addresses = np.concatenate([np.asarray(m.addresses, "i8") for m in missed])
         raise MissingBytes(addresses, np.concatenate([np.asarray(m.sizes, "i8") for m in missed]))
     return blocks
+
+
+def as_zarr(data: bytes, dtype: ZarrDtype) -> bytes:
+    """Bring stored elements into the form of their Zarr dtype.
+
+    What lies between the members of a compound goes, and what follows the NUL of a null-terminated string becomes NUL.
+    """
+    if dtype.stored is not None:
+        data = np.frombuffer(data, dtype.stored).astype(dtype.dtype).tobytes()
+    if not dtype.terminated:
+        return data
+    rows = np.frombuffer(bytearray(data), "u1").reshape(-1, dtype.dtype.itemsize)
+    for offset, size in dtype.terminated:
+        text = rows[:, offset : offset + size]
+        text[np.logical_or.accumulate(text == 0, axis=1)] = 0
+    return rows.tobytes()
 
 
 def encode_chunk(data: bytes, configs: Sequence[dict[str, Any]]) -> bytes:

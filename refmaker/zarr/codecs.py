@@ -42,12 +42,15 @@ class Codecs:
         numcodecs configurations in encoding order. Shared: not to be changed.
     trim
         Bytes at the end of every stored chunk that belong to a checksum and are left out of its reference.
+    pipeline
+        The filters that `configs` stand for, those that do nothing or are trimmed left out.
     need_refmaker
         A reader needs a codec that refmaker registers.
     """
 
     configs: tuple[Config, ...] = ()
     trim: int = 0
+    pipeline: tuple[Filter, ...] = ()
     need_refmaker: bool = False
 
     @property
@@ -88,7 +91,7 @@ def zarr_codecs(filters: tuple[Filter, ...], size: int) -> Codecs:
     for found in pipeline:
         config, known = _CODECS.get(found.id, _unknown)(found, known)
         configs.append(config)
-    return Codecs(tuple(configs), trim)
+    return Codecs(tuple(configs), trim, tuple(pipeline))
 
 
 # Each takes a filter and the size of its input where that is known, and gives a codec and the size of its output.

@@ -11,7 +11,7 @@ have to be repacked; anything that Zarr cannot hold exactly raises `Unsupported`
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,7 @@ from refmaker.model import (
     ObjectReference,
     Opaque,
     RegionReference,
+    String,
     Time,
     VariableLength,
 )
@@ -52,12 +53,16 @@ class ZarrDtype:
         The element as stored, when it has to be repacked to become `dtype`.
     text
         Elements are strings, encoded by `vlen-utf8`.
+    terminated
+        Offset and size, in an element of `dtype`, of null-terminated strings: what follows their NUL is no part of
+        them, but would be in Zarr.
     """
 
     dtype: np.dtype[Any]
     extra: tuple[int, ...] = ()
     stored: np.dtype[Any] | None = None
     text: bool = False
+    terminated: tuple[tuple[int, int], ...] = ()
 
 
 @lru_cache(4096)
@@ -80,7 +85,9 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
             inner = zarr_dtype(base)
             if inner.text:
                 raise Unsupported("an array datatype of variable-length strings or references")
-            return ZarrDtype(inner.dtype, shape + inner.extra, inner.stored)
+            return replace(inner, extra=shape + inner.extra)
+        case String(size=size, padding=0) if size > 1:
+            return ZarrDtype(np.dtype(f"S{size}"), terminated=((0, size),))
         case VariableLength(is_string=True):
             return ZarrDtype(np.dtype(object), text=True)
         case ObjectReference():
@@ -115,10 +122,15 @@ def _compound(datatype: Compound) -> ZarrDtype:
         raise Unsupported("compound without members, or with members of one name")
     formats = [dtype for _, dtype, _ in members]
     packed = np.dtype(list(zip(names, formats, strict=True)))
+    terminated = tuple(
+        (int(packed.fields[m.name][1]), m.datatype.size)
+        for m in datatype.members
+        if packed.fields is not None and zarr_dtype(m.datatype).terminated
+    )
     stored = np.dtype(
         {"names": names, "formats": formats, "offsets": [o for _, _, o in members], "itemsize": datatype.size}
     )
-    return ZarrDtype(packed, stored=None if stored == packed else stored)
+    return ZarrDtype(packed, stored=None if stored == packed else stored, terminated=terminated)
 
 
 def _complex_parts(datatype: Compound) -> np.dtype[Any] | None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from refmaker.errors import Unsupported
 from refmaker.hdf5.pipeline import decode_chunk
 from refmaker.model import Chunked, Compact, Contiguous, Dataset, External, Filter, Virtual
-from refmaker.zarr.chunks import Read, encode_chunk, read_ranges
+from refmaker.zarr.chunks import Read, as_zarr, encode_chunk, read_ranges
 from refmaker.zarr.codecs import Codecs, zarr_codecs
 from refmaker.zarr.dtypes import ZarrDtype
 
@@ -54,6 +54,7 @@ class Layout:
     codecs: Codecs = field(default_factory=Codecs)
     columns: Columns = NOTHING
     inline: dict[int, bytes] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def lay_out(
@@ -77,6 +78,15 @@ def lay_out(
     Unsupported
         Zarr cannot address these chunks, and they are more than may be inlined.
     """
+    layout = _lay_out(dataset, dtype, shape, read, inline_limit, subchunk_size)
+    if dtype.terminated and len(layout.columns[0]):
+        _terminate(layout, dtype, read, inline_limit)
+    return layout
+
+
+def _lay_out(
+    dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...], read: Read, inline_limit: int, subchunk_size: int
+) -> Layout:
     storage = dataset.storage
     if isinstance(storage, Chunked):
         return _chunked(dataset, storage, dtype, shape, read, inline_limit)
@@ -89,7 +99,7 @@ def lay_out(
         size = _element_size(dtype) * math.prod(shape)
         if len(storage.data) != size:
             raise Unsupported(f"compact data of {len(storage.data)} bytes where the dataspace has {size}")
-        return Layout(whole, inline={0: _repack(storage.data, dtype)} if size else {})
+        return Layout(whole, inline={0: as_zarr(storage.data, dtype)} if size else {})
     if isinstance(storage, External):
         raise Unsupported("raw data in external files are not mapped yet")
     if isinstance(storage, Virtual):
@@ -139,13 +149,6 @@ def _element_size(dtype: ZarrDtype) -> int:
     return dtype.dtype.itemsize if dtype.stored is None else dtype.stored.itemsize
 
 
-def _repack(data: bytes, dtype: ZarrDtype) -> bytes:
-    """Bring stored elements into the form of the Zarr dtype: what lies between the members of a compound goes."""
-    if dtype.stored is None:
-        return data
-    return np.frombuffer(data, dtype.stored).astype(dtype.dtype).tobytes()
-
-
 def _contiguous(
     storage: Contiguous, dtype: ZarrDtype, shape: tuple[int, ...], read: Read, inline_limit: int, subchunk_size: int
 ) -> Layout:
@@ -158,7 +161,7 @@ def _contiguous(
         if size > inline_limit:
             raise Unsupported(f"compound elements with padding: more than the inline limit of {inline_limit} bytes")
         (data,) = read_ranges(read, [storage.offset], [size])
-        return Layout(_whole(shape), inline={0: _repack(data, dtype)})
+        return Layout(_whole(shape), inline={0: as_zarr(data, dtype)})
     chunks = split_rows(shape, dtype.dtype.itemsize, subchunk_size)
     part = dtype.dtype.itemsize * math.prod(chunks)
     count = size // part
@@ -178,10 +181,10 @@ def _chunked(
     size = _element_size(dtype) * math.prod(chunks)
     masks, mask, odd = _masks(storage, dataset.filters, grid_of(shape, chunks), shape)
     chosen, codecs, why = odd, _RECODED, f"{int(odd.sum())} chunks that are filtered otherwise than the others"
+    applied = tuple(f for position, f in enumerate(dataset.filters) if not mask >> position & 1)
     if dtype.stored is not None:
         chosen, why = np.ones(len(index), bool), "compound elements with padding"
     else:
-        applied = tuple(f for position, f in enumerate(dataset.filters) if not mask >> position & 1)
         try:
             codecs = zarr_codecs(applied, size)
         except Unsupported as error:
@@ -192,11 +195,31 @@ def _chunked(
     if not chosen.all():
         layout.columns = _references(storage, codecs, size, ~chosen)
     if chosen.any():
-        if size * int(chosen.sum()) > inline_limit:
+        if size * int(chosen.sum()) > inline_limit or int(index.size[chosen].sum()) > 4 * inline_limit:
             raise Unsupported(f"{why}: more than the inline limit of {inline_limit} bytes")
         for cell, data in _decode(dataset.filters, storage, chosen, masks, size, read):
-            layout.inline[cell] = encode_chunk(_repack(data, dtype), codecs.configs)
+            layout.inline[cell] = encode_chunk(as_zarr(data, dtype), codecs.configs)
     return layout
+
+
+def _terminate(layout: Layout, dtype: ZarrDtype, read: Read, inline_limit: int) -> None:
+    """Look for chunks whose null-terminated strings have something behind the NUL, and write them out without it."""
+    cell, offset, stored = layout.columns
+    size = dtype.dtype.itemsize * math.prod(layout.chunks)
+    filters = layout.codecs.pipeline
+    within = size * len(cell) <= inline_limit and int(stored.sum()) <= 4 * inline_limit
+    if not within or any(f.id not in DECODABLE for f in filters):
+        layout.notes.append("null-terminated strings: bytes behind the NUL, if there are any, are shown")
+        return
+    plain = np.ones(len(cell), bool)
+    for row, block in enumerate(read_ranges(read, offset.tolist(), stored.tolist())):
+        data = decode_chunk(block, filters, 0, size)
+        clean = as_zarr(data, dtype)
+        if clean != data:
+            plain[row] = False
+            layout.inline[int(cell[row])] = encode_chunk(clean, layout.codecs.configs)
+    if not plain.all():
+        layout.columns = cell[plain], offset[plain], stored[plain]
 
 
 def _masks(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import fnmatch
 import multiprocessing
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 
 OPTIONS = {"decode_timedelta": False}
 LIMIT = 1 << 30
+EXPECTED = ("identical", "netCDF-4 cannot open", "xarray cannot read by netcdf4", "larger than the limit")
 
 
 def compare(path: str, folder: str) -> list[tuple[str, str, str]]:
@@ -60,7 +62,7 @@ def _compare_group(xr: object, path: str, manifest: str, group: str) -> tuple[st
     except Exception as error:  # the reference is allowed to fail in its own ways
         return "xarray cannot read by netcdf4", f"{type(error).__name__}: {error}"
     try:
-        # zarr-python 3.1 cannot list the groups of fsspec's own `reference://`, so groups are opened through refmaker's.
+        # zarr-python 3.1 cannot list the groups of stock `reference://`, so groups are opened through `refmaker://`.
         store = {"fo": manifest}
         shown = xr.open_zarr(  # type: ignore[attr-defined]
             "refmaker://", group=group or None, storage_options=store, consolidated=False, chunks=None, **OPTIONS
@@ -92,10 +94,8 @@ def run(path: str, timeout: float) -> list[tuple[str, str, str]]:
     there.close()
     rows = [("", "crashed or timed out", "")]
     if here.poll(timeout):
-        try:
+        with contextlib.suppress(EOFError):
             rows = here.recv()
-        except EOFError:
-            pass
     child.join(5)
     if child.is_alive():
         child.kill()
@@ -128,7 +128,7 @@ def main() -> None:
         files["identical in all groups" if seen == {"identical"} else "other"] += bool(rows)
         for group, outcome, message in rows:
             outcomes[outcome] += 1
-            if outcome not in ("identical", "netCDF-4 cannot open", "xarray cannot read by netcdf4", "larger than the limit") or options.verbose:
+            if outcome not in EXPECTED or options.verbose:
                 print(f"{outcome}: {name} /{group}\n    " + "\n    ".join(message.splitlines()[:14]), flush=True)
     print("\ngroups:")
     for outcome, count in outcomes.most_common():

@@ -389,6 +389,7 @@ def test_existence(fs: FileSystem, name: str, file: int, folder: int) -> None:
 # The stock filesystem, on the same manifests
 
 
+@pytest.mark.skipif(fsspec.__version__ < "2026", reason="the stock filesystem read slices beyond their reference")
 @settings(max_examples=40)
 @given(data=st.data())
 def test_as_the_stock_filesystem(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:

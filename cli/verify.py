@@ -1,0 +1,138 @@
+"""`refmaker verify`: a manifest held against the original files, for people and for CI."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refmaker.errors import OutputError
+
+from .output import DONE, FAILED, REFUSED, ProgressLine, counted, json_object, say
+
+if TYPE_CHECKING:
+    from refmaker.verify import ArrayResult, Progress, VerifyReport
+
+__all__ = ["verify"]
+
+_SAMPLE = 64
+
+
+@click.command()
+@click.argument("manifest", metavar="MANIFEST")
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help=f"Compare about N chunks of each array: {_SAMPLE}."
+)
+@click.option("--full", is_flag=True, help="Compare all chunks.")
+@click.option("--report", metavar="FILE", help="Write what was found of every target and array, as JSON, to this file.")
+@click.option(
+    "--storage-options",
+    metavar="JSON",
+    callback=json_object,
+    help="Options of the fsspec filesystem of the targets, and of MANIFEST if it is remote.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only errors: no findings, no summary, no progress.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    /,
+    manifest: str,
+    sample: int | None,
+    full: bool,
+    report: str | None,
+    storage_options: dict[str, Any] | None,
+    quiet: bool,
+) -> None:
+    """Hold MANIFEST against the files that it refers to.
+
+    Are they the files that were scanned, do all references lie in them, and does zarr read through the manifest what
+    h5py (HDF5) or netCDF4 (netCDF classic) reads from the files? One line for each finding.
+
+    Exit status: 0 all is the same; 3 something differs, is refused, has changed, or could not be compared; 1 the
+    manifest or a target cannot be read.
+    """
+    if full and sample is not None:
+        raise click.UsageError("--sample and --full exclude each other")
+    _check_output(manifest, report)
+    found = _verify(manifest, None if full else sample or _SAMPLE, storage_options, quiet=quiet)
+    if report is not None:
+        _write_report(found, report)
+    for line in () if quiet else (*_findings(found), _summary(manifest, found)):
+        say(line)
+    for target in found.targets:
+        if target.status == "unreadable":
+            say(f"refmaker: {target.url}: {target.reason}", err=True)
+    ctx.exit(FAILED if found.failed else REFUSED if found.differences or found.skipped or found.refused else DONE)
+
+
+def _check_output(manifest: str, report: str | None) -> None:
+    """Fail before the work rather than after it."""
+    if report is None:
+        return
+    real = os.path.realpath(report)
+    if real == os.path.realpath(manifest):
+        raise click.UsageError("the report would take the place of the manifest")
+    if os.path.isdir(real) or not os.path.isdir(os.path.dirname(real)):
+        raise OutputError(f"cannot write {report!r}: name a file in a directory that exists")
+
+
+def _verify(manifest: str, sample: int | None, storage_options: dict[str, Any] | None, *, quiet: bool) -> VerifyReport:
+    from refmaker.verify import verify as run
+
+    if quiet or not sys.stderr.isatty():
+        return run(manifest, sample=sample, storage_options=storage_options)
+    with ProgressLine(manifest) as line:
+
+        def show(progress: Progress) -> None:
+            line.show(f"{manifest}: {progress.done} of {counted(progress.known, 'chunk')}, {progress.path}")
+
+        return run(manifest, sample=sample, storage_options=storage_options, progress=show)
+
+
+def _findings(found: VerifyReport) -> Iterator[str]:
+    for target in found.targets:
+        if target.status == "changed":
+            yield f"{target.url}: changed: {target.reason}"
+    for array in found.arrays:
+        if array.status != "same":
+            yield f"{array.path}: {_WORDS[array.status]}: {array.reason}{_first(array)}"
+    for path, reason in found.refused.items():
+        yield f"{path}: refused: {reason}"
+
+
+_WORDS = {"differs": "differs", "unreadable": "unreadable", "skipped": "not compared"}
+
+
+def _first(array: ArrayResult) -> str:
+    first = array.first_difference
+    if first is None:
+        return ""
+    return f"; the first, at {first.index}, is {first.expected!r} in the file, {first.got!r} through the manifest"
+
+
+def _summary(manifest: str, found: VerifyReport) -> str:
+    same = sum(array.status == "same" for array in found.arrays)
+    checked, chunks = (sum(getattr(array, name) for array in found.arrays) for name in ("chunks_checked", "chunks"))
+    parts = [f"{same} of {counted(len(found.arrays), 'array')} the same ({checked} of {chunks} chunks compared)"]
+    counts = {
+        "different": sum(array.status == "differs" for array in found.arrays),
+        "unreadable": sum(array.status == "unreadable" for array in found.arrays),
+        "not compared": found.skipped,
+        "refused": len(found.refused),
+        "targets changed": sum(target.status == "changed" for target in found.targets),
+        "targets unreadable": sum(target.status == "unreadable" for target in found.targets),
+    }
+    return f"{manifest}: " + ", ".join([*parts, *(f"{count} {what}" for what, count in counts.items() if count)])
+
+
+def _write_report(found: VerifyReport, report: str) -> None:
+    from refmaker.manifest.atomic import atomic_write
+
+    # ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
+    text = json.dumps(found.to_dict(), indent=1, ensure_ascii=True, allow_nan=False)
+    with atomic_write(report) as file:
+        file.write(text.encode("ascii") + b"\n")

@@ -1,0 +1,52 @@
+"""lookup3 against the values of its author, rows against blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refmaker.errors import FormatError
+from refmaker.hdf5.checksum import FEW, lookup3, lookup3_rows, verify, verify_rows
+
+
+def test_known_values():
+    """Bob Jenkins' driver5 prints these for an initial value of 0."""
+    assert lookup3(b"") == 0xDEADBEEF
+    assert lookup3(b"Four score and seven years ago") == 0x17770551
+
+
+@given(st.integers(0, 70), st.integers(0, 2 * FEW), st.randoms(use_true_random=False))
+def test_rows(size, count, random):
+    rows = np.frombuffer(random.randbytes(size * count), "u1").reshape(count, size)
+    assert lookup3_rows(rows).tolist() == [lookup3(row.tobytes()) for row in rows]
+
+
+@pytest.mark.parametrize("size", [0, 1, 11, 12, 13, 24, 25, 513])
+def test_many_rows(size):
+    """In numpy and one by one alike."""
+    rows = np.arange(3 * FEW * size, dtype="u4").astype("u1").reshape(3 * FEW, size)
+    assert lookup3_rows(rows).tolist() == [lookup3(row.tobytes()) for row in rows]
+
+
+def test_verify():
+    block = b"some block"
+    good = block + lookup3(block).to_bytes(4, "little")
+    verify(good, "thing", 7)
+    for i in range(len(good)):
+        for bit in range(8):
+            bad = bytearray(good)
+            bad[i] ^= 1 << bit
+            with pytest.raises(FormatError, match="thing at address 7: checksum"):
+                verify(bytes(bad), "thing", 7)
+
+
+def test_verify_rows_names_the_first_wrong_one():
+    block = b"some block"
+    rows = np.frombuffer((block + lookup3(block).to_bytes(4, "little")) * 5, "u1").reshape(5, -1).copy()
+    addresses = np.arange(5, dtype="u8") * 100
+    verify_rows(rows, "thing", addresses)
+    rows[3, 2] ^= 4
+    with pytest.raises(FormatError, match="thing at address 300"):
+        verify_rows(rows, "thing", addresses)
