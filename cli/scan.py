@@ -38,6 +38,9 @@ __all__ = ["scan"]
 @click.option(
     "--exclude", multiple=True, metavar="GLOB", help="Not the objects whose path matches. May be given again."
 )
+@click.option(
+    "--portable", is_flag=True, help="Inline or refuse what readers without refmaker's codecs could not decode."
+)
 @click.option("--strict", is_flag=True, help="Fail when any object would be refused.")
 @click.option(
     "--zarr-format", type=click.IntRange(2, 3), metavar="2|3", help="Format of the metadata; 2 is read by more clients."

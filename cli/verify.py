@@ -123,10 +123,12 @@ def _summary(manifest: str, found: VerifyReport) -> str:
         "unreadable": sum(array.status == "unreadable" for array in found.arrays),
         "not compared": found.skipped,
         "refused": len(found.refused),
-        "targets changed": sum(target.status == "changed" for target in found.targets),
-        "targets unreadable": sum(target.status == "unreadable" for target in found.targets),
     }
-    return f"{manifest}: " + ", ".join([*parts, *(f"{count} {what}" for what, count in counts.items() if count)])
+    parts += [f"{count} {what}" for what, count in counts.items() if count]
+    for status in ("changed", "unreadable"):
+        count = sum(target.status == status for target in found.targets)
+        parts += [f"{counted(count, 'target')} {status}"] if count else []
+    return f"{manifest}: " + ", ".join(parts)
 
 
 def _write_report(found: VerifyReport, report: str) -> None:

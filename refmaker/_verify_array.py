@@ -14,7 +14,7 @@ import numpy as np
 
 from refmaker._verify_grid import Block
 from refmaker._verify_source import Original
-from refmaker._verify_values import Mask, Misfit, NoCounterpart, Rules, differing, plain
+from refmaker._verify_values import Mask, Misfit, NoCounterpart, Rules, counted, differing, plain
 from refmaker.errors import RefmakerError, SourceError
 
 __all__ = ["ArrayResult", "Comparison", "Difference", "Status"]
@@ -177,7 +177,8 @@ class Comparison:
             lines.insert(0, f"{_few(self.unreadable)} cannot be read: {self.unreadable[0]}")
         if result.elements_different:
             result.status = "differs"
-            lines.insert(0, f"{result.elements_different} elements in {result.chunks_different} chunks differ")
+            elements, chunks = counted(result.elements_different, "element"), counted(result.chunks_different, "chunk")
+            lines.insert(0, f"other values: {elements} in {chunks}")
         result.reason = "; ".join(lines) or None
 
 
@@ -188,7 +189,7 @@ class _LostError(SourceError):
 def _few(chunks: list[str]) -> str:
     if len(chunks) >= _UNREADABLE:
         return f"{len(chunks)} chunks or more"
-    return "1 chunk" if len(chunks) == 1 else f"{len(chunks)} chunks"
+    return counted(len(chunks), "chunk")
 
 
 def _read(shown: Any, selection: tuple[slice, ...]) -> np.ndarray:

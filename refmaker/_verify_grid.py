@@ -99,9 +99,10 @@ def choose(path: str, cells: int, stored: Cells, sample: int | None) -> Cells | 
     if missing:
         picks = rng.choice(missing, min(missing, max(sample // _MISSING_SHARE, 1)), replace=False, shuffle=False)
         always += _absent(stored, picks).tolist()
-    room = max(sample - len(set(always)), 0)
-    picks = rng.choice(max(len(stored), 1), min(room, len(stored)), replace=False, shuffle=False)
-    return np.unique(np.concatenate([np.array(always, "i8"), stored[picks]]))
+    rest = stored[~np.isin(stored, always)]
+    room = min(max(sample - len(set(always)), 0), len(rest))
+    picks = rng.choice(max(len(rest), 1), room, replace=False, shuffle=False)
+    return np.unique(np.concatenate([np.array(always, "i8"), rest[picks]]))
 
 
 def _absent(stored: Cells, numbers: npt.NDArray[np.int64]) -> Cells:

@@ -7,6 +7,7 @@ h5py raises while values are read is a `SourceError`.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -73,8 +74,8 @@ class Hdf5Array:
         values: Any = self._plain(selection, shape)
         for name in self.members[1:]:
             values = values[name]
-        if self.dtype is not None and self.dtype.kind == "O" and not (self.rank and isinstance(values, np.ndarray)):
-            single = np.empty((), object)  # a scalar may itself be a sequence
+        if shape == () and self.dtype is not None and self.dtype.kind == "O":
+            single = np.empty((), object)  # its only element may itself be a sequence
             single[()] = values
             return single
         return np.asarray(values).reshape(shape)
@@ -175,6 +176,10 @@ def find_dataset(file: Any, path: str, shown: np.dtype[Any], *, remote: bool) ->
         raise NoCounterpart(f"{path} has a null dataspace in the file: no values")
     if remote and (dataset.is_virtual or dataset.external is not None):
         raise SourceError(f"{path} lies in other files, which libhdf5 does not find from a remote one")
+    if _misses_raw_files(dataset):
+        name = dataset.name
+        del dataset  # as long as it is open, libhdf5 keeps to the places where it looked first
+        dataset = _open_beside(file, name)
     try:
         dtype, memory = dataset.dtype, None
     except (TypeError, ValueError) as error:
@@ -213,6 +218,22 @@ def _deepest(file: Any, path: str) -> tuple[Any, str]:
             return found, rest
         break
     raise KeyError(path)
+
+
+def _misses_raw_files(dataset: Any) -> bool:
+    """Say whether the external raw data are not where libhdf5 looks: by default in the current directory."""
+    if dataset.external is None or "HDF5_EXTFILE_PREFIX" in os.environ:
+        return False
+    return not all(os.path.exists(name) for name, _, _ in dataset.external)
+
+
+def _open_beside(file: Any, name: str) -> Any:
+    """Open a dataset whose external raw data lie beside the file, where people put them."""
+    import h5py
+
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_efile_prefix(b"${ORIGIN}")
+    return h5py.Dataset(h5py.h5d.open(file.id, name.encode("utf-8", "surrogateescape"), access))
 
 
 def _member_path(dtype: np.dtype[Any], rest: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ out as a `SourceError`.
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections import OrderedDict
@@ -28,6 +29,7 @@ __all__ = ["Original", "Originals"]
 Selection: TypeAlias = tuple[slice, ...]
 
 _OPEN = 8
+_REMOTE_BLOCK = 1 << 20
 _MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 
@@ -70,6 +72,7 @@ class Originals:
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
         self._files: OrderedDict[int, _File] = OrderedDict()
+        self._collector_stopped = False
 
     def __enter__(self) -> Originals:
         return self
@@ -77,13 +80,20 @@ class Originals:
     def __exit__(self, *exception: object) -> None:
         while self._files:
             self._files.popitem()[1].closing.close()
+        if self._collector_stopped:
+            gc.enable()
 
     def open(self, code: int) -> None:
         """Open the file of a target, if it is not open. Raises `SourceError` when it cannot be."""
         if code not in self._files:
             while len(self._files) >= _OPEN:
                 self._files.popitem(last=False)[1].closing.close()
-            self._files[code] = _open(self.targets, code)
+            file = self._files[code] = _open(self.targets, code)
+            if file.remote and not file.classic and gc.isenabled():
+                # h5py holds its lock while fsspec's thread reads. A collection that ran there, and freed an object of
+                # h5py, would wait for that lock for ever.
+                gc.disable()
+                self._collector_stopped = True
         self._files.move_to_end(code)
 
     def find(self, code: int, path: str, shown: np.dtype[Any]) -> Original:
@@ -102,6 +112,8 @@ class Originals:
             It cannot be opened, or not be compared.
         """
         self.open(code)
+        if self._collector_stopped:
+            gc.collect()
         file = self._files[code]
         try:
             if file.classic:
@@ -177,7 +189,7 @@ def _remote(stack: ExitStack, url: str, options: Any) -> Any:
     import fsspec
 
     filesystem, path = fsspec.core.url_to_fs(url, **options)
-    return stack.enter_context(filesystem.open(path, "rb"))
+    return stack.enter_context(filesystem.open(path, "rb", block_size=_REMOTE_BLOCK, cache_type="blockcache"))
 
 
 def _head(name: Any) -> bytes:

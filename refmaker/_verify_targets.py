@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from refmaker._verify_values import counted
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest._layout import ChunkLayout
 from refmaker.manifest.manifest import ManifestArray, Target
@@ -102,14 +103,14 @@ def reference_problems(
     cells = np.concatenate([found.cell, np.array([*found.inline, *found.whole], "i8")])
     outside = (cells < 0) | (cells >= array.cells)
     if outside.any():
-        yield f"{int(outside.sum())} references outside the chunk grid"
+        yield f"{counted(int(outside.sum()), 'reference')} outside the chunk grid"
     twice = len(cells) - len(np.unique(cells))
     if twice:
-        yield f"{twice} chunks have more than one reference"
+        yield f"more than one reference for a chunk: {twice} too many"
     codes = np.concatenate([found.target.astype("i8"), np.array([*found.whole.values()], "i8")])
     nowhere = (codes < 0) | (codes >= len(targets))
     if nowhere.any():
-        yield f"{int(nowhere.sum())} references to no target"
+        yield f"{counted(int(nowhere.sum()), 'reference')} to no target"
     elif len(found.cell):
         yield from _beyond(array, layout, targets, sizes)
 
@@ -128,6 +129,6 @@ def _beyond(
         name = layout.name(cell) if 0 <= cell < array.cells else f"number {cell}"
         first, stop = int(found.offset[at]), int(found.offset[at]) + int(found.size[at])
         yield (
-            f"{int(beyond.sum())} references reach beyond the end of their target: the first, of chunk {name}, asks "
+            f"{counted(int(beyond.sum()), 'reference')} beyond the end of a target: the first, of chunk {name}, asks "
             f"for bytes {first} to {stop} of {targets[code].url}, which has {int(limit[at])}"
         )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from refmaker.errors import RefmakerError
 
-__all__ = ["Mask", "Misfit", "NoCounterpart", "Rules", "differing", "plain"]
+__all__ = ["Mask", "Misfit", "NoCounterpart", "Rules", "counted", "differing", "plain"]
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 SameObject: TypeAlias = Callable[[object, str], bool]
@@ -107,6 +107,11 @@ def plain(value: object) -> bool | int | float | str:
         value = value.decode("utf-8", "backslashreplace")
     text = str(value).replace("\n", " ")
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+def counted(number: int, noun: str) -> str:
+    """Give a number with its noun, for messages."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _misfit(what: str, expected: object, got: object) -> Misfit:

@@ -1,9 +1,8 @@
 """From a source file to a manifest: the driver of steps, and the stages one after the other.
 
 Contract: `scan` gives a manifest in which every dataset of the file is mapped, inlined or refused by name. Nothing
-here is
-specific to a format: walkers give steps, the driver runs them; what they miss is fetched together (a *round*), and
-the interrupted steps run again. Local files miss nothing, so their scan is one pass without an event loop.
+here is specific to a format: walkers give steps, the driver runs them; what they miss is fetched together (a *round*),
+and the interrupted steps run again. Local files miss nothing, so their scan is one pass without an event loop.
 """
 
 from __future__ import annotations
@@ -16,20 +15,22 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from refmaker.conventions.netcdf4 import annotate, zarr_name_problem
-from refmaker.conventions.view import Variable, View
+from refmaker.conventions.view import JSON, Variable, View
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 from refmaker.hdf5.walk import Walk
 from refmaker.linked.follow import follow
 from refmaker.linked.space import Space
+from refmaker.linked.virtual import Workshop
 from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
 from refmaker.model import Tree
 from refmaker.netcdf3.walk import walk as walk_netcdf3
 from refmaker.sources.recording import RecordingWindow
 from refmaker.sources.source import Source, open_source
 from refmaker.window import MissingBytes, Window
-from refmaker.zarr.build import BuildOptions, build_array
+from refmaker.zarr.build import BuildOptions
+from refmaker.zarr.members import NOTE, build_arrays
 
 __all__ = ["Inspection", "Progress", "inspect", "scan"]
 
@@ -74,6 +75,7 @@ def inspect(
     inline_threshold: int = 0,
     inline_limit: int = DEFAULT_INLINE_LIMIT,
     zarr_format: Literal[2, 3] = 2,
+    portable: bool = False,
     strict: bool = False,
     measure: bool = False,
     follow_external_links: bool = True,
@@ -97,6 +99,8 @@ def inspect(
         Bytes that the values of one array may take in the manifest where Zarr cannot address them in place.
     zarr_format
         Format of the Zarr metadata: 2 is read by more clients.
+    portable
+        Use no codec that only readers with refmaker installed have: what needs one is inlined, or refused.
     strict
         Raise the first refusal instead of recording it.
     measure
@@ -115,7 +119,9 @@ def inspect(
     Unsupported
         With `strict`, if anything would be refused.
     """
-    options = BuildOptions(zarr_format=zarr_format, inline_threshold=inline_threshold, inline_limit=inline_limit)
+    options = BuildOptions(
+        zarr_format=zarr_format, inline_threshold=inline_threshold, inline_limit=inline_limit, portable=portable
+    )
     selection = Selection(group, tuple(include), tuple(exclude))
     try:
         space = Space(open_source(url, storage_options), storage_options)
@@ -124,15 +130,8 @@ def inspect(
         tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict)
         if recorder is not None:
             tree.metadata_size, tree.metadata_blocks = recorder.extent()
-        follow(
-            tree,
-            space,
-            driver.run,
-            inline_limit=inline_limit,
-            strict=strict,
-            links=follow_external_links,
-            wanted=selection.takes,
-        )
+        workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
+        follow(tree, workshop, strict=strict, links=follow_external_links, wanted=selection.takes)
         manifest = _Assembly(tree, annotate(tree), space, selection, options, strict).run(driver)
         space.check_unchanged()
     except RefmakerError as error:
@@ -276,6 +275,8 @@ class _Assembly:
     reports: dict[str, ObjectReport] = field(default_factory=dict)
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
     renamed: set[str] = field(default_factory=set)
+    paths: dict[str, list[str]] = field(default_factory=dict)
+    divided: dict[str, dict[str, JSON]] = field(default_factory=dict)
 
     def run(self, driver: Driver) -> Manifest:
         """Build all arrays, then the manifest."""
@@ -285,17 +286,17 @@ class _Assembly:
         chosen = [v for v in self.view.variables if self.selection.takes(v.zarr_path)]
         driver.run([partial(self._build, variable) for variable in chosen])
         self._report_others()
-        order = {self.selection.relative(v.zarr_path): None for v in chosen}
+        order = dict.fromkeys(path for v in chosen for path in self.paths.get(v.zarr_path, ()))
         reports = list(self.reports.values())
         return Manifest(
             zarr_format=self.options.zarr_format,
             groups=self._groups(),
-            arrays={path: self.arrays[path] for path in order if path in self.arrays},
+            arrays={path: self.arrays[path] for path in order},
             targets=tuple(Target(seen.url, seen.size, seen.etag, seen.mtime) for seen in self.space.identities),
             refusals={r.path: r.reason or "" for r in reports if r.status == "refused" and r.path not in self.renamed},
             objects=reports,
             history=[f"scanned {self.space.identity.url}"],
-            sources={path: self.sources[path] for path in order if path in self.arrays and path in self.sources},
+            sources={path: self.sources[path] for path in order if path in self.sources},
         )
 
     def _build(self, variable: Variable) -> list[Step]:
@@ -307,30 +308,43 @@ class _Assembly:
             problem = next((p for name in path.split("/")[1:] if (p := zarr_name_problem(name))), None)
             if problem is not None:
                 raise Unsupported(problem)
-            array, status, need, notes = build_array(
+            arrays, status, need, notes = build_arrays(
                 variable, read=self.space.read, options=self.options, target=0, path_of=self.tree.paths.get
             )
-            settled = self.space.settle(array.references)
-            if settled is not array.references and not len(settled.cell):
-                status = "inlined"
-            array.references = settled
+            moved = [self._settle(array) for array in arrays.values()]
         except RefmakerError as error:
             if self.strict:
                 error.path = path
                 raise
             self.reports[path] = ObjectReport(path, kind, "refused", str(error), notes=variable.notes)
             return []
-        shown = self.selection.relative(variable.zarr_path)
-        self.arrays[shown] = array
-        if path != "/" + shown:
-            self.sources[shown] = (0, path)
-        reason = None if link is None else f"{link.kind} link to {link.first}"
-        report = ObjectReport(path, kind, status, reason, need, [*variable.notes, *notes])
-        self.reports[path] = report
+        if any(moved) and not any(len(array.references.cell) for array in arrays.values()):
+            status = "inlined"
+        reason = self._keep(variable, arrays)
+        reason = reason if link is None else f"{link.kind} link to {link.first}"
+        report = self.reports[path] = ObjectReport(path, kind, status, reason, need, [*variable.notes, *notes])
         shown = "/" + variable.zarr_path
         if shown.rpartition("/")[2] != path.rpartition("/")[2]:
             self._report_renamed(report, shown)
         return []
+
+    def _settle(self, array: ManifestArray) -> bool:
+        """Put the files of an array's references in; say whether there was anything to do."""
+        settled, before = self.space.settle(array.references), array.references
+        array.references = settled
+        return settled is not before
+
+    def _keep(self, variable: Variable, arrays: dict[str, ManifestArray]) -> str | None:
+        """Keep the arrays of a variable, and its attributes where it is a group; say so."""
+        shown = self.selection.relative(variable.zarr_path)
+        self.paths[variable.zarr_path] = [shown + member for member in arrays]
+        for member, array in arrays.items():
+            self.arrays[shown + member] = array
+            if variable.path != "/" + shown:
+                self.sources[shown + member] = (0, variable.path + member)
+        if "" not in arrays:
+            self.divided[shown] = variable.attributes
+        return NOTE if "" not in arrays else None
 
     def _report_renamed(self, report: ObjectReport, shown: str) -> None:
         """Report an array whose netCDF name is not the dataset's: no values are lost, but no array has its name."""
@@ -353,7 +367,7 @@ class _Assembly:
             if inside and (holds or not relative):
                 groups[relative] = attributes
         groups.setdefault("", {})
-        return groups
+        return groups | self.divided
 
     def _report_others(self) -> None:
         """Report what is not an array: groups, types, links, refusals of the walk."""

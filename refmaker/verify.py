@@ -22,7 +22,7 @@ from refmaker._verify_array import ArrayResult, Comparison, Difference
 from refmaker._verify_grid import Cells, blocks_of, choose, stored_cells
 from refmaker._verify_source import Originals
 from refmaker._verify_targets import TargetResult, check_targets, reference_problems
-from refmaker._verify_values import Misfit, NoCounterpart
+from refmaker._verify_values import Misfit, NoCounterpart, counted
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest._layout import ChunkLayout
 from refmaker.manifest.manifest import Manifest, ManifestArray
@@ -115,7 +115,7 @@ def verify(
     Raises
     ------
     SourceError
-        The manifest cannot be fetched, or zarr is not installed.
+        The manifest cannot be fetched, or the installed zarr does not read it.
     ManifestError
         It is malformed.
     """
@@ -125,9 +125,9 @@ def verify(
     targets = Targets(opened.lookup.manifest.targets, opened.location, Access(remote_options=options))
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
     report.targets = check_targets(targets)
+    open_array = _zarr_reader(manifest, named, options, opened.lookup.manifest.zarr_format)
     with Originals(targets) as originals:
-        run = _Run(opened.lookup, report, originals, _zarr_reader(manifest, named, options), sample, progress)
-        run.arrays()
+        _Run(opened.lookup, report, originals, open_array, sample, progress).arrays()
     return report
 
 
@@ -141,7 +141,7 @@ def _manifest_options(name: str | None, options: Mapping[str, Any]) -> Mapping[s
     return {key: value for key, value in options.items() if "://" not in key}
 
 
-def _zarr_reader(manifest: Any, name: str | None, options: Mapping[str, Any]) -> _OpenArray:
+def _zarr_reader(manifest: Any, name: str | None, options: Mapping[str, Any], zarr_format: int) -> _OpenArray:
     """Make a function that opens arrays with zarr, from path and Zarr format.
 
     The targets have been looked at: here they are read even if they have changed, so that it is known what that means.
@@ -157,18 +157,21 @@ def _zarr_reader(manifest: Any, name: str | None, options: Mapping[str, Any]) ->
         fs = FileSystem(manifest, check="off", asynchronous=True, **given)
         store: Any = zarr.storage.FsspecStore(fs, read_only=True, path="")
         return lambda path, form: zarr.open_array(store=store, path=path, mode="r", zarr_format=form)
+    if zarr_format == 3:
+        raise SourceError(f"the manifest has Zarr 3 metadata, which zarr {zarr.__version__} does not read")
     mapper = FileSystem(manifest, check="off", **given).get_mapper("", check=False, create=False)
     return lambda path, form: zarr.open_array(store=mapper, path=path, mode="r")
 
 
 @dataclass(slots=True)
 class _Plan:
-    """What is to be done for an array: the chunks to compare (None: all), and what is known already."""
+    """What is to be done for an array: the chunks to compare (None: all), the number of missing ones, what is known."""
 
     path: str
     array: ManifestArray
     layout: ChunkLayout
     cells: Cells | None
+    missing: int
     problems: list[str]
 
     @property
@@ -209,13 +212,14 @@ class _Run:
         sizes = [result.size for result in self.report.targets]
         problems = list(reference_problems(array, layout, manifest.targets, sizes))
         if path in manifest.outside:
-            problems.append(f"{manifest.outside[path]} keys outside the chunk grid")
+            problems.append(f"{counted(manifest.outside[path], 'key')} outside the chunk grid")
         refused = next((refused for refused in manifest.refusals if self._shows(path, refused)), None)
         if refused is not None:
             problems.append(f"{refused} was refused when the manifest was made, and can be read all the same")
         stored = stored_cells(array.references)
         stored = stored[(stored >= 0) & (stored < array.cells)]
-        return _Plan(path, array, layout, choose(path, array.cells, stored, self.sample), problems)
+        cells = choose(path, array.cells, stored, self.sample)
+        return _Plan(path, array, layout, cells, array.cells - len(stored), problems)
 
     def _shows(self, path: str, refused: str) -> bool:
         source = self._source(path)[1]
@@ -260,6 +264,8 @@ class _Run:
             cause = str(error) if isinstance(error, RefmakerError) else f"{type(error).__name__}: {error}"
             raise _UnreadableError("zarr cannot open it: " + cause.split("\n", 1)[0]) from error
         original = self.originals.find(code, path, np.dtype(shown.dtype))
+        if plan.missing and not original.undefined and plan.array.metadata.get("fill_value") is None:
+            plan.problems.append(f"{counted(plan.missing, 'chunk')} missing without a fill value")
         item = _TEXT_SIZE if shown.dtype.kind in "OT" else shown.dtype.itemsize
         blocks = blocks_of(plan.array.grid, item * math.prod(shown.chunks), plan.cells)
         name = partial(_chunk_name, plan.layout)

@@ -1,4 +1,4 @@
-"""Stored bytes on which a decoder is known to crash the process, or never to return.
+"""Stored bytes on which a decoder is known to crash the process, never to return, or to make up data.
 
 Contract: `check_stored` raises `FormatError` for them and lets all else pass to libhdf5, which decides. It looks at the
 plugin that decodes first, the one that sees the stored bytes (for libhdf5's own filters see `parameters`). What is
@@ -7,6 +7,10 @@ guarded against was found by decoding damaged chunks:
 - The bzip2 plugin waits forever for the rest of a stream that does not end. Hence bzip2 is decoded twice; it is the
   slowest of codecs, but numcodecs has it, so that it stands here only beside filters that numcodecs has not.
 - The bitshuffle plugin trusts the sizes that a chunk states of itself and of its blocks.
+- The Blosc plugin decodes a chunk that lacks its last bytes.
+
+What stays are plugins that crash on damaged bytes (SZ, SZ3, SPERR, and bitshuffle within a block) and decoders that
+notice nothing: ZFP, and szip where the rows of a chunk are no multiple of its blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from refmaker.model import Filter
 
 __all__ = ["check_stored"]
 
-_BZIP2, _BITSHUFFLE = 307, 32008
+_BZIP2, _BLOSC, _BITSHUFFLE = 307, 32001, 32008
 _WHAT = "HDF5 chunk"
 
 _AT_ONCE = 1 << 20
@@ -28,6 +32,8 @@ _AT_ONCE = 1 << 20
 # with its size before it in 4 | the last elements, fewer than 8, as they are. All big-endian.
 _BITSHUFFLE_HEAD = Struct(">QI")
 _BLOCK_SIZE = Struct(">I")
+# Blosc: 0 versions, flags, element size | 4 size before compression 4 | 8 size of a block 4 | 12 size after it 4
+_BLOSC_HEAD = Struct("<12xI")
 _MULTIPLE = 8
 
 
@@ -63,6 +69,12 @@ def _bzip2(data: memoryview, _: Filter) -> None:
         raise FormatError("bzip2 stream without an end", structure=_WHAT, got=f"{len(data)} bytes")
 
 
+def _blosc(data: memoryview, _: Filter) -> None:
+    size = _BLOSC_HEAD.unpack_from(data)[0] if len(data) >= _BLOSC_HEAD.size else _BLOSC_HEAD.size
+    if len(data) < size:
+        raise FormatError("Blosc chunk", structure=_WHAT, expected=f"{size} bytes", got=len(data))
+
+
 def _bitshuffle(data: memoryview, one: Filter) -> None:
     if len(one.client_data) < 5 or not one.client_data[4] or not one.client_data[2]:
         return  # not compressed: the decoded size is the stored one
@@ -86,5 +98,6 @@ def _bitshuffle(data: memoryview, one: Filter) -> None:
 
 _GUARDS: dict[int, Callable[[memoryview, Filter], None]] = {
     _BZIP2: _bzip2,
+    _BLOSC: _blosc,
     _BITSHUFFLE: _bitshuffle,
 }

@@ -50,7 +50,7 @@ class Hdf5Codec(Codec):  # type: ignore[misc]
         -------
         uint8[decoded size] or `out`
         """
-        data = ensure_contiguous_ndarray(buf).view(np.uint8).data
+        data = memoryview(buf).cast("B")
         if out is None:
             return decoder_of(self.plan).decode(data)
         decoder_of(self.plan).decode(data, _bytes_of(out, self.plan.decoded_size))

@@ -24,13 +24,21 @@ _CHECKSUM_SIZE = 4
 
 @dataclass(frozen=True, slots=True)
 class RequiredInput:
-    """Least size of what a filter is to decode: `size` bytes and, for scale-offset, more.
+    """What the bytes that a filter is to decode have to be.
 
-    `per_bit` is then the number of elements, of as many bits each as the first 4 bytes state.
+    Attributes
+    ----------
+    size
+        At least so many bytes.
+    per_bit
+        And so many bits for every one that the first 4 bytes, an integer, state.
+    largest
+        What that integer is at most; 0 if it is none.
     """
 
     size: int
     per_bit: int = 0
+    largest: int = 0
 
 
 def required_input(one: Filter, chunk_size: int) -> RequiredInput | None:
@@ -73,7 +81,8 @@ def _szip(values: tuple[int, ...], chunk_size: int) -> RequiredInput:
     _need(2 <= in_block <= 32 and in_block % 2 == 0, "szip", values)
     _need(1 <= bits <= 32 or bits == 64, "szip", values)
     _need(1 <= in_line <= 4096, "szip", values)  # SZ_MAX_PIXELS_PER_SCANLINE
-    return RequiredInput(4)  # the size before compression
+    # It begins with the size before compression, which libhdf5 allocates. Other filters before may have added a little
+    return RequiredInput(4, largest=min(2 * chunk_size + 4096, 2**32 - 1))
 
 
 # scale-offset: 0 scale type | 1 scale factor | 2 elements | 3 class | 4 element size | 5 sign | 6 byte order
@@ -88,7 +97,7 @@ def _scaleoffset(values: tuple[int, ...], chunk_size: int) -> RequiredInput:
     _need(scale in (0, 2) and kind in (0, 1) and sign in (0, 1) and order in (0, 1), "scale-offset", values)
     _need(size in ((1, 2, 4, 8), (4, 8))[kind] and filled in (0, 1), "scale-offset", values)
     _need(elements * size == chunk_size, "scale-offset", values)
-    return RequiredInput(_SCALEOFFSET_HEAD, elements)
+    return RequiredInput(_SCALEOFFSET_HEAD, elements, 8 * size)
 
 
 # n-bit: 0 number of values | 1 whether to leave the data alone | 2 elements | 3 datatype, beginning with its kind:
@@ -101,7 +110,7 @@ _MAX_DEPTH = 64
 
 
 def _nbit(values: tuple[int, ...], chunk_size: int) -> RequiredInput:
-    _need(len(values) >= 5 and values[0] == len(values), "n-bit", values)
+    _need(len(values) >= 3 and values[0] == len(values), "n-bit", values)
     if values[1]:
         return RequiredInput(0)
     size, bits, stop = _nbit_datatype(values, 3, 0)

@@ -13,7 +13,10 @@ from contextlib import suppress
 from refmaker.errors import Unsupported
 from refmaker.model import Filter
 
-__all__ = ["require_filters"]
+__all__ = ["FIRST_PLUGIN", "require_filters"]
+
+FIRST_PLUGIN = 256
+"""Lower ids are libhdf5's own filters (H5Z_FILTER_RESERVED)."""
 
 REGISTERED = {
     1: "deflate",
@@ -39,7 +42,6 @@ REGISTERED = {
 }
 """Names in the registry of the HDF Group."""
 _IN_HDF5PLUGIN = {307, 32001, 32004, 32008, 32013, 32015, 32017, 32018, 32024, 32026, 32028}
-_LIBRARY = range(256)
 
 
 def require_filters(filters: Iterable[Filter]) -> None:
@@ -71,6 +73,6 @@ def _described(one: Filter) -> str:
 def _advice(number: int) -> str:
     if number in _IN_HDF5PLUGIN:
         return "pip install refmaker[filters]"
-    if number in _LIBRARY:
+    if number < FIRST_PLUGIN:
         return "the HDF5 library of h5py was built without it"
     return "put its plugin for HDF5 into a directory that HDF5_PLUGIN_PATH names"

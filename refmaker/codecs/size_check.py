@@ -4,7 +4,8 @@ Contract: libhdf5 (2.0 and before) does not compare what a pipeline gave with th
 decodes to too little, it reads on beyond the end of its buffer and returns what lies there. Standing first in the
 pipeline, hence decoding last, this filter sees the decoded size and fails the read instead. Some of libhdf5's own
 filters read beyond their input alike; standing after them, it sees what they are about to decode. More bytes than
-needed pass, as libhdf5 ignores the rest.
+needed pass, as libhdf5 ignores the rest, up to sizes that are none: libhdf5 takes every value that a plugin returns,
+but 0, for a size.
 
 The filter is registered once in a process, under an id of the range that is free for internal use, and refuses to
 decode for a pipeline that does not carry its mark, should a file use the same id.
@@ -13,6 +14,7 @@ decode for a pipeline that does not carry its mark, should a file use the same i
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Collection
 
@@ -22,8 +24,12 @@ from refmaker.model import Filter
 
 __all__ = ["refused", "register", "size_check"]
 
+# Before, parts of h5py relied on the GIL in place of its lock, and Python code in a filter lets go of the GIL: two
+# threads came into libhdf5 together (h5py pull request 2795)
+_LEAST_H5PY = (3, 16)
 _IDS = range(511, 255, -1)  # H5Z: 256 to 511 are for internal use
 _MARK = (0x6D666572, 0x72656B61)
+_VALUES = 6
 _NAME = b"refmaker size check"
 
 _Function = ctypes.CFUNCTYPE(
@@ -64,12 +70,17 @@ _lock = threading.Lock()
 
 
 def _check(flags: int, count: int, values: ctypes.Array[ctypes.c_uint], size: int, allocated: int, data: int) -> int:
-    if count != 5 or (values[0], values[1]) != _MARK:
+    if count != _VALUES or (values[0], values[1]) != _MARK:
         return 0
-    needed = values[2] | values[3] << 32
-    if values[4] and size >= needed:
-        start = ctypes.c_void_p.from_address(data).value
-        needed += (values[4] * ctypes.c_uint32.from_address(start or 0).value + 7) // 8
+    if size > sys.maxsize:  # a negative number: what plugins return as errors
+        return 0
+    needed, per_bit, largest = values[2] | values[3] << 32, values[4], values[5]
+    if largest and size >= needed:
+        start = ctypes.c_void_p.from_address(data).value  # `data` is a void **
+        first = int.from_bytes(ctypes.string_at(start or 0, 4), "little")
+        if first > largest:
+            return 0
+        needed += (per_bit * first + 7) // 8
     if size < needed:
         _seen.refused = size, needed
         return 0
@@ -82,7 +93,7 @@ _function = _Function(_check)
 def size_check(number: int, required: RequiredInput) -> Filter:
     """Give the filter, registered as `number`, that lets pass what is large enough."""
     size = required.size
-    return Filter(number, "", False, (*_MARK, size & 0xFFFFFFFF, size >> 32, required.per_bit))
+    return Filter(number, "", False, (*_MARK, size & 0xFFFFFFFF, size >> 32, required.per_bit, required.largest))
 
 
 def refused() -> tuple[int, int] | None:
@@ -104,8 +115,10 @@ def register(others: Collection[int]) -> int:
     int
         Its id, none of `others`.
     """
-    from h5py import h5z
+    from h5py import h5z, version
 
+    if version.version_tuple[:2] < _LEAST_H5PY:
+        raise Unsupported("too old an h5py", structure="HDF5 codec", expected=">= 3.16", got=version.version)
     with _lock:
         for number in _registered:
             if number not in others:

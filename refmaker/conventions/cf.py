@@ -62,8 +62,9 @@ def _add_flags(datatype: Enumeration, attributes: dict[str, JSON]) -> None:
     """Say the names of an enumeration as CF section 3.5 does; blanks separate, so that those in names become `_`."""
     if "flag_values" in attributes or "flag_meanings" in attributes:
         return
-    attributes["flag_values"] = list(datatype.values)
-    attributes["flag_meanings"] = " ".join(re.sub(r"\s", "_", name) for name in datatype.names)
+    flags = sorted(zip(datatype.values, datatype.names, strict=True))
+    attributes["flag_values"] = [value for value, _ in flags]
+    attributes["flag_meanings"] = " ".join(re.sub(r"\s", "_", name) for _, name in flags)
 
 
 def _is_single_float(attribute: Attribute | None) -> bool:

@@ -129,8 +129,15 @@ def _read_level(
     0 signature "BTIN" or "BTLF" 4 | 4 version 0 | 5 type 1 | 6 records (| children) | checksum 4 after the last one
     in use
     """
-    if (counts > most).any() or len(addresses) > window.size // tree.node_size + 1:
+    if (counts > most).any():
         raise FormatError("records of a node", structure=WHAT, expected=f"<= {most}", got=int(counts.max()))
+    if len(addresses) > window.size // tree.node_size + 1:
+        raise FormatError(
+            "more nodes than the file can hold",
+            structure=WHAT,
+            expected=f"<= {window.size // tree.node_size}",
+            got=len(addresses),
+        )
     window.want(addresses, tree.node_size)
     nodes = window.rows(addresses, tree.node_size)
     signature = b"BTIN" if depth else b"BTLF"

@@ -13,6 +13,7 @@ import numpy as np
 
 from refmaker.errors import FormatError, TruncatedError, Unsupported
 from refmaker.hdf5.chunk_index import read_chunk_index
+from refmaker.hdf5.compound_values import decode_members, has_pointing_members
 from refmaker.hdf5.data_layout import (
     CompactLayout,
     ContiguousLayout,
@@ -34,6 +35,7 @@ from refmaker.hdf5.virtual import decode_mappings
 from refmaker.model import (
     Chunked,
     Compact,
+    Compound,
     Contiguous,
     Dataspace,
     Datatype,
@@ -180,6 +182,15 @@ def read_values(file: File, header: DatasetHeader, storage: Storage, limit: int)
             raise Unsupported(f"{space.size} object references are larger than the inline limit of {limit} bytes")
         raw = _raw(file, header, storage)
         return decode_values(datatype, raw, space.shape, file.base, file.sizes, partial(read_heap_objects, file))
+    if isinstance(datatype, Compound) and has_pointing_members(datatype) and space.kind != "null":
+        if max(space.size, 1) * datatype.size > limit or max(space.shape, default=0) > limit:
+            raise Unsupported(
+                f"compound with strings or references, of {space.size} elements: larger than the inline limit of "
+                f"{limit} bytes"
+            )
+        raw = _raw(file, header, storage) if space.size else b""
+        read = partial(read_heap_objects, file, nested=False)
+        return decode_members(datatype, raw, space.shape, file.base, file.sizes, limit, read)
     if not isinstance(datatype, VariableLength) or space.kind == "null":
         if is_variable(datatype):
             raise Unsupported("variable-length data inside a compound or array datatype")

@@ -167,7 +167,17 @@ def _compound(body: bytes, pos: int, version: int, bits: int, size: int, depth: 
                 got=offset + datatype.size,
             )
         members.append(Member(name, offset, datatype))
+    _check_apart(members)
     return Compound(size, tuple(members)), pos
+
+
+def _check_apart(members: list[Member]) -> None:
+    """Raise `FormatError` for members that overlap, as libhdf5 does."""
+    stop = 0
+    for member in sorted(members, key=lambda m: m.offset):
+        if member.offset < stop:
+            raise FormatError(f"member {member.name!r} overlaps another", structure=WHAT)
+        stop = member.offset + member.datatype.size
 
 
 def _array_of(base: Datatype, shape: tuple[int, ...]) -> ArrayType:

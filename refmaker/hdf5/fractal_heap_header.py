@@ -77,17 +77,15 @@ def decode_header(buf: Buffer, pos: int, sizes: Sizes, address: int) -> FractalH
     fields = layout.unpack_from(buf, pos)
     id_size, filter_size, flags, max_managed, _, huge = fields[:6]
     width, start, direct, bits, _, root, rows = fields[16:]
+    size = layout.size + (sizes.lengths + 4 + filter_size if filter_size else 0)
+    need(buf, pos, size + 4, WHAT)
+    verify(bytes(buf[pos : pos + size + 4]), WHAT, address)
     p, filtered_size, mask = pos + layout.size, 0, 0
     filters: tuple[Filter, ...] = ()
     if filter_size:
-        need(buf, p, sizes.lengths + 4 + filter_size, WHAT)
         filtered_size = sizes.length(buf, p)
         mask = unsigned(buf, p + sizes.lengths, 4)
-        p += sizes.lengths + 4
-        filters = decode_filter_pipeline(bytes(buf[p : p + filter_size]))
-        p += filter_size
-    need(buf, p, 4, WHAT)
-    verify(bytes(buf[pos : p + 4]), WHAT, address)
+        filters = decode_filter_pipeline(bytes(buf[p + sizes.lengths + 4 : pos + size]))
     _check_table(width, start, direct, bits, address)
     return FractalHeap(
         address=address,

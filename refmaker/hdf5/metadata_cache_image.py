@@ -37,11 +37,11 @@ def decode_cache_image(block: bytes, sizes: Sizes, address: int) -> dict[int, by
     Entry: type 1 | flags 1 | ring 1 | age 1 | children 2 | dirty children 2 | parents 2 | rank 4 | address O | size L
     | parents' addresses O each | bytes
     """
+    head, entry = sizes.struct("4xBBLI"), sizes.struct("4BHHHiOL")
+    need(block, 0, head.size + 4, WHAT)
     if block[:4] != b"MDCI" or block[4] > 1:
         raise FormatError("signature", structure=WHAT, address=address, expected=b"MDCI", got=block[:5])
     verify(block, WHAT, address)
-    head, entry = sizes.struct("4xBBLI"), sizes.struct("4BHHHiOL")
-    need(block, 0, head.size, WHAT)
     _, _, _, count = head.unpack_from(block)
     pos, entries = head.size, {}
     for _ in range(count):

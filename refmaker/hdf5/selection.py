@@ -11,6 +11,7 @@ libhdf5 H5Shyper.c for the arithmetic of unlimited selections.
 from __future__ import annotations
 
 import math
+import struct
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,7 @@ WHAT = "dataspace selection"
 MAX_RUNS = 1 << 20
 _NONE, _POINTS, _HYPERSLAB, _ALL = range(4)
 _REGULAR = 1
+_FORMATS = {2: "H", 4: "I", 8: "Q"}
 _LIMIT = 1 << 62
 
 
@@ -99,9 +101,9 @@ def _hyperslab_head(buf: bytes, pos: int, version: int) -> tuple[int, int, int]:
 def _regular(buf: bytes, pos: int, rank: int, width: int) -> tuple[Selection, int]:
     need(buf, pos, 4 * rank * width, WHAT)
     unlimited = (1 << 8 * width) - 1
+    numbers = struct.unpack_from(f"<{4 * rank}{_FORMATS[width]}", buf, pos)
     slabs = []
-    for axis in range(rank):
-        start, stride, n, block = (unsigned(buf, pos + (4 * axis + i) * width, width) for i in range(4))
+    for start, stride, n, block in zip(numbers[0::4], numbers[1::4], numbers[2::4], numbers[3::4], strict=True):
         slabs.append(Slab(start, stride, None if n == unlimited else n, None if block == unlimited else block))
         _check_slab(slabs[-1])
     if sum(slab.count is None or slab.block is None for slab in slabs) > 1:
@@ -177,8 +179,10 @@ def axes_of(selection: Selection, shape: tuple[int, ...]) -> tuple[Runs, ...] | 
     Raises
     ------
     Unsupported
-        The selection has another rank than `shape`, or reaches beyond it.
+        The selection has another rank than `shape`, or reaches beyond it, or there are too many elements to count.
     """
+    if math.prod(shape) >= _LIMIT or max(shape, default=0) >= _LIMIT:
+        raise Unsupported(f"a dataset of shape {shape}, which has too many elements", structure=WHAT)
     if selection.kind == "all":
         return tuple(np.array([[0, n]] if n else np.empty((0, 2)), "i8") for n in shape)
     if selection.kind == "none":

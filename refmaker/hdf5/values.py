@@ -123,7 +123,8 @@ def _complex_dtype(base: Datatype) -> np.dtype[np.generic]:
 def _array_dtype(base: np.dtype[np.generic], shape: tuple[int, ...]) -> np.dtype[np.generic]:
     if len(base.shape) + len(shape) > MAX_ARRAY_RANK:
         raise Unsupported(f"array datatype of more than {MAX_ARRAY_RANK} dimensions")
-    return np.dtype((base, shape))
+    # Arrays of arrays are one array to numpy.
+    return np.dtype((base.base, shape + base.shape))
 
 
 def _compound_dtype(datatype: Compound) -> np.dtype[np.generic]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from refmaker.errors import Unsupported
 from refmaker.linked.files import Step
-from refmaker.linked.grids import largest_divisor
+from refmaker.linked.grids import MAX_CELLS, largest_divisor
 from refmaker.linked.virtual import Placed, Workshop
 from refmaker.model import Chunked, ChunkIndex, Contiguous
 
@@ -51,6 +51,8 @@ def external_storage(
     """
     segments = [s for s in segments if s.size]
     total = item * math.prod(shape)
+    if total >= 1 << 62:
+        raise Unsupported(f"a dataset of {total} bytes")
     if total == 0:
         return Placed(Contiguous(None, 0), (), fill)
     if len(segments) == 1 and segments[0].address is not None:
@@ -58,6 +60,8 @@ def external_storage(
     ends = np.cumsum([s.size for s in segments])
     chunks = _chunks(shape, item, ends[:-1].tolist(), workshop.subchunk_size)
     size = item * math.prod(chunks)
+    if total // size > MAX_CELLS:
+        raise Unsupported(f"raw data in more than {MAX_CELLS} chunks")
     start = np.arange(0, total, size, dtype="i8")
     first = np.searchsorted(ends, start, "right")
     last = np.searchsorted(ends, start + size, "left")

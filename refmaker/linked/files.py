@@ -19,10 +19,13 @@ from refmaker.hdf5.values import NULL_REFERENCE
 from refmaker.hdf5.walk import Walk
 from refmaker.linked.space import FILE_BITS, Space
 from refmaker.model import (
+    ArrayType,
     Attribute,
     Chunked,
+    Compound,
     Contiguous,
     Dataset,
+    ExternalLink,
     Group,
     ObjectReference,
     Storage,
@@ -30,7 +33,9 @@ from refmaker.model import (
     VariableLength,
 )
 
-__all__ = ["Files", "Run", "Step", "find", "relocated"]
+__all__ = ["COMMITTED", "Files", "Run", "Step", "find", "relocated"]
+
+COMMITTED = "it is a committed datatype"
 
 Step: TypeAlias = Callable[[], Sequence["Step"]]
 Run: TypeAlias = Callable[[Sequence[Step]], None]
@@ -57,8 +62,11 @@ class Files:
 
     def walk(self, numbers: Iterable[int]) -> None:
         """Walk the files that are not known yet, all of them together."""
-        walks = {n: Walk(self.space.window_of(n), self.inline_limit) for n in set(numbers) - self.known.keys()}
-        self.run([partial(self._guarded, number, step) for number, walk in walks.items() for step in walk.start()])
+        walks = {n: Walk(self.space.window_of(n), self.inline_limit) for n in sorted(set(numbers) - self.known.keys())}
+        steps = [partial(self._guarded, number, step) for number, walk in walks.items() for step in walk.start()]
+        # Local files have nothing to wait for, and are not to be opened again for every step.
+        for group in [[step] for step in steps] if self.space.local else [steps]:
+            self.run(group)
         for number, walk in walks.items():
             if number in self.known:
                 continue
@@ -96,9 +104,7 @@ def relocated(tree: Tree, number: int) -> Tree:
             address=dataset.address + base,
             storage=_moved_storage(dataset.storage, base),
             attributes=_moved_attributes(dataset.attributes, base, moved),
-            values=_moved_references(dataset.values, base)
-            if isinstance(dataset.datatype, ObjectReference)
-            else dataset.values,
+            values=_moved_values(dataset, base),
         )
     tree.paths = {address + base: path for address, path in tree.paths.items()}
     return tree
@@ -139,35 +145,53 @@ def _moved_attribute(attribute: Attribute, base: int) -> Attribute:
     return attribute
 
 
+def _moved_values(dataset: Dataset, base: int) -> np.ndarray | None:
+    """Move object references, those among the members of a compound too."""
+    datatype, values = dataset.datatype, dataset.values
+    if isinstance(datatype, ObjectReference):
+        return _moved_references(values, base)
+    if values is None or not isinstance(datatype, Compound):
+        return values
+    moved = values.copy()
+    for member in datatype.members:
+        inner = member.datatype
+        while isinstance(inner, ArrayType):
+            inner = inner.base
+        if isinstance(inner, ObjectReference):
+            moved[member.name] = _moved_references(values[member.name], base)
+    return moved
+
+
 def _moved_references(value: np.ndarray | None, base: int) -> np.ndarray | None:
     if value is None or value.dtype.kind != "u":
         return value
     return np.where(value == NULL_REFERENCE, np.uint64(NULL_REFERENCE), value.astype("u8") + np.uint64(base))
 
 
-def find(tree: Tree, path: str) -> Dataset | Group | str | None:
+def find(tree: Tree, path: str) -> Dataset | Group | ExternalLink | str | None:
     """Find an object by its path from the root, through hard and soft links.
 
     Returns
     -------
-    The object, a reason why it cannot be read, or None when there is none.
+    The object, the external link that stands there, a reason why it cannot be read (`COMMITTED` for a datatype), or
+    None when there is nothing.
     """
     here = "/"
     for name in path.split("/"):
         if name in ("", "."):
             continue
+        if here in tree.external:
+            return f"{here} is an external link"
         if here not in tree.groups:
             return f"there is no group {here}"
         here = f"/{name}" if here == "/" else f"{here}/{name}"
         link = tree.links.get(here)
         if link is not None:
             here = link.first
-        if here in tree.external:
-            return f"{here} is an external link"
-    found = tree.datasets.get(here) or tree.groups.get(here)
+    found = tree.datasets.get(here) or tree.groups.get(here) or tree.external.get(here)
     if found is not None:
         return found
     refusal = tree.refusals.get(here)
     if refusal is None:
-        return "it is a committed datatype" if here in tree.types else None
+        return COMMITTED if here in tree.types else None
     return None if refusal.kind == "link" and refusal.reason.startswith("soft link") else refusal.reason

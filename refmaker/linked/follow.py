@@ -20,9 +20,9 @@ from refmaker.hdf5.values import is_variable
 from refmaker.hdf5.virtual import is_numbered, numbered_name
 from refmaker.linked.extents import Binding, bind, extent_of
 from refmaker.linked.external import Segment, external_storage
-from refmaker.linked.files import Files, Run, find
+from refmaker.linked.files import COMMITTED, Files, find
 from refmaker.linked.grafts import graft, kind_of
-from refmaker.linked.places import Kind, places_of
+from refmaker.linked.named import NamedFiles, listed
 from refmaker.linked.sources import SourceChunks, chunks_of, conversion, fill_element
 from refmaker.linked.space import FILE_BITS, Space, file_of
 from refmaker.linked.virtual import Part, Placed, Workshop, virtual_storage
@@ -32,7 +32,6 @@ from refmaker.model import (
     External,
     ExternalLink,
     FillValue,
-    Group,
     LinkNote,
     Refusal,
     Tree,
@@ -44,17 +43,12 @@ __all__ = ["follow"]
 
 MAX_DEPTH = 16
 MAX_LINKS = 10_000
-SUBCHUNK_SIZE = 64 << 20
-# How many files are named in a note.
-NAMED = 5
 
 
 def follow(
     tree: Tree,
-    space: Space,
-    run: Run,
+    workshop: Workshop,
     *,
-    inline_limit: int,
     strict: bool = False,
     links: bool = True,
     wanted: Callable[[str], bool] | None = None,
@@ -63,10 +57,8 @@ def follow(
 
     Parameters
     ----------
-    run
-        Runs steps to their end and fetches from the space what they miss.
-    inline_limit
-        Bytes of one dataset that may be put together from its sources.
+    workshop
+        The space whose first file the tree is of, how to run steps, and limits.
     strict
         Raise the first refusal instead of recording it.
     links
@@ -76,7 +68,7 @@ def follow(
     """
     if tree.kind != "hdf5":
         return
-    work = _Following(tree, space, run, inline_limit, strict)
+    work = _Following(tree, workshop, strict)
     if links:
         work.follow_links([link for path, link in tree.external.items() if wanted is None or wanted(path)])
     for path, dataset in list(tree.datasets.items()):
@@ -89,17 +81,22 @@ class _Following:
     """One run of `follow`."""
 
     tree: Tree
-    space: Space
-    run: Run
-    inline_limit: int
+    workshop: Workshop
     strict: bool
     files: Files = field(init=False)
+    named: NamedFiles = field(init=False)
     done: dict[int, Dataset | RefmakerError] = field(default_factory=dict)
     underway: list[int] = field(default_factory=list)
     chunks: dict[int, SourceChunks] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.files = Files(self.space, self.run, self.inline_limit, {0: self.tree})
+        self.files = Files(self.space, self.workshop.run, self.workshop.inline_limit, {0: self.tree})
+        self.named = NamedFiles(self.space)
+
+    @property
+    def space(self) -> Space:
+        """The files of the scan."""
+        return self.workshop.space
 
     def place(self, path: str, dataset: Dataset) -> None:
         """Put a dataset whose values are elsewhere into the tree, or refuse it."""
@@ -144,10 +141,6 @@ class _Following:
             return self._virtual(dataset, dataset.storage)
         return dataset
 
-    @property
-    def _workshop(self) -> Workshop:
-        return Workshop(self.space, self.run, self.inline_limit, SUBCHUNK_SIZE)
-
     # Raw data files.
 
     def _external(self, dataset: Dataset, storage: External) -> Dataset:
@@ -165,32 +158,23 @@ class _Following:
             left -= size
         if left:
             raise Unsupported(f"the raw data files are {left} bytes too short for the dataset")
-        placed = external_storage(shape, item, fill_element(dataset), segments, self._workshop)
+        placed = external_storage(shape, item, fill_element(dataset), segments, self.workshop)
         return self._with(dataset, placed, dataset.dataspace, notes)
 
     def _segment(self, origin: int, name: str, offset: int, size: int, notes: list[str]) -> list[Segment]:
         """Give a slot of the list of files: what the file has of it, and zeros for what it has not."""
         try:
-            number, places = self._open(origin, name, "raw")
+            number, places = self.named.open(origin, name, "raw")
         except FormatError:  # an empty file
             return [Segment(None, size)]
         if number is None:
-            raise Unsupported(f"the raw data file {name!r} is not there; looked for {_listed(places)}")
+            raise Unsupported(f"the raw data file {name!r} is not there; looked for {listed(places)}")
         if self.space.local and self.space.url(number) != places[0]:
             notes.append(f"raw data file {name!r}: found beside the file; libhdf5 needs HDF5_EXTFILE_PREFIX for that")
         available = max(0, min(size, self.space.size(number) - offset))
         if available < size:
             notes.append(f"raw data file {name!r}: {size - available} bytes behind its end read as zeros")
         return [Segment((number << FILE_BITS) + offset, available), Segment(None, size - available)]
-
-    def _open(self, origin: int, name: str, kind: Kind) -> tuple[int | None, list[str]]:
-        """Open the file that another one names; give its number, None when it is missing, and where it was sought."""
-        places = places_of(self.space.url(origin), name, kind, local=self.space.local)
-        for place in places:
-            number = self.space.open(place)
-            if number is not None:
-                return number, places
-        return None, places
 
     # Virtual datasets.
 
@@ -205,14 +189,14 @@ class _Following:
         shape = extent_of(dataset.dataspace, storage.mappings, bindings)
         parts = []
         for binding in bindings:
-            part = binding.part(shape, self.inline_limit // dataset.datatype.size)
+            part = binding.part(shape, self.workshop.inline_limit // dataset.datatype.size)
             if part is not None:
                 region, virtual, own = part
                 convert = conversion(binding.source.datatype, dataset.datatype)
                 parts.append(Part(self._chunks(binding.source), region, virtual, own, convert))
         growing = any(n is None for n in dataset.dataspace.max_shape)
-        placed = virtual_storage(shape, fill_element(dataset), parts, self._workshop, growing=growing)
-        notes = [f"missing, reads as the fill value: {_listed(list(missing))}"] if missing else []
+        placed = virtual_storage(shape, fill_element(dataset), parts, self.workshop, growing=growing)
+        notes = [f"missing, reads as the fill value: {listed(list(missing))}"] if missing else []
         return self._with(dataset, placed, replace(dataset.dataspace, shape=shape), notes)
 
     def _chunks(self, source: Dataset) -> SourceChunks:
@@ -222,9 +206,13 @@ class _Following:
         return self.chunks[source.address]
 
     def _prepare(self, origin: int, mappings: Sequence[VirtualMapping]) -> None:
-        """Open and walk all files that are named outright together; errors come up where a file is needed."""
-        names = {m.file: None for m in mappings if m.file != "." and not is_numbered(m.file)}
-        numbers = (self._open(origin, numbered_name(name, 0), "virtual")[0] for name in names)
+        """Open and walk the files of all mappings together."""
+        names = list(dict.fromkeys(m.file for m in mappings if m.file != "."))
+        plain = [numbered_name(name, 0) for name in names if not is_numbered(name)]
+        numbers = list(self.named.open_all(origin, plain))
+        for name in names:
+            if is_numbered(name):
+                numbers += self.named.open_numbered(origin, name)
         self.files.walk([number for number in numbers if number is not None])
 
     def _numbered(
@@ -252,14 +240,14 @@ class _Following:
         """Find a source dataset; None when it, or its file, is missing."""
         number: int | None = origin
         if file != ".":
-            number, _ = self._open(origin, file, "virtual")
+            number, _ = self.named.open(origin, file, "virtual")
         if number is None:
             return None
         found = find(self.files.tree(number), name)
         if found is None:
             return None
-        if isinstance(found, str | Group):
-            reason = "it is a group" if isinstance(found, Group) else found
+        if not isinstance(found, Dataset):
+            reason = found if isinstance(found, str) else "it is no dataset"
             raise Unsupported(f"the source {name!r} in {file!r} cannot be read: {reason}")
         return self.resolved(found)
 
@@ -303,17 +291,23 @@ class _Following:
         self, link: ExternalLink, origin: int, above: tuple[int, ...]
     ) -> tuple[list[ExternalLink], int, tuple[int, ...]]:
         """Follow one link; give the links among what it brings, its file, and what encloses them."""
-        number, places = self._open(origin, link.file, "link")
+        number, places = self.named.open(origin, link.file, "link")
         if number is None:
-            raise Unsupported(f"the file is missing; looked for {_listed(places)}")
+            raise Unsupported(f"the file is missing; looked for {listed(places)}")
         other = self.files.tree(number)
         found = find(other, link.target)
         if found is None:
             raise Unsupported("there is no such object in the file")
+        if len(above) >= MAX_DEPTH or (not isinstance(found, str | ExternalLink) and found.address in above):
+            raise Unsupported("external links that lead in circles, or through too many files")
+        if isinstance(found, ExternalLink):
+            return [replace(found, path=link.path)], number, (*above, -1)
+        if found == COMMITTED:
+            del self.tree.refusals[link.path]
+            self.tree.types.append(link.path)
+            return [], 0, ()
         if isinstance(found, str):
             raise Unsupported(found)
-        if found.address in above or len(above) >= MAX_DEPTH:
-            raise Unsupported("external links that lead in circles, or through too many files")
         del self.tree.refusals[link.path]
         if number == 0:
             kind = kind_of(self.tree, found.path)
@@ -321,8 +315,3 @@ class _Following:
             return [], 0, ()
         note = f"external link to {link.target} in {self.space.url(number)}"
         return graft(self.tree, link.path, other, found, note), number, (*above, found.address)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:NAMED])
-    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from refmaker.linked.regions import Region, Segments
 from refmaker.linked.sources import SourceChunks, pipeline_key
 from refmaker.model import Filter
 
-__all__ = ["Laid", "choose_grid", "largest_divisor", "lay_on_grid"]
+__all__ = ["MAX_CELLS", "Laid", "choose_grid", "largest_divisor", "lay_on_grid"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -88,6 +89,21 @@ class _Along:
 
 
 def _along(segments: Segments, chunk: int, extent: int, source_chunk: int, *, exact: bool) -> _Along:
+    if len(segments) == 1:
+        # Most mappings are boxes, and many of them alike along most axes.
+        return _along_one(*segments[0].tolist(), chunk, extent, source_chunk, exact)
+    return _along_all(segments, chunk, extent, source_chunk, exact)
+
+
+@lru_cache(4096)
+def _along_one(
+    start: int, source_start: int, length: int, chunk: int, extent: int, source_chunk: int, exact: bool
+) -> _Along:
+    segments = np.array([[start, source_start, length]], "i8")
+    return _along_all(segments, chunk, extent, source_chunk, exact)
+
+
+def _along_all(segments: Segments, chunk: int, extent: int, source_chunk: int, exact: bool) -> _Along:
     start, source_start, length = segments.T
     stop = start + length
     last = np.where(stop == extent, -(-stop // chunk), stop // chunk)
@@ -97,7 +113,9 @@ def _along(segments: Segments, chunk: int, extent: int, source_chunk: int, *, ex
     inner = at - source_cell * source_chunk
     whole = (inner == 0) & (chunk == source_chunk) if exact else inner + chunk <= source_chunk
     _, touched = _ranges(start // chunk, (stop - 1) // chunk + 1)
-    return _Along(cell[whole], source_cell[whole], inner[whole], np.unique(touched))
+    if len(touched) > 1:
+        touched = touched[np.append(True, touched[1:] != touched[:-1])]
+    return _Along(cell[whole], source_cell[whole], inner[whole], touched)
 
 
 def _ranges(first: Ints, stop: Ints) -> tuple[Ints, Ints]:

@@ -61,6 +61,8 @@ def region_of(virtual: tuple[Runs, ...], source: tuple[Runs, ...]) -> Region | N
 
 
 def _length(runs: Runs) -> int:
+    if len(runs) == 1:
+        return int(runs[0, 1] - runs[0, 0])
     return int((runs[:, 1] - runs[:, 0]).sum())
 
 
@@ -77,10 +79,13 @@ def _pairs(virtual: list[int], source: list[int]) -> list[tuple[int, int]] | Non
 
 def _segments(virtual: Runs, source: Runs) -> Segments:
     """Cut runs of both sides so that they correspond one by one."""
-    first, second = _starts(virtual), _starts(source)
     if len(virtual) == 0:
         return np.empty((0, 3), "i8")
-    cuts = np.union1d(first, second)
+    if len(virtual) == len(source) == 1:
+        return np.array([[virtual[0, 0], source[0, 0], virtual[0, 1] - virtual[0, 0]]], "i8")
+    first, second = _starts(virtual), _starts(source)
+    cuts = np.sort(np.concatenate([first, second]))
+    cuts = cuts[np.append(True, cuts[1:] != cuts[:-1])]
     in_virtual = np.searchsorted(first, cuts, "right") - 1
     in_source = np.searchsorted(second, cuts, "right") - 1
     lengths = np.diff(np.append(cuts, _length(virtual)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refmaker.errors import Unsupported
-from refmaker.hdf5.pipeline import DEFLATE, FLETCHER32, SHUFFLE, fletcher32
+from refmaker.hdf5.pipeline import DEFLATE, FLETCHER32, SHUFFLE, decode_chunk, fletcher32
 from refmaker.hdf5.values import is_ieee
 from refmaker.linked.space import Space
 from refmaker.model import (
@@ -28,7 +28,11 @@ from refmaker.model import (
     FloatingPoint,
 )
 
-__all__ = ["SourceChunks", "chunks_of", "conversion", "encoded", "fill_element", "pipeline_key"]
+__all__ = ["SourceChunks", "chunks_of", "conversion", "decoded", "encoded", "fill_element", "pipeline_key"]
+
+
+# Datatype message: version 1, class 5, no tag; the size follows.
+_OPAQUE = b"\x15\0\0\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,25 @@ def pipeline_key(filters: tuple[Filter, ...]) -> tuple[tuple[int, tuple[int, ...
     """Give what decides how a pipeline decodes: levels of compression and names do not."""
     kept = {SHUFFLE: slice(0, 1), FLETCHER32: slice(0, 0), DEFLATE: slice(0, 0)}
     return tuple((f.id, f.client_data[kept.get(f.id, slice(None))]) for f in filters)
+
+
+def decoded(data: bytes, source: SourceChunks, mask: int) -> bytes:
+    """Undo the filters of a chunk, those that `refmaker.hdf5` lacks with libhdf5's.
+
+    Raises
+    ------
+    FormatError
+        The bytes do not decode to a chunk.
+    Unsupported
+        A filter is not available.
+    """
+    if all(f.id in (DEFLATE, SHUFFLE, FLETCHER32) for f in source.filters):
+        return decode_chunk(data, source.filters, mask, source.chunk_size)
+    from refmaker.codecs import decode
+
+    # As opaque elements, so that the bytes come out as they are stored.
+    datatype = _OPAQUE + source.item.to_bytes(4, "little")
+    return decode.decode_chunk(data, datatype, source.chunks, source.filters, mask, np.dtype(f"V{source.item}"))
 
 
 def encoded(data: bytes, filters: tuple[Filter, ...]) -> bytes | None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.errors import SourceError, TargetChanged, TruncatedError, Unsupported
+from refmaker.errors import RefmakerError, SourceError, TargetChanged, TruncatedError, Unsupported
 from refmaker.manifest.manifest import References
 from refmaker.sources.local import LocalSource
 from refmaker.sources.source import Identity, Source, is_local, open_source
@@ -58,6 +58,7 @@ class Space:
     numbers: dict[str, int] = field(init=False)
     memory: bytearray = field(default_factory=bytearray)
     open_order: list[int] = field(default_factory=list)
+    looked_up: dict[str, Source | RefmakerError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.identity = self.main.identity
@@ -98,7 +99,27 @@ class Space:
             self._opened(number)
         return number
 
+    def look_up(self, urls: Sequence[str]) -> None:
+        """Look up remote files together, so that `open` does not wait for each."""
+        wanted = [url for url in dict.fromkeys(urls) if url not in self.numbers and url not in self.looked_up]
+        if self.local or len(wanted) < 2:
+            return
+        with ThreadPoolExecutor(FETCHES) as pool:
+            for url, found in zip(wanted, pool.map(self._looked_up, wanted), strict=True):
+                self.looked_up[url] = found
+
+    def _looked_up(self, url: str) -> Source | RefmakerError:
+        try:
+            return open_source(url, self.storage_options)
+        except RefmakerError as error:
+            return error
+
     def _open(self, url: str) -> Source:
+        found = self.looked_up.pop(url, None)
+        if isinstance(found, RefmakerError):
+            raise found
+        if found is not None:
+            return found
         # A local path may contain "://" or "::", which would lead elsewhere.
         return LocalSource.open("file://" + url) if self.local else open_source(url, self.storage_options)
 
@@ -179,8 +200,13 @@ class Space:
     def check_unchanged(self) -> None:
         """See `Source.check_unchanged`: all files."""
         self.main.check_unchanged()
-        for number in range(1, len(self.files)):
-            self.source(number).check_unchanged()
+        if self.local:
+            for number in range(1, len(self.files)):
+                self.source(number).check_unchanged()
+        elif len(self.files) > 1:
+            with ThreadPoolExecutor(FETCHES) as pool:
+                for _ in pool.map(lambda n: self.source(n).check_unchanged(), range(1, len(self.files))):
+                    pass
 
     # References.
 

@@ -16,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import FormatError, Unsupported
-from refmaker.hdf5.pipeline import decode_chunk
 from refmaker.linked.files import Run, Step
 from refmaker.linked.regions import Region, Segments
-from refmaker.linked.sources import SourceChunks
+from refmaker.linked.sources import SourceChunks, decoded
 from refmaker.linked.space import Space
 from refmaker.window import MissingBytes
 
@@ -116,7 +115,7 @@ class Reader:
             self._want(place, max(source.chunk_size, place[1]))
             return None
         if place not in self.decoded:
-            self.decoded[place] = decode_chunk(self.blocks[place], source.filters, mask, source.chunk_size)
+            self.decoded[place] = decoded(self.blocks[place], source, mask)
         return np.frombuffer(self.decoded[place], "u1").reshape(-1, source.item)[positions]
 
     def _stored(self, offset: int, positions: Ints, item: int) -> npt.NDArray[np.uint8] | None:

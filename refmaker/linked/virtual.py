@@ -187,6 +187,8 @@ def _on_grid(
         _add_others(table, number, laid, grid)
         laid_parts.append(laid)
     table.finish()
+    if not (table.state[0] == _TAKEN).any() and math.prod(shape) * len(fill) <= workshop.inline_limit:
+        return None, left
     # With a chunk for each of its own, nothing shows the fill value of the virtual dataset.
     free = len(table.cell[0]) == math.prod(grid) and not growing
     own_fill = _fill_holes(table, parts, fill, chunk_size, filters, workshop, free=free)

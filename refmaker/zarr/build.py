@@ -17,15 +17,16 @@ import numpy.typing as npt
 from refmaker.conventions.view import JSON, Variable
 from refmaker.errors import Unsupported
 from refmaker.manifest.manifest import ManifestArray, References
-from refmaker.model import Contiguous, Dataset, ObjectReference
+from refmaker.model import ArrayType, Contiguous, Datatype, ObjectReference
 from refmaker.zarr import v2, v3
 from refmaker.zarr.chunks import Read, encode_chunk, encode_text, fill_chunk, read_ranges
 from refmaker.zarr.codecs import Codecs
+from refmaker.zarr.decoding import fill_of
 from refmaker.zarr.dtypes import ZarrDtype, zarr_dtype
 from refmaker.zarr.fill import FillPlan, plan_fill
-from refmaker.zarr.layout import Layout, grid_of, lay_out, split_rows
+from refmaker.zarr.layout import Layout, Rules, grid_of, lay_out, split_rows
 
-__all__ = ["BuildOptions", "build_array"]
+__all__ = ["BuildOptions", "Status", "assemble", "build_array", "text_layout"]
 
 Status = Literal["mapped", "inlined"]
 
@@ -50,12 +51,15 @@ class BuildOptions:
         Bytes that one array may take in the manifest where its values cannot be addressed.
     subchunk_size
         Contiguous blocks larger than this are split, on whole rows.
+    portable
+        Use nothing that readers without refmaker cannot decode: such values are inlined, or refused.
     """
 
     zarr_format: Literal[2, 3] = 2
     inline_threshold: int = 0
     inline_limit: int = 16 << 20
     subchunk_size: int = 64 << 20
+    portable: bool = False
 
 
 def build_array(
@@ -91,13 +95,22 @@ def build_array(
     if dataset.dataspace.kind == "null":
         raise Unsupported("a null dataspace: there are no values")
     dtype = zarr_dtype(dataset.datatype)
-    own = dataset.dataspace.shape + dtype.extra
+    layout = None
     if dtype.text:
-        layout = _text(dataset, options, path_of)
-    else:
-        layout = lay_out(
-            dataset, dtype, own, read=read, inline_limit=options.inline_limit, subchunk_size=options.subchunk_size
-        )
+        shape = dataset.dataspace.shape + dtype.extra
+        layout = text_layout(dataset.values, dataset.datatype, shape, options, path_of)
+    return assemble(variable, dtype, layout, read=read, options=options, target=target)
+
+
+def assemble(
+    variable: Variable, dtype: ZarrDtype, layout: Layout | None, *, read: Read, options: BuildOptions, target: int
+) -> tuple[ManifestArray, Status, bool, list[str]]:
+    """Make an array as `build_array` does, of a given dtype; where its chunks are is found out unless given."""
+    dataset = variable.dataset
+    own = dataset.dataspace.shape + dtype.extra
+    if layout is None:
+        rules = Rules(options.inline_limit, options.subchunk_size, options.portable)
+        layout = lay_out(dataset, dtype, own, read=read, rules=rules)
     if variable.shape != own:
         _extend(layout, own, variable.shape)
     grid = grid_of(variable.shape, layout.chunks)
@@ -132,7 +145,7 @@ def _fill(
 ) -> tuple[FillPlan, Layout, tuple[int, ...]]:
     """Decide on fill values; write missing chunks out where they have to be, and fit."""
     attribute, encoded = variable.fill_attribute, variable.attributes.get("_FillValue")
-    fill = variable.dataset.fill
+    fill = fill_of(variable.dataset, dtype)
 
     def plan(room: bool) -> FillPlan:
         return plan_fill(
@@ -158,6 +171,8 @@ def _materialise(
     layout: Layout, dtype: ZarrDtype, grid: tuple[int, ...], missing: int, plan: FillPlan, limit: int
 ) -> bool:
     """Put the missing chunks into the layout; give False when they take too much room."""
+    if layout.codecs.need_refmaker:  # decodes only
+        return False
     size = max(dtype.dtype.itemsize, 4) * math.prod(layout.chunks)
     if missing * _KEY_SIZE > limit or size > 4 * max(limit, _FILL_CHUNK_SIZE):
         return False
@@ -171,22 +186,30 @@ def _materialise(
     return True
 
 
-def _text(dataset: Dataset, options: BuildOptions, path_of: Callable[[int], str | None] | None) -> Layout:
+def text_layout(
+    values: npt.NDArray[Any] | None,
+    datatype: Datatype,
+    shape: tuple[int, ...],
+    options: BuildOptions,
+    path_of: Callable[[int], str | None] | None,
+) -> Layout:
     """Put variable-length strings, or the paths that object references point to, into one chunk of the manifest."""
-    shape = tuple(max(extent, 1) for extent in dataset.dataspace.shape)
-    if dataset.dataspace.size == 0:
-        return Layout(shape)
-    if dataset.values is None:
+    chunks = tuple(max(extent, 1) for extent in shape)
+    if 0 in shape:
+        return Layout(chunks)
+    if values is None:
         raise Unsupported("the values could not be resolved")
-    items = dataset.values.ravel().tolist()
-    if isinstance(dataset.datatype, ObjectReference):
+    items = values.ravel().tolist()
+    while isinstance(datatype, ArrayType):
+        datatype = datatype.base
+    if isinstance(datatype, ObjectReference):
         if path_of is None:
             raise Unsupported("object references cannot be resolved here")
         items = [(path_of(address) or "").encode("utf-8", "surrogateescape") for address in items]
     size = sum(len(item or b"") + 4 for item in items)
     if size > options.inline_limit:
         raise Unsupported(f"strings of {size} bytes are larger than the inline limit of {options.inline_limit} bytes")
-    return Layout(shape, inline={0: encode_text(items)})
+    return Layout(chunks, inline={0: encode_text(items)})
 
 
 def _extend(layout: Layout, own: tuple[int, ...], shape: tuple[int, ...]) -> None:

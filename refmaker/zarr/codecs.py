@@ -9,8 +9,8 @@ the filter. Byte compatibility of each was tested against libhdf5 and hdf5plugin
 - bzip2 (307), Zstandard (32015): plain streams. Blosc (32001): a Blosc 1 buffer, which names its own parameters;
   numcodecs is built without snappy.
 
-A pipeline runs in the same order in HDF5 and in Zarr. Another way of decoding (libhdf5 behind a codec of its own) is a
-further entry of `_CODECS`.
+A pipeline runs in the same order in HDF5 and in Zarr. Whatever has no codec here can have libhdf5 behind a codec of
+refmaker's own (`refmaker.zarr.decoding`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """HDF5 datatypes as Zarr dtypes.
 
 Contract: `zarr_dtype` gives a dtype whose elements are the stored bytes as they are, or as `ZarrDtype.stored` says they
-have to be repacked; anything that Zarr cannot hold exactly raises `Unsupported` with the reason.
+have to be repacked, or what libhdf5 makes of them (`ZarrDtype.target`); anything that Zarr cannot hold exactly raises
+`Unsupported` with the reason.
 
 - Zarr 2 structured dtypes hold scalar members one behind the other: zarr-python 3 reads neither nested nor array
   members, and h5py and its like show no padding, so that padded compounds are repacked.
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from refmaker.codecs.exact import widened
 from refmaker.errors import Unsupported
 from refmaker.hdf5.values import is_bool, natural_dtype
 from refmaker.model import (
@@ -33,7 +35,7 @@ from refmaker.model import (
     VariableLength,
 )
 
-__all__ = ["ZarrDtype", "zarr_dtype"]
+__all__ = ["ZarrDtype", "complex_parts", "zarr_dtype"]
 
 _TIME_TAG = re.compile(r"NUMPY:([<>][mM]8\[\d*(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])")
 _COMPLEX_NAMES = ({"r", "i"}, {"real", "imag"})
@@ -56,6 +58,9 @@ class ZarrDtype:
     terminated
         Offset and size, in an element of `dtype`, of null-terminated strings: what follows their NUL is no part of
         them, but would be in Zarr.
+    target
+        The dtype that libhdf5 has to convert elements of the dataspace to, when `dtype` is not how they are stored; of
+        the same bytes as `dtype` over the axes `extra`.
     """
 
     dtype: np.dtype[Any]
@@ -63,6 +68,14 @@ class ZarrDtype:
     stored: np.dtype[Any] | None = None
     text: bool = False
     terminated: tuple[tuple[int, int], ...] = ()
+    target: np.dtype[Any] | None = None
+
+    @property
+    def element(self) -> np.dtype[Any]:
+        """What libhdf5 is to make of an element of the dataspace: `target`, or one that holds the same values."""
+        if self.target is not None:
+            return self.target
+        return np.dtype((self.dtype, self.extra)) if self.extra else self.dtype
 
 
 @lru_cache(4096)
@@ -75,8 +88,8 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
         Zarr has no such dtype.
     """
     match datatype:
-        case Enumeration():
-            return ZarrDtype(np.dtype("?") if is_bool(datatype) else natural_dtype(datatype))
+        case Enumeration() if is_bool(datatype):
+            return ZarrDtype(np.dtype("?"))
         case Opaque(tag=tag, size=8) if (found := _TIME_TAG.fullmatch(tag)) is not None:
             return ZarrDtype(np.dtype(found[1]))
         case Compound():
@@ -85,7 +98,8 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
             inner = zarr_dtype(base)
             if inner.text:
                 raise Unsupported("an array datatype of variable-length strings or references")
-            return replace(inner, extra=shape + inner.extra)
+            target = None if inner.target is None else np.dtype((inner.target, shape))
+            return replace(inner, extra=shape + inner.extra, target=target)
         case String(size=size, padding=0) if size > 1:
             return ZarrDtype(np.dtype(f"S{size}"), terminated=((0, size),))
         case VariableLength(is_string=True):
@@ -98,19 +112,33 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
             raise Unsupported("region references have no form in Zarr")
         case Time():
             raise Unsupported("the datatype class 'time' has no defined meaning")
-    dtype = natural_dtype(datatype)
+    try:
+        dtype = natural_dtype(datatype)
+    except Unsupported as refusal:
+        return _converted(datatype, refusal)
     if dtype.itemsize == 0:
         raise Unsupported("elements of size 0")
     return ZarrDtype(dtype)
 
 
+def _converted(datatype: Datatype, refusal: Unsupported) -> ZarrDtype:
+    """Give the dtype that libhdf5 can convert to without loss."""
+    try:
+        dtype = widened(datatype)
+    except Unsupported as error:
+        raise Unsupported(f"{refusal.message}: {error}") from None
+    return ZarrDtype(dtype, target=dtype)
+
+
 def _compound(datatype: Compound) -> ZarrDtype:
-    parts = _complex_parts(datatype)
+    parts = complex_parts(datatype)
     if parts is not None:
         return ZarrDtype(parts)
     members = []
+    converted = False
     for member in datatype.members:
         inner = zarr_dtype(member.datatype)
+        converted = converted or inner.target is not None
         if inner.text:
             raise Unsupported(f"compound with a variable-length or reference member, {member.name!r}")
         if inner.extra or inner.dtype.names:
@@ -122,6 +150,8 @@ def _compound(datatype: Compound) -> ZarrDtype:
         raise Unsupported("compound without members, or with members of one name")
     formats = [dtype for _, dtype, _ in members]
     packed = np.dtype(list(zip(names, formats, strict=True)))
+    if converted:
+        return ZarrDtype(packed, target=packed)
     terminated = tuple(
         (int(packed.fields[m.name][1]), m.datatype.size)
         for m in datatype.members
@@ -133,7 +163,7 @@ def _compound(datatype: Compound) -> ZarrDtype:
     return ZarrDtype(packed, stored=None if stored == packed else stored, terminated=terminated)
 
 
-def _complex_parts(datatype: Compound) -> np.dtype[Any] | None:
+def complex_parts(datatype: Compound) -> np.dtype[Any] | None:
     """Give the complex dtype of a compound of real and imaginary part, in this order and without padding."""
     if len(datatype.members) != 2:
         return None

@@ -84,7 +84,7 @@ def plan_fill(
         They would fit into the manifest.
     """
     notes = [UNDEFINED_NOTE] if missing and fill.value is None else []
-    element = None if dtype.text else _element(dtype, fill)
+    element = None if dtype.text else _element(dtype, fill, missing)
     if zarr_format == 3:
         return _plan_v3(dtype, element, attribute, encoded, notes)
     masked = None if dtype.text else _as_element(attribute, dtype.dtype)
@@ -132,8 +132,11 @@ def _plan_v3(
     return plan
 
 
-def _element(dtype: ZarrDtype, fill: FillValue) -> np.generic:
-    """Give the HDF5 fill value as one element of the Zarr dtype; zeros where it is undefined or the default."""
+def _element(dtype: ZarrDtype, fill: FillValue, missing: bool) -> np.generic:
+    """Give the HDF5 fill value as one element of the Zarr dtype; zeros where it is undefined or the default.
+
+    Where no chunk is missing, nothing shows the fill value, so that one which Zarr cannot have does not matter.
+    """
     stored = dtype.stored if dtype.stored is not None else dtype.dtype
     count = math.prod(dtype.extra)
     if not fill.value:
@@ -142,6 +145,8 @@ def _element(dtype: ZarrDtype, fill: FillValue) -> np.generic:
         raise Unsupported(f"a fill value of {len(fill.value)} bytes for elements of {stored.itemsize * count}")
     raw = np.frombuffer(fill.value, "u1").reshape(count, stored.itemsize)
     if (raw != raw[0]).any():
+        if not missing:
+            return _only(np.zeros(1, dtype.dtype))
         raise Unsupported("a fill value that differs from one member of the array datatype to another")
     if dtype.dtype.kind == "b":
         return np.bool_(fill.value[0] != 0)

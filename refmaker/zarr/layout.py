@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import Unsupported
-from refmaker.hdf5.pipeline import decode_chunk
 from refmaker.model import Chunked, Compact, Contiguous, Dataset, External, Filter, Virtual
 from refmaker.zarr.chunks import Read, as_zarr, encode_chunk, read_ranges
 from refmaker.zarr.codecs import Codecs, zarr_codecs
+from refmaker.zarr.decoding import Decoder, decodable, hdf5_codecs
 from refmaker.zarr.dtypes import ZarrDtype
 
-__all__ = ["Layout", "grid_of", "lay_out", "split_rows"]
+__all__ = ["RECODED", "Layout", "Rules", "grid_of", "lay_out", "split_rows"]
 
 # A contiguous block is not split into pieces smaller than this part of what is asked for.
 _SMALLEST_PART = 64
 
-# The filters of `refmaker.hdf5.pipeline`, and what chunks are encoded with when their own pipeline has no codec.
-DECODABLE = frozenset({1, 2, 3})
-_RECODED = Codecs(({"id": "zlib", "level": 6},))
+# What chunks are encoded with when their own pipeline has no codec.
+RECODED = Codecs(({"id": "zlib", "level": 6},))
 
 Columns = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 NOTHING: Columns = (np.empty(0, "i8"), np.empty(0, "u8"), np.empty(0, "u8"))
@@ -57,9 +56,26 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
 
-def lay_out(
-    dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...], *, read: Read, inline_limit: int, subchunk_size: int
-) -> Layout:
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may be done with values that cannot be addressed as they are.
+
+    Attributes
+    ----------
+    inline_limit
+        Bytes that may be re-encoded into the manifest.
+    subchunk_size
+        Larger contiguous blocks are split.
+    portable
+        Readers have no codecs of refmaker's.
+    """
+
+    inline_limit: int
+    subchunk_size: int
+    portable: bool = False
+
+
+def lay_out(dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...], *, read: Read, rules: Rules) -> Layout:
     """Give the chunks of a dataset on the grid of its own shape.
 
     Parameters
@@ -68,43 +84,49 @@ def lay_out(
         That of the dataspace, and the axes that an array datatype adds.
     read
         Gives `size` bytes from `offset` in the source.
-    inline_limit
-        Bytes that may be re-encoded into the manifest.
-    subchunk_size
-        Larger contiguous blocks are split.
 
     Raises
     ------
     Unsupported
         Zarr cannot address these chunks, and they are more than may be inlined.
     """
-    layout = _lay_out(dataset, dtype, shape, read, inline_limit, subchunk_size)
-    if dtype.terminated and len(layout.columns[0]):
-        _terminate(layout, dtype, read, inline_limit)
+    if dtype.terminated and not _within(dataset, rules.inline_limit):
+        if rules.portable:
+            raise Unsupported(
+                f"null-terminated strings, which may have bytes behind the NUL: {_too_large(rules.inline_limit)}"
+            )
+        dtype = replace(dtype, stored=None, target=dtype.element, terminated=())
+    storage = dataset.storage
+    if isinstance(storage, Chunked):
+        layout = _chunked(dataset, storage, dtype, shape, read, rules)
+    elif dataset.filters:
+        raise Unsupported("filters on a dataset that is not chunked")
+    elif isinstance(storage, Contiguous):
+        layout = _contiguous(dataset, storage, dtype, shape, read, rules)
+    elif isinstance(storage, Compact):
+        layout = _compact(dataset, storage, dtype, shape)
+    elif isinstance(storage, External | Virtual):
+        raise Unsupported("data in other files, which were not followed")
+    else:
+        raise Unsupported(f"storage of kind {type(storage).__name__}")
+    if dtype.terminated and len(layout.columns[0]) and not layout.codecs.need_refmaker:
+        _terminate(layout, Decoder(dataset, dtype), read)
     return layout
 
 
-def _lay_out(
-    dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...], read: Read, inline_limit: int, subchunk_size: int
-) -> Layout:
-    storage = dataset.storage
+def _too_large(limit: int) -> str:
+    return f"more than the inline limit of {limit} bytes"
+
+
+def _within(dataset: Dataset, limit: int) -> bool:
+    """Say whether all that is stored of a dataset may be decoded while scanning."""
+    storage, size = dataset.storage, dataset.datatype.size
     if isinstance(storage, Chunked):
-        return _chunked(dataset, storage, dtype, shape, read, inline_limit)
-    if dataset.filters:
-        raise Unsupported("filters on a dataset that is not chunked")
-    if isinstance(storage, Contiguous):
-        return _contiguous(storage, dtype, shape, read, inline_limit, subchunk_size)
-    if isinstance(storage, Compact):
-        whole = _whole(shape)
-        size = _element_size(dtype) * math.prod(shape)
-        if len(storage.data) != size:
-            raise Unsupported(f"compact data of {len(storage.data)} bytes where the dataspace has {size}")
-        return Layout(whole, inline={0: as_zarr(storage.data, dtype)} if size else {})
-    if isinstance(storage, External):
-        raise Unsupported("raw data in external files are not mapped yet")
-    if isinstance(storage, Virtual):
-        raise Unsupported("virtual datasets are not mapped yet")
-    raise Unsupported(f"storage of kind {type(storage).__name__}")
+        decoded = size * math.prod(storage.chunk_shape) * len(storage.index)
+        return decoded <= limit and int(storage.index.size.sum()) <= 4 * limit
+    if isinstance(storage, Contiguous) and storage.offset is None:
+        return True
+    return size * dataset.dataspace.size <= limit
 
 
 def grid_of(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
@@ -149,28 +171,67 @@ def _element_size(dtype: ZarrDtype) -> int:
     return dtype.dtype.itemsize if dtype.stored is None else dtype.stored.itemsize
 
 
+def _own_rank(shape: tuple[int, ...], dtype: ZarrDtype) -> tuple[int, ...]:
+    """Give a shape without the axes that an array datatype adds."""
+    return shape[: len(shape) - len(dtype.extra)]
+
+
+def _size(dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...]) -> int:
+    """Give the bytes that elements take as stored; `shape` is that of the array, extra axes included."""
+    if dtype.target is not None:
+        return dataset.datatype.size * math.prod(_own_rank(shape, dtype))
+    return _element_size(dtype) * math.prod(shape)
+
+
+def _compact(dataset: Dataset, storage: Compact, dtype: ZarrDtype, shape: tuple[int, ...]) -> Layout:
+    whole = _whole(shape)
+    size = _size(dataset, dtype, shape)
+    if len(storage.data) != size:
+        raise Unsupported(f"compact data of {len(storage.data)} bytes where the dataspace has {size}")
+    if not size or 0 in shape:
+        return Layout(whole)
+    return Layout(whole, inline={0: Decoder(dataset, dtype).decode(storage.data, _own_rank(shape, dtype), (), 0)})
+
+
 def _contiguous(
-    storage: Contiguous, dtype: ZarrDtype, shape: tuple[int, ...], read: Read, inline_limit: int, subchunk_size: int
+    dataset: Dataset, storage: Contiguous, dtype: ZarrDtype, shape: tuple[int, ...], read: Read, rules: Rules
 ) -> Layout:
-    size = _element_size(dtype) * math.prod(shape)
-    if storage.offset is None or size == 0:
-        return Layout(split_rows(shape, dtype.dtype.itemsize, subchunk_size))
+    size = _size(dataset, dtype, shape)
+    if storage.offset is None or size == 0 or 0 in shape:
+        return Layout(split_rows(shape, dtype.dtype.itemsize, rules.subchunk_size))
     if storage.size < size:
         raise Unsupported(f"contiguous data of {storage.size} bytes where the dataspace has {size}")
-    if dtype.stored is not None:
-        if size > inline_limit:
-            raise Unsupported(f"compound elements with padding: more than the inline limit of {inline_limit} bytes")
+    if dtype.stored is None and dtype.target is None:
+        chunks = split_rows(shape, dtype.dtype.itemsize, rules.subchunk_size)
+        return Layout(chunks, columns=_parts(storage.offset, size, dtype.dtype.itemsize * math.prod(chunks)))
+    if (dtype.target is None or rules.portable) and size <= rules.inline_limit:
         (data,) = read_ranges(read, [storage.offset], [size])
-        return Layout(_whole(shape), inline={0: as_zarr(data, dtype)})
-    chunks = split_rows(shape, dtype.dtype.itemsize, subchunk_size)
-    part = dtype.dtype.itemsize * math.prod(chunks)
+        decoded = Decoder(dataset, dtype).decode(data, _own_rank(shape, dtype), (), 0)
+        return Layout(_whole(shape), RECODED, inline={0: encode_chunk(decoded, RECODED.configs)})
+    if rules.portable:
+        raise Unsupported(f"{_why(dtype)}: {_too_large(rules.inline_limit)}")
+    own = split_rows(_own_rank(shape, dtype), dataset.datatype.size, rules.subchunk_size)
+    codecs = hdf5_codecs(dataset, dtype, own, ())
+    return Layout(
+        own + dtype.extra, codecs, columns=_parts(storage.offset, size, dataset.datatype.size * math.prod(own))
+    )
+
+
+def _parts(offset: int, size: int, part: int) -> Columns:
+    """Give the references of a block that is cut into equal parts."""
     count = size // part
-    offset = np.arange(count, dtype="u8") * np.uint64(part) + np.uint64(storage.offset)
-    return Layout(chunks, columns=(np.arange(count), offset, np.full(count, part, "u8")))
+    at = np.arange(count, dtype="u8") * np.uint64(part) + np.uint64(offset)
+    return np.arange(count), at, np.full(count, part, "u8")
+
+
+def _why(dtype: ZarrDtype) -> str:
+    if dtype.target is None:
+        return "compound elements with padding"
+    return f"elements that have to be converted to {dtype.dtype}"
 
 
 def _chunked(
-    dataset: Dataset, storage: Chunked, dtype: ZarrDtype, shape: tuple[int, ...], read: Read, inline_limit: int
+    dataset: Dataset, storage: Chunked, dtype: ZarrDtype, shape: tuple[int, ...], read: Read, rules: Rules
 ) -> Layout:
     chunks = storage.chunk_shape + dtype.extra
     if len(chunks) != len(shape) or 0 in chunks:
@@ -178,43 +239,62 @@ def _chunked(
     index = storage.index
     if len(index) == 0 or 0 in shape:
         return Layout(chunks)
-    size = _element_size(dtype) * math.prod(chunks)
+    size = _size(dataset, dtype, chunks)
     masks, mask, odd = _masks(storage, dataset.filters, grid_of(shape, chunks), shape)
-    chosen, codecs, why = odd, _RECODED, f"{int(odd.sum())} chunks that are filtered otherwise than the others"
     applied = tuple(f for position, f in enumerate(dataset.filters) if not mask >> position & 1)
-    if dtype.stored is not None:
-        chosen, why = np.ones(len(index), bool), "compound elements with padding"
-    else:
-        try:
-            codecs = zarr_codecs(applied, size)
-        except Unsupported as error:
-            if not all(f.id in DECODABLE for f in applied):
-                raise
-            chosen, why = np.ones(len(index), bool), error.message
-    layout = Layout(chunks, codecs)
+    fits = size * len(index) <= rules.inline_limit and int(index.size.sum()) <= 4 * rules.inline_limit
+    codecs, why = _codecs(dataset, dtype, storage, applied, size, rules, inline=bool(odd.any()), fits=fits)
+    chosen = odd if codecs is not None else np.ones(len(index), bool)
+    if odd.any():
+        why += f"{', and ' if why else ''}{int(odd.sum())} chunks that are filtered otherwise than the others"
+    layout = Layout(chunks, codecs or RECODED)
     if not chosen.all():
-        layout.columns = _references(storage, codecs, size, ~chosen)
+        layout.columns = _references(storage, layout.codecs, size, ~chosen)
     if chosen.any():
-        if size * int(chosen.sum()) > inline_limit or int(index.size[chosen].sum()) > 4 * inline_limit:
-            raise Unsupported(f"{why}: more than the inline limit of {inline_limit} bytes")
-        for cell, data in _decode(dataset.filters, storage, chosen, masks, size, read):
-            layout.inline[cell] = encode_chunk(as_zarr(data, dtype), codecs.configs)
+        if size * int(chosen.sum()) > rules.inline_limit or int(index.size[chosen].sum()) > 4 * rules.inline_limit:
+            raise Unsupported(f"{why}: {_too_large(rules.inline_limit)}")
+        for cell, data in _decode(Decoder(dataset, dtype), storage, chosen, masks, read):
+            layout.inline[cell] = encode_chunk(data, layout.codecs.configs)
     return layout
 
 
-def _terminate(layout: Layout, dtype: ZarrDtype, read: Read, inline_limit: int) -> None:
+def _codecs(
+    dataset: Dataset,
+    dtype: ZarrDtype,
+    storage: Chunked,
+    applied: tuple[Filter, ...],
+    size: int,
+    rules: Rules,
+    *,
+    inline: bool,
+    fits: bool,
+) -> tuple[Codecs | None, str]:
+    """Choose what readers decode chunks with; None, and why, when all have to be written into the manifest.
+
+    Plain codecs where they do. Else the values go into the manifest, as far as they fit and the scan can decode them by
+    itself, or readers are to be portable; else libhdf5 is the codec, which cannot encode chunks that are filtered in
+    another way (`inline`).
+    """
+    why = _why(dtype)
+    if dtype.stored is None and dtype.target is None:
+        try:
+            return zarr_codecs(applied, size), ""
+        except Unsupported as error:
+            why = error.message
+    if rules.portable or inline or (fits and dtype.target is None and decodable(applied)):
+        return None, why
+    return hdf5_codecs(dataset, dtype, storage.chunk_shape, applied), why
+
+
+def _terminate(layout: Layout, decoder: Decoder, read: Read) -> None:
     """Look for chunks whose null-terminated strings have something behind the NUL, and write them out without it."""
     cell, offset, stored = layout.columns
-    size = dtype.dtype.itemsize * math.prod(layout.chunks)
-    filters = layout.codecs.pipeline
-    within = size * len(cell) <= inline_limit and int(stored.sum()) <= 4 * inline_limit
-    if not within or any(f.id not in DECODABLE for f in filters):
-        layout.notes.append("null-terminated strings: bytes behind the NUL, if there are any, are shown")
-        return
+    own, filters = _own_rank(layout.chunks, decoder.dtype), layout.codecs.pipeline
     plain = np.ones(len(cell), bool)
+    as_stored = Decoder(decoder.dataset, replace(decoder.dtype, terminated=()))
     for row, block in enumerate(read_ranges(read, offset.tolist(), stored.tolist())):
-        data = decode_chunk(block, filters, 0, size)
-        clean = as_zarr(data, dtype)
+        data = as_stored.decode(block, own, filters, 0)
+        clean = as_zarr(data, decoder.dtype)
         if clean != data:
             plain[row] = False
             layout.inline[int(cell[row])] = encode_chunk(clean, layout.codecs.configs)
@@ -265,15 +345,10 @@ def _references(storage: Chunked, codecs: Codecs, size: int, plain: npt.NDArray[
 
 
 def _decode(
-    filters: tuple[Filter, ...],
-    storage: Chunked,
-    chosen: npt.NDArray[np.bool_],
-    masks: npt.NDArray[np.uint32],
-    size: int,
-    read: Read,
+    decoder: Decoder, storage: Chunked, chosen: npt.NDArray[np.bool_], masks: npt.NDArray[np.uint32], read: Read
 ) -> Iterator[tuple[int, bytes]]:
-    """Read chunks, and decode them one by one; `size` is that of a decoded chunk."""
-    index = storage.index
+    """Read chunks, and decode them one by one."""
+    index, filters = storage.index, decoder.dataset.filters
     blocks = read_ranges(read, index.offset[chosen].tolist(), index.size[chosen].tolist())
     for cell, mask, block in zip(index.cell[chosen].tolist(), masks[chosen].tolist(), blocks, strict=True):
-        yield cell, decode_chunk(block, filters, mask, size)
+        yield cell, decoder.decode(block, storage.chunk_shape, filters, mask)

@@ -17,6 +17,8 @@ from refmaker.zarr.dtypes import ZarrDtype
 
 __all__ = ["array_metadata"]
 
+_OWN = {"refmaker_hdf5": "refmaker.hdf5"}
+
 
 def array_metadata(
     shape: tuple[int, ...],
@@ -48,7 +50,8 @@ def array_metadata(
 
 def _codec(config: dict[str, Any]) -> dict[str, Any]:
     configuration = {key: value for key, value in config.items() if key != "id"}
-    return {"name": f"numcodecs.{config['id']}", "configuration": configuration}
+    name = _OWN.get(config["id"]) or f"numcodecs.{config['id']}"
+    return {"name": name, "configuration": configuration}
 
 
 def _bytes_codec(dtype: np.dtype[Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Both write a file of the same references: one array on a three-dimensional grid, chunks of about 30 kB one after the
 other in one target. Runs alternate; the medians are printed, and their ratio.
 """
-# ruff: noqa: T201
 
 import argparse
 import json

@@ -78,7 +78,7 @@ class TestOutput:
         manifest = refmaker.scan(str(source))
         monkeypatch.setattr(refmaker, "scan", lambda url, **options: seen.update(options) or manifest)
         options = ["--inline-threshold", 10, "--inline-limit", 20, "--group", "/g", "--include", "a*", "--include", "b"]
-        options += ["--exclude", "c", "--strict", "--zarr-format", 3, "--storage-options", '{"anon": true}']
+        options += ["--exclude", "c", "--strict", "--portable", "--zarr-format", 3, "--storage-options", '{"anon": true}']
         assert run("scan", source, *options).exit_code == 0
         assert seen == {
             "inline_threshold": 10,
@@ -87,6 +87,7 @@ class TestOutput:
             "include": ("a*", "b"),
             "exclude": ("c",),
             "strict": True,
+            "portable": True,
             "zarr_format": 3,
             "storage_options": {"anon": True},
         }
@@ -96,7 +97,7 @@ class TestOutput:
         manifest = refmaker.scan(str(source))
         monkeypatch.setattr(refmaker, "scan", lambda url, **options: seen.update(options) or manifest)
         run("scan", source)
-        assert seen == {"include": (), "exclude": (), "strict": False}
+        assert seen == {"include": (), "exclude": (), "strict": False, "portable": False}
 
     def test_selection(self, run: Run, source: Path) -> None:
         run("scan", source, "--include", "group/*", "--zarr-format", "3")

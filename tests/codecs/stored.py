@@ -9,7 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5p, h5s, h5t
+from h5py import h5d, h5f, h5p, h5s, h5t
 
 from refmaker.model import Filter
 
@@ -38,6 +38,11 @@ class Stored:
         mask, raw = self.dataset.read_direct_chunk(offset or (0,) * len(self.chunk_shape))
         return mask, bytes(raw)
 
+    def with_chunk(self, data: bytes, mask: int = 0) -> Stored:
+        """Give the same dataset with other stored bytes in its first chunk; this one must not be used after."""
+        self.dataset.write_direct_chunk((0,) * len(self.chunk_shape), data, mask)
+        return reopened(self.file)
+
     def read(self, dtype: Any, memory: Any = None) -> np.ndarray:
         """Read all of it through libhdf5 into a dtype."""
         base, inner = np.dtype(dtype).subdtype or (np.dtype(dtype), ())
@@ -53,6 +58,13 @@ class Stored:
 
 def memory_file() -> h5py.File:
     return h5py.File(f"stored-{next(_names)}", "w", driver="core", backing_store=False)
+
+
+def reopened(file: h5py.File) -> Stored:
+    """Open the file anew, as libhdf5 reads values back from its caches otherwise, with no filter applied."""
+    file.flush()
+    image = h5f.open_file_image(file.id.get_file_image(), h5f.FILE_IMAGE_OPEN_RW)
+    return describe(h5py.File(image), h5d.open(image, b"x"))
 
 
 def describe(file: h5py.File, dataset: Any) -> Stored:
@@ -78,13 +90,14 @@ def datatype_of(body: bytes) -> Any:
 def store(values: np.ndarray, chunk_shape: Sequence[int] | None = None, **options: Any) -> Stored:
     """Write values as h5py does."""
     file = memory_file()
-    dataset = file.create_dataset("x", data=values, chunks=tuple(chunk_shape or values.shape), **options)
-    return describe(file, dataset.id)
+    chunks = tuple(chunk_shape or values.shape)
+    file.create_dataset("x", data=values, chunks=chunks, **options)
+    return reopened(file)
 
 
 def store_as(
     datatype: Any,
-    values: np.ndarray,
+    values: np.ndarray | None,
     filters: Sequence[FilterSpec] = (),
     chunk_shape: Sequence[int] | None = None,
     memory: Any = None,
@@ -92,7 +105,7 @@ def store_as(
 ) -> Stored:
     """Write values as a datatype of HDF5, with filters in a given order; `memory` is what `values` hold."""
     file = memory_file()
-    shape = tuple(values.shape if shape is None else shape)
+    shape = tuple(values.shape if shape is None and values is not None else shape or ())
     plist = h5p.create(h5p.DATASET_CREATE)
     plist.set_chunk(tuple(chunk_shape or shape))
     for number, flags, client_data in filters:
@@ -101,8 +114,9 @@ def store_as(
         else:
             plist.set_filter(number, flags, client_data)
     dataset = h5d.create(file.id, b"x", datatype, h5s.create_simple(shape), plist)
-    dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(values), memory)
-    return describe(file, dataset)
+    if values is not None:
+        dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(values), memory)
+    return reopened(file)
 
 
 def float_type(

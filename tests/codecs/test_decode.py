@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from h5py import h5s, h5t, h5z
+from h5py import h5t, h5z
 
 from refmaker.codecs.config import make_plan
 from refmaker.codecs.decode import ChunkDecoder, decode_chunk
@@ -29,7 +30,9 @@ from .stored import (
     datatype_of,
     float_type,
     integer_type,
+    memory_file,
     message,
+    reopened,
     store,
     store_as,
 )
@@ -72,7 +75,6 @@ PIPELINES: list[tuple[str, Sequence[FilterSpec]]] = [
     ("shuffle-deflate", [SHUFFLE, DEFLATE]),
     ("deflate-shuffle", [DEFLATE, SHUFFLE]),
     ("deflate-deflate", [DEFLATE, DEFLATE]),
-    ("shuffle-shuffle", [SHUFFLE, SHUFFLE]),
     ("fletcher32 in the middle", [SHUFFLE, FLETCHER32, DEFLATE]),
     ("fletcher32 twice", [FLETCHER32, DEFLATE, FLETCHER32]),
     ("fletcher32 last", [SHUFFLE, DEFLATE, FLETCHER32]),
@@ -96,11 +98,9 @@ def test_many_chunks_and_partial_ones() -> None:
 
 def test_chunk_larger_than_the_dataset() -> None:
     values = WALK[:3, :5].astype("<i4")
-    file = h5py.File("larger", "w", driver="core", backing_store=False)
-    from .stored import describe
-
-    dataset = file.create_dataset("x", data=values, chunks=(8, 8), maxshape=(None, None), compression="lzf")
-    stored = describe(file, dataset.id)
+    file = memory_file()
+    file.create_dataset("x", data=values, chunks=(8, 8), maxshape=(None, None), compression="lzf")
+    stored = reopened(file)
     assert stored.chunk_shape == (8, 8)
     check(stored, "<i4", values)
 
@@ -223,7 +223,7 @@ def test_strings_are_null_padded() -> None:
 
 
 def test_opaque() -> None:
-    values = np.arange(30, dtype="<M8[s]")
+    values = np.arange(30).astype("<M8[s]")
     opaque = values.astype(h5py.opaque_dtype(values.dtype))
     stored = store(opaque, compression="lzf")
     check(stored, "<M8[s]", values)
@@ -332,10 +332,10 @@ def test_filter_masks(mask: int) -> None:
     """Bit i says that filter i was skipped; libhdf5 reads such a chunk from its file alike."""
     values = np.arange(60, dtype="<i4")
     pipeline = [SHUFFLE, DEFLATE, FLETCHER32]
-    stored = store_as(h5t.STD_I32LE, np.zeros_like(values), pipeline)
+    stored = store_as(h5t.STD_I32LE, None, pipeline, shape=(60,))
     kept = [one for i, one in enumerate(pipeline) if not mask >> i & 1]
     _, raw = store_as(h5t.STD_I32LE, values, kept).chunk()
-    stored.dataset.write_direct_chunk((0,), raw, mask)
+    stored = stored.with_chunk(raw, mask)
     assert stored.chunk() == (mask, raw)
     check(stored, "<i4", values)
     assert decode_chunk(raw, stored.datatype, (60,), stored.filters, mask | 0xFFFFFFF8, "<i4") == values.tobytes()
@@ -372,8 +372,7 @@ def test_too_few_bytes_after_decoding() -> None:
 def test_more_bytes_than_needed_are_ignored_as_libhdf5_does() -> None:
     values = np.arange(50, dtype="<i4")
     stored = store(values[:49], compression="gzip")
-    stored.dataset.write_direct_chunk((0,), store(values, compression="gzip").chunk()[1], 0)
-    check(stored, "<i4", values[:49])
+    check(stored.with_chunk(store(values, compression="gzip").chunk()[1]), "<i4", values[:49])
 
 
 @pytest.mark.parametrize("position", [0, 17, 199, 200, 203])
@@ -396,9 +395,8 @@ def library_pipelines() -> list[Any]:
         "nbit-deflate": lambda: store_as(odd, WALK.astype("<i4"), [NBIT, DEFLATE], None, h5t.STD_I32LE),
         "scale-offset": lambda: store(WALK.astype("<i4"), scaleoffset=0),
         "scale-offset of floats": lambda: store((WALK / 4).astype("<f8"), scaleoffset=2),
-        "szip": lambda: store(WALK.astype("<i4"), compression="szip"),
     }
-    return [pytest.param(make, id=name, marks=[szip_encoder] if name == "szip" else []) for name, make in cases.items()]
+    return [pytest.param(make, id=name) for name, make in cases.items()]
 
 
 @pytest.mark.parametrize("make", library_pipelines())
@@ -415,8 +413,24 @@ def test_damage_gives_an_error_or_what_libhdf5_reads(make: Callable[[], Stored])
             got = decode_chunk(bytes(damaged), stored.datatype, stored.chunk_shape, stored.filters, 0, dtype)
         except FormatError:
             continue
-        stored.dataset.write_direct_chunk((0, 0), bytes(damaged), 0)
+        stored = stored.with_chunk(bytes(damaged))
         assert got == stored.read(dtype).tobytes()
+
+
+@szip_encoder
+def test_damaged_szip() -> None:
+    """A truncated stream gives no error: libhdf5 takes it for a whole one, and returns something else each time."""
+    stored = store(WALK.astype("<i4"), compression="szip")
+    raw = stored.chunk()[1]
+    for size in (0, 1, 3):
+        with pytest.raises(FormatError):
+            decode_chunk(raw[:size], stored.datatype, WALK.shape, stored.filters, 0, "<i4")
+    too_large = b"\xff\xff\xff\x7f" + raw[4:]
+    with pytest.raises(FormatError):
+        decode_chunk(too_large, stored.datatype, WALK.shape, stored.filters, 0, "<i4")
+    too_small = b"\x10\0\0\0" + raw[4:]
+    with pytest.raises(FormatError):
+        decode_chunk(too_small, stored.datatype, WALK.shape, stored.filters, 0, "<i4")
 
 
 def test_no_error_that_stands_for_a_missing_chunk() -> None:
@@ -455,15 +469,12 @@ def test_output_buffer() -> None:
 
 
 def test_sizes_vary_from_chunk_to_chunk() -> None:
-    """The image is written to again and again; what it holds of the chunk before must not show, nor its space run out."""
-    stored = store(np.zeros(3000, "<i4"), compression="gzip")
-    decoder = ChunkDecoder(make_plan(stored.datatype, (3000,), stored.filters, "<i4"))
+    """The image is written to again and again; what it holds of the chunk before must not show."""
+    decoder = ChunkDecoder(make_plan(message(h5t.STD_I32LE), (3000,), (Filter(1, "deflate", False, (1,)),), "<i4"))
     rng = np.random.default_rng(5)
-    for step in range(300):
-        values = rng.integers(0, 2 ** int(rng.integers(1, 31)), 3000).astype("<i4")
-        raw = store(values, compression="gzip", compression_opts=1).chunk()[1] if step % 10 == 0 else raw  # noqa: F821
-        stored.dataset.write_direct_chunk((0,), raw, 0)
-        assert decoder.decode(raw).tobytes() == stored.read("<i4").tobytes()
+    for _ in range(300):
+        values = rng.integers(0, 2 ** int(rng.integers(1, 31)), 3000).astype("<i4").tobytes()
+        assert decoder.decode(zlib.compress(values, 1)).tobytes() == values
 
 
 def test_threads() -> None:

@@ -2,9 +2,9 @@
 
     python tests/fuzz/fuzz_hdf5.py --count 30000 --seed 1 [--seconds 600] [--corpus DIR] [--keep DIR]
 
-Mutates small files that hold every structure (and, with `--corpus`, files of a folder below 200 kB): bits, fields, whole
-structures. Checksums of mutated structures are mostly made right again, since what lies behind them would not be
-reached otherwise. Exit status 1 if anything broke the law.
+Mutates small files that hold every structure (and, with `--corpus`, files of a folder below 200 kB): bits, fields,
+whole structures. Checksums of mutated structures are mostly made right again, since what lies behind them would not
+be reached otherwise. Exit status 1 if anything broke the law.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import resource
 import signal
 import struct
 import sys
@@ -31,7 +30,15 @@ if __name__ == "__main__":
 import numpy as np
 
 from refmaker.errors import RefmakerError
-from refmaker.hdf5 import btree_v2, extensible_array, fixed_array, fractal_heap, fractal_heap_header, opening, superblock
+from refmaker.hdf5 import (
+    btree_v2,
+    extensible_array,
+    fixed_array,
+    fractal_heap,
+    fractal_heap_header,
+    opening,
+    superblock,
+)
 from refmaker.hdf5.checksum import lookup3
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.walk import Walk
@@ -86,7 +93,12 @@ class Report:
 @contextmanager
 def _recorded(spans: list[Span], base: Callable[[], int]) -> Iterator[None]:
     """Note every block whose checksum is verified."""
-    kept = [(module, name, getattr(module, name)) for module in VERIFYING for name in ("verify", "verify_rows") if hasattr(module, name)]
+    kept = [
+        (module, name, getattr(module, name))
+        for module in VERIFYING
+        for name in ("verify", "verify_rows")
+        if hasattr(module, name)
+    ]
 
     def one(block: bytes, structure: str, address: int) -> None:
         size = len(block)
@@ -236,35 +248,40 @@ def answer(data: bytes) -> int:
                 and index.cell[0] >= 0
             ):
                 raise ArithmeticError(f"{path}: chunks that are not in the file")
-        elif isinstance(storage, Contiguous) and storage.offset is not None and storage.offset + storage.size > len(data):
+        elif (
+            isinstance(storage, Contiguous) and storage.offset is not None and storage.offset + storage.size > len(data)
+        ):
             raise ArithmeticError(f"{path}: data that are not in the file")
     return len(tree.refusals)
 
 
 @contextmanager
 def limits(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
-    """Interrupt what takes too long, and let allocations fail that take too much."""
+    """Interrupt what takes too long (in processor time), and let allocations fail that take too much."""
+    import resource
 
     def alarm(*_: Any) -> None:
         raise TooSlow
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    before = signal.signal(signal.SIGALRM, alarm)
+    before = signal.signal(signal.SIGPROF, alarm)
     resource.setrlimit(resource.RLIMIT_AS, (used + memory, hard))
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
 
 
 def run_one(name: str, data: bytes, report: Report, *, paged: bool) -> None:
     """Hold the law against one input."""
+    import resource
+
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         with limits():
             report.refused += bool(answer(data))
@@ -277,7 +294,7 @@ def run_one(name: str, data: bytes, report: Report, *, paged: bool) -> None:
     except (Exception, TooSlow, RecursionError) as error:  # noqa: BLE001
         text = f"{type(error).__name__}: {str(error)[:200]}\n{''.join(traceback.format_tb(error.__traceback__)[-4:])}"
         report.failures.append((name, text, data))
-    taken = time.perf_counter() - begin
+    taken = time.process_time() - begin
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - rss) << 10
     report.slowest = max(report.slowest, (taken, name))
     report.largest = max(report.largest, (grown, name))

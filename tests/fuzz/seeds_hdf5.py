@@ -34,7 +34,9 @@ def attributes(file: h5py.File) -> None:
         file.attrs[f"a{i}"] = np.arange(i)
     file.attrs["text"] = "text"
     file.attrs["texts"] = ["a", "bb", ""]
-    file.attrs.create("ragged", np.array([np.arange(3), np.arange(2)], object), dtype=h5py.vlen_dtype("<i4"), shape=(2,))
+    file.attrs.create(
+        "ragged", np.array([np.arange(3), np.arange(2)], object), dtype=h5py.vlen_dtype("<i4"), shape=(2,)
+    )
     file.attrs["flag"] = True
     file.attrs["here"] = file.ref
     file["x"] = np.zeros(3, [("a", "<i4"), ("b", "S3"), ("c", "<f8", (2, 2))])
@@ -55,6 +57,9 @@ def strings(file: h5py.File) -> None:
     file.create_dataset("plain", (3,), h5py.string_dtype())[...] = ["a", "b", "c"]
     file.create_dataset("ragged", (3,), h5py.vlen_dtype("<i2"), chunks=(2,), shuffle=True)[1] = [1, 2]
     file.create_dataset("fill", (3,), h5py.string_dtype(), chunks=(2,), fillvalue="nothing")[2] = "x"
+    row = np.dtype([("name", h5py.string_dtype()), ("n", "<i4"), ("of", h5py.ref_dtype), ("m", "<f8", (2,))])
+    rows = file.create_dataset("rows", (3,), row, chunks=(2,))
+    rows[0] = np.array([("first", 1, file["plain"].ref, (1.5, 2.5))], row)[0]
 
 
 def kinds(file: h5py.File) -> None:
@@ -67,13 +72,17 @@ def kinds(file: h5py.File) -> None:
     filled(low_level(file, "c", (7,), layout=h5py.h5d.COMPACT))
     low_level(file, "s", (3,), options=lambda p: p.set_external(b"raw.bin", 0, 12))
     file["n"] = h5py.Empty("<i4")
+    nested = h5t.array_create(h5t.array_create(h5t.STD_I16BE, (3,)), (2,))
+    h5py.h5a.create(low_level(file, "a", (2,), nested, early=True).id, b"nested", nested, h5s.create_simple((2,)))
 
 
 def chunks(file: h5py.File) -> None:
     options = {"gzip": lambda p: p.set_deflate(1), "plain": None}
     for name, option in options.items():
         for limits in ((20, 20), (None, 20), (20, None), (None, None)):
-            dataset = low_level(file, f"{name}{limits}", (10, 9), "<u2", max_shape=limits, chunks=(2, 3), options=option)
+            dataset = low_level(
+                file, f"{name}{limits}", (10, 9), "<u2", max_shape=limits, chunks=(2, 3), options=option
+            )
             filled(dataset)
         filled(low_level(file, f"{name} single", (4,), chunks=(4,), options=option))
     filled(low_level(file, "implicit", (4,), chunks=(2,), early=True))
@@ -136,6 +145,8 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield "small nodes", made(groups, fcpl=lambda p: set_sym_k(p, 2, 1))
     for list_max in (0, 50):
         share = [(0x1F, 10)]
-        data = made(shared, fcpl=lambda p, s=share, n=list_max: share_messages(p, *s, list_max=n, list_min=max(n - 10, 0)))
+        data = made(
+            shared, fcpl=lambda p, s=share, n=list_max: share_messages(p, *s, list_max=n, list_min=max(n - 10, 0))
+        )
         yield f"shared messages {list_max}", data
     yield "free space", made(chunks, libver="v110", fcpl=lambda p: p.set_file_space_strategy(1, True, 1))

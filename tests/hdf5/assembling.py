@@ -30,7 +30,14 @@ def number(value: int, size: int = 8) -> bytes:
 
 
 def superblock_0(
-    root: int, end: int, *, offsets: int = 8, lengths: int = 8, base: int = 0, k: Sequence[int] = (4, 16), chunk_k: int = 0
+    root: int,
+    end: int,
+    *,
+    offsets: int = 8,
+    lengths: int = 8,
+    base: int = 0,
+    k: Sequence[int] = (4, 16),
+    chunk_k: int = 0,
 ) -> bytes:
     """Version 0, or 1 when `chunk_k` is given."""
     head = SIGNATURE + bytes([1 if chunk_k else 0, 0, 0, 0, 0, offsets, lengths, 0]) + struct.pack("<HHI", *k, 0)
@@ -122,7 +129,14 @@ def chunked_3(chunk_shape: Sequence[int], element: int, address: int) -> bytes:
 
 
 def chunked_4(
-    chunk_shape: Sequence[int], element: int, index: int, parameters: bytes, address: int, *, flags: int = 0, version: int = 4
+    chunk_shape: Sequence[int],
+    element: int,
+    index: int,
+    parameters: bytes,
+    address: int,
+    *,
+    flags: int = 0,
+    version: int = 4,
 ) -> bytes:
     extents = b"".join(number(n, 4) for n in (*chunk_shape, element))
     return bytes([version, 2, flags, len(chunk_shape) + 1, 4]) + extents + bytes([index]) + parameters + number(address)

@@ -46,7 +46,9 @@ def set_sym_k(creation: h5py.h5p.PropFCID, internal: int, leaf: int) -> None:
     call("H5Pset_sym_k", ctypes.c_int64, ctypes.c_uint, ctypes.c_uint)(creation.id, internal, leaf)
 
 
-def share_messages(creation: h5py.h5p.PropFCID, *indexes: tuple[int, int], list_max: int = 50, list_min: int = 40) -> None:
+def share_messages(
+    creation: h5py.h5p.PropFCID, *indexes: tuple[int, int], list_max: int = 50, list_min: int = 40
+) -> None:
     """Set shared message indexes: for each the message types (flags) and the smallest size that is shared.
 
     An index becomes a B-tree beyond `list_max` messages, a list again below `list_min`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import h5py
 import numpy as np
 import pytest
 
@@ -19,10 +18,7 @@ from refmaker.hdf5.data_layout import (
     IMPLICIT,
     SINGLE,
     ChunkedLayout,
-    decode_data_layout,
 )
-from refmaker.hdf5.object_header import Message
-from refmaker.hdf5.opening import open_file
 from refmaker.hdf5.sizes import Sizes
 from refmaker.hdf5.walk import Walk
 from refmaker.model import Dataspace
@@ -99,9 +95,7 @@ def test_no_chunk_at_all(libver):
 @pytest.mark.parametrize("gzip", [False, True])
 def test_single_chunk(libver, gzip):
     options = (lambda p: p.set_deflate(4)) if gzip else None
-    data = made(
-        lambda f: filled(low_level(f, "x", (5, 7), chunks=(5, 7), options=options)), libver=libver
-    )
+    data = made(lambda f: filled(low_level(f, "x", (5, 7), chunks=(5, 7), options=options)), libver=libver)
     layout = layout_of(data)
     assert layout.index == SINGLE
     assert bool(layout.parameters) == gzip
@@ -127,12 +121,15 @@ def test_single_chunk_with_its_filter_skipped():
 
 
 @pytest.mark.parametrize("libver", NEW)
-@pytest.mark.parametrize(("shape", "max_shape", "chunks"), [
-    ((10, 10), None, (3, 4)),
-    ((5,), None, (2,)),
-    ((4, 5, 6), (8, 10, 12), (2, 2, 2)),
-    ((4, 5), (11, 23), (3, 2)),
-])
+@pytest.mark.parametrize(
+    ("shape", "max_shape", "chunks"),
+    [
+        ((10, 10), None, (3, 4)),
+        ((5,), None, (2,)),
+        ((4, 5, 6), (8, 10, 12), (2, 2, 2)),
+        ((4, 5), (11, 23), (3, 2)),
+    ],
+)
 def test_implicit(libver, shape, max_shape, chunks):
     """Early allocation without filters needs no index; the chunks of the maximum extent are all there."""
     data = made(
@@ -184,7 +181,9 @@ def test_extensible_array(gzip, unlimited):
     max_shape = tuple(None if axis == unlimited else n + 1 for axis, n in enumerate(shape))
     options = (lambda p: p.set_deflate(1)) if gzip else None
     data = made(
-        lambda f: filled(low_level(f, "x", tuple(shape), "<u2", max_shape=max_shape, chunks=(1, 1, 1), options=options)),
+        lambda f: filled(
+            low_level(f, "x", tuple(shape), "<u2", max_shape=max_shape, chunks=(1, 1, 1), options=options)
+        ),
         libver="v110",
     )
     assert layout_of(data).index == EXTENSIBLE_ARRAY
@@ -194,9 +193,7 @@ def test_extensible_array(gzip, unlimited):
 @pytest.mark.parametrize("count", [4, 5, 20, 21, 35, 100, 1000, 9000])
 def test_extensible_array_sizes(count):
     """4 elements in the index block, then data blocks of 16, 16, 32, 32, … elements; pages from 1024 elements on."""
-    data = made(
-        lambda f: filled(low_level(f, "x", (count,), "u1", max_shape=(None,), chunks=(1,))), libver="v110"
-    )
+    data = made(lambda f: filled(low_level(f, "x", (count,), "u1", max_shape=(None,), chunks=(1,))), libver="v110")
     tree = tree_of(data)
     index = tree.datasets["/x"].storage.index
     assert index.cell.tolist() == list(range(count))
@@ -273,7 +270,9 @@ def test_resized(libver, max_shape):
 @pytest.mark.parametrize("max_shape", [(8,), (None,)])
 def test_filter_masks(libver, max_shape):
     def build(file):
-        dataset = file.create_dataset("x", (8,), "<i4", chunks=(2,), maxshape=max_shape, compression="gzip", shuffle=True)
+        dataset = file.create_dataset(
+            "x", (8,), "<i4", chunks=(2,), maxshape=max_shape, compression="gzip", shuffle=True
+        )
         for start, mask in ((0, 0), (2, 1), (4, 2), (6, 3)):
             plain_bytes = np.array([start, start + 1], "<i4").tobytes()
             dataset.id.write_direct_chunk((start,), plain_bytes, mask)
@@ -314,9 +313,7 @@ def test_widths_and_user_blocks(offsets, lengths, libver, userblock):
         for gzip in (None, "gzip"):
 
             def build(file, max_shape=max_shape, gzip=gzip):
-                filled(
-                    file.create_dataset("x", (10, 10), "<i4", chunks=(3, 4), maxshape=max_shape, compression=gzip)
-                )
+                filled(file.create_dataset("x", (10, 10), "<i4", chunks=(3, 4), maxshape=max_shape, compression=gzip))
 
             data = made(build, libver=libver, offsets=offsets, lengths=lengths, userblock=userblock)
             assert check(data) == 12
@@ -397,4 +394,8 @@ def test_the_address_of_an_index_may_be_anything():
     for index in (BTREE_V1, FIXED_ARRAY, EXTENSIBLE_ARRAY, BTREE_V2):
         for address in (0, 1, 63, 64, (1 << 63) - 1, (1 << 64) - 2):
             with pytest.raises(FormatError):
-                read(ChunkedLayout(4, (1,), 1, index, address), (4,), max_shape=(None,) if index == EXTENSIBLE_ARRAY else (4,))
+                read(
+                    ChunkedLayout(4, (1,), 1, index, address),
+                    (4,),
+                    max_shape=(None,) if index == EXTENSIBLE_ARRAY else (4,),
+                )

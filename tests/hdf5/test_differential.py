@@ -1,4 +1,4 @@
-"""Trees of files that libhdf5 writes, compared with what h5py reads: objects, links, datatypes, attributes, fill values."""
+"""Trees of files that libhdf5 writes, compared with what h5py reads: objects, links, datatypes, attributes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ def assert_objects_are(tree: Tree, file: h5py.File) -> None:
     kinds = {h5py.Group: "group", h5py.Dataset: "dataset", h5py.Datatype: "type"}
     wanted = {}
     file.visititems(lambda name, found: wanted.setdefault(f"/{name}", kinds[type(found)]) and None)
-    got = dict.fromkeys(tree.groups, "group") | dict.fromkeys(tree.datasets, "dataset") | dict.fromkeys(tree.types, "type")
+    got = (
+        dict.fromkeys(tree.groups, "group")
+        | dict.fromkeys(tree.datasets, "dataset")
+        | dict.fromkeys(tree.types, "type")
+    )
     assert got.pop("/") == "group"
     assert got == wanted
 
@@ -56,7 +60,7 @@ def assert_dataset_is(dataset, other: h5py.Dataset, data: bytes) -> None:
     assert dataset.dataspace.shape == other.shape
     assert dataset.dataspace.max_shape == other.maxshape
     if dataset.values is not None:
-        values = [v if isinstance(v, bytes) else v for v in dataset.values.ravel().tolist()]
+        values = dataset.values.ravel().tolist()
         others = other[()].ravel().tolist() if other.shape else [other[()]]
         for got, wanted in zip(values, others, strict=True):
             if isinstance(wanted, np.ndarray):
@@ -128,7 +132,9 @@ def test_widths(offsets, lengths, libver):
 def test_addresses_beyond_4_gib(tmp_path):
     path = tmp_path / "sparse.h5"
     with h5py.File(path, "w", libver="v110") as file:
-        low_level(file, "hole", (5 << 30,), "u1", early=True, options=lambda p: p.set_fill_time(h5py.h5d.FILL_TIME_NEVER))
+        low_level(
+            file, "hole", (5 << 30,), "u1", early=True, options=lambda p: p.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        )
         file.flush()
         filled(file.create_dataset("far", (10,), "<i4", chunks=(3,), maxshape=(None,)))
         file["far"].attrs["here"] = file["hole"].ref
@@ -173,6 +179,18 @@ def test_datatypes(dtype, libver):
 
     tree = check(made(build, libver=libver))
     assert isinstance(tree.datasets["/chunked"].storage, Chunked)
+
+
+def test_arrays_of_arrays():
+    kind = h5t.array_create(h5t.array_create(h5t.STD_I16BE, (3,)), (2,))
+
+    def build(file):
+        space = h5s.create_simple((2,))
+        attribute = h5py.h5a.create(file.id, b"a", kind, space)
+        attribute.write(np.arange(12, dtype=">i2").reshape(2, 2, 3), kind)
+
+    value = tree_of(made(build, libver="latest")).groups["/"].attributes["a"].value
+    assert value.tolist() == np.arange(12).reshape(2, 2, 3).tolist()
 
 
 @pytest.mark.parametrize("libver", EVERY)
@@ -231,14 +249,17 @@ def test_strings(libver):
 
 
 @pytest.mark.parametrize("libver", EVERY)
-@pytest.mark.parametrize("options", [
-    {},
-    {"chunks": (4, 3)},
-    {"chunks": (4, 3), "compression": "gzip"},
-    {"chunks": (4, 3), "compression": "gzip", "shuffle": True},
-    {"chunks": (4, 3), "maxshape": (None, 7)},
-    {"chunks": (4, 3), "maxshape": (None, None), "compression": "gzip"},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"chunks": (4, 3)},
+        {"chunks": (4, 3), "compression": "gzip"},
+        {"chunks": (4, 3), "compression": "gzip", "shuffle": True},
+        {"chunks": (4, 3), "maxshape": (None, 7)},
+        {"chunks": (4, 3), "maxshape": (None, None), "compression": "gzip"},
+    ],
+)
 def test_variable_length(libver, options):
     def build(file):
         text = file.create_dataset("text", (10, 7), h5py.string_dtype(), **options)
@@ -359,7 +380,9 @@ def test_thousands_of_links(libver):
     data = made(build, libver=libver)
     tree = tree_of(data)
     assert len(tree.links) == 5000
-    assert tree.groups["/g"].children == sorted(f"a rather long name, so that there are many blocks {i}" for i in range(5000))
+    assert tree.groups["/g"].children == sorted(
+        f"a rather long name, so that there are many blocks {i}" for i in range(5000)
+    )
     paged, _ = tree_in_rounds(data, 12)
     assert plain(paged) == plain(tree)
 
@@ -534,14 +557,14 @@ def test_shared_messages(list_max):
     def build(file):
         for i in range(30):
             options = {"chunks": (4, 5), "compression": "gzip", "fillvalue": 7 + i % 2}
-            dataset = file.create_dataset(f"d{i}", (10, 20), [("a", "<i4"), ("b", f"S{i % 3 + 1}")][:1][0][1], **options)
+            dataset = file.create_dataset(
+                f"d{i}", (10, 20), [("a", "<i4"), ("b", f"S{i % 3 + 1}")][:1][0][1], **options
+            )
             filled(dataset)
             dataset.attrs["units"] = np.bytes_(b"metres per second, or so")
             dataset.attrs["range"] = np.arange(i % 4 + 30)
 
-    data = made(
-        build, fcpl=lambda p: share_messages(p, (0x1F, 10), list_max=list_max, list_min=max(list_max - 10, 0))
-    )
+    data = made(build, fcpl=lambda p: share_messages(p, (0x1F, 10), list_max=list_max, list_min=max(list_max - 10, 0)))
     assert b"SMTB" in data
     check(data)
 
@@ -554,7 +577,9 @@ def test_shared_messages_in_several_indexes():
                 dataset.attrs[f"a{j}"] = np.arange(i % 7 + 10)
 
     data = made(
-        build, libver="v110", fcpl=lambda p: share_messages(p, (0x2 | 0x1, 5), (0x10, 5), (0x8, 5), list_max=20, list_min=10)
+        build,
+        libver="v110",
+        fcpl=lambda p: share_messages(p, (0x2 | 0x1, 5), (0x10, 5), (0x8, 5), list_max=20, list_min=10),
     )
     check(data)
 

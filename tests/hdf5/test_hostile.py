@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import struct
 import sys
 import time
@@ -49,6 +48,8 @@ from tests.hdf5.assembling import (
     variable,
 )
 from tests.hdf5.walking import tree_of
+
+resource = pytest.importorskip("resource")
 
 MEMORY = 400 << 20
 SECONDS = 5.0
@@ -106,9 +107,7 @@ def test_groups_that_share_their_members():
     heap = image.place(local_heap(segment, len(names)))
     nodes = []
     for first in range(0, 8000, 8):
-        entries = b"".join(
-            number(8 + 8 * i) + number(UNDEFINED - 1) + bytes(24) for i in range(first, first + 8)
-        )
+        entries = b"".join(number(8 + 8 * i) + number(UNDEFINED - 1) + bytes(24) for i in range(first, first + 8))
         nodes.append(image.place(b"SNOD\x01\0" + number(8, 2) + entries))
     leaves = []
     for first in range(0, len(nodes), 32):
@@ -312,8 +311,15 @@ def test_counts_beyond_the_file():
         array = signed(b"FAHD" + bytes([0, 0, 8, 10]) + number(n) + number(48))
         fixed = dataset(dataspace([n]), integer(1), chunked_4([1], 1, 3, bytes([10]), image.place(array)))
         tree = signed(
-            b"BTHD" + bytes([0, 10]) + number(2048, 4) + number(24, 2) + bytes(2) + bytes([100, 40])
-            + number(48) + number(n & 0xFFFF, 2) + number(n)
+            b"BTHD"
+            + bytes([0, 10])
+            + number(2048, 4)
+            + number(24, 2)
+            + bytes(2)
+            + bytes([100, 40])
+            + number(48)
+            + number(n & 0xFFFF, 2)
+            + number(n)
         )
         plain = dataset(
             dataspace([n], [UNDEFINED]), integer(1), chunked_4([1], 1, 5, number(2048, 4) + bytes(2), image.place(tree))
@@ -336,6 +342,25 @@ def test_a_dataset_without_its_messages():
     ]
     tree = walked(image.file(image.place(group(links))))
     assert sorted(tree.refusals) == ["/a", "/b", "/c", "/d"]
+
+
+def test_compounds_without_elements():
+    """Of gigabytes each, or of members that overlap, each as large as the element."""
+    image = Image()
+    large = (1 << 31) - 100
+    text = b"s\0" + number(0, 4) + VARIABLE_TEXT
+    kinds = [
+        datatype(6, (1 << 32) - 1, text + b"a\0" + number(16, 4) + datatype(5, large) + b"b\0" + number(large + 16, 4)
+                 + datatype(5, large), version=3, bits=3),
+        datatype(6, (1 << 24) - 1, b"s\0" + number(0, 3) + VARIABLE_TEXT
+                 + b"".join(b"%d\0" % i + number(16, 3) + datatype(5, (1 << 24) - 17) for i in range(900)), version=3, bits=901),
+    ]  # fmt: skip
+    links = []
+    for i, kind in enumerate(kinds):
+        for extent in (0, 1):
+            address = image.place(dataset(dataspace([extent]), kind, contiguous(UNDEFINED, 0)))
+            links.append(hard_link(b"%d%d" % (i, extent), address))
+    assert sorted(walked(image.file(image.place(group(links)))).refusals) == ["/00", "/01", "/10", "/11"]
 
 
 def test_names_with_slashes():

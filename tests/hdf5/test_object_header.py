@@ -111,7 +111,9 @@ def test_continuation_without_a_signature():
         read(data)
 
 
-@pytest.mark.parametrize("data", [header_1(BODIES), header_2(BODIES), header_2(BODIES, flags=55), chained(1)[0], chained(2)[0]])
+@pytest.mark.parametrize(
+    "data", [header_1(BODIES), header_2(BODIES), header_2(BODIES, flags=55), chained(1)[0], chained(2)[0]]
+)
 def test_truncated(data):
     data = data.rstrip(b"\0") + bytes(4)
     for size in range(len(data)):

@@ -29,7 +29,9 @@ def test_signatures_are_looked_for_behind_user_blocks():
         assert plain(in_rounds(data, 6, find_superblock)[0]) == plain(found)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x89HDF", bytes(4000), b"CDF\1" + bytes(100), bytes(256) + SIGNATURE + bytes(900)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x89HDF", bytes(4000), b"CDF\1" + bytes(100), bytes(256) + SIGNATURE + bytes(900)]
+)
 def test_no_signature(data):
     with pytest.raises(FormatError, match="not an HDF5 file"):
         find_superblock(MemoryWindow(data) if data else _Empty())

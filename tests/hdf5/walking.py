@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from refmaker.hdf5.checksum import lookup3
-from refmaker.hdf5.file import File
+from refmaker.hdf5.file import File, file_at
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.sizes import Sizes
 from refmaker.hdf5.superblock import Superblock
@@ -95,12 +95,12 @@ def plain(thing: Any) -> Any:
     return thing
 
 
-def file_of(window: Window, *, sizes: Sizes = Sizes(8, 8), base: int = 0) -> File:
+def file_of(window: Window) -> File:
     """Give a `File` around a window without a superblock in it."""
     superblock = Superblock(
         version=2,
-        base=base,
-        sizes=sizes,
+        base=0,
+        sizes=Sizes(8, 8),
         end_of_file=window.size,
         root=0,
         extension=None,
@@ -110,7 +110,7 @@ def file_of(window: Window, *, sizes: Sizes = Sizes(8, 8), base: int = 0) -> Fil
         indexed_storage_k=None,
         consistency_flags=0,
     )
-    return File(window, base, sizes, superblock)
+    return file_at(window, superblock)
 
 
 def signed(body: bytes) -> bytes:

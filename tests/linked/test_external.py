@@ -199,3 +199,10 @@ def test_strict(tmp_path: Path) -> None:
     path = _make(tmp_path, [("none.bin", 0, 40)], {})
     with pytest.raises(Unsupported, match="not there"):
         scan(path, strict=True)
+
+
+def test_huge_extents_are_bounded(tmp_path: Path) -> None:
+    """Nearly all of it lies behind the end of the file."""
+    shape = (1 << 57,)
+    path = _make(tmp_path, [("a.bin", 0, h5py.h5f.UNLIMITED)], {"a.bin": _values(10)}, shape)
+    assert "more than" in reason(scan(path), "/d")

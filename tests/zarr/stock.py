@@ -13,7 +13,7 @@ import zarr
 from refmaker.manifest.manifest import Manifest
 from refmaker.scanning import scan
 
-__all__ = ["identical_groups", "open_array", "open_dataset", "references", "store"]
+__all__ = ["identical_groups", "open_array", "open_dataset", "open_group", "references", "store"]
 
 
 def references(manifest: Manifest, folder: Path) -> dict[str, Any]:
@@ -49,9 +49,14 @@ def store(content: dict[str, Any]) -> zarr.storage.FsspecStore:
     return zarr.storage.FsspecStore(fs, read_only=True)
 
 
-def open_array(manifest: Manifest, folder: Path, path: str) -> zarr.Array[Any]:
+def open_group(manifest: Manifest, folder: Path) -> zarr.Group:
+    """Open a manifest with zarr; arrays are found by their whole path."""
+    return zarr.open_group(store(references(manifest, folder)), mode="r", use_consolidated=False)
+
+
+def open_array(manifest: Manifest, folder: Path, path: str) -> Any:
     """Open one array of a manifest with zarr."""
-    return zarr.open_array(store(references(manifest, folder)), path=path, mode="r")
+    return open_group(manifest, folder)[path]
 
 
 def open_dataset(content: dict[str, Any], group: str = "/", **options: Any) -> xr.Dataset:

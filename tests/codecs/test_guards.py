@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import bz2
+from typing import Any
+
+import numpy as np
+import pytest
+
+from refmaker.codecs.decode import decode_chunk
+from refmaker.codecs.guards import check_stored
+from refmaker.errors import FormatError
+from refmaker.model import Filter
+
+from .stored import Stored, store
+
+BZIP2 = Filter(307, "bzip2", False, (9,))
+BITSHUFFLE = Filter(32008, "bitshuffle", False, (0, 4, 4, 0, 2))
+
+
+def check(data: bytes, *filters: Filter) -> None:
+    check_stored(memoryview(data), filters)
+
+
+def test_bzip2() -> None:
+    stream = bz2.compress(bytes(range(256)) * 20)
+    check(stream, BZIP2)
+    check(stream + b"and more", BZIP2)
+    for damaged in (stream[:-1], stream[:20], b"", b"BZh9", stream[:30] + b"\0" + stream[31:], b"nothing"):
+        with pytest.raises(FormatError, match="bzip2"):
+            check(damaged, BZIP2)
+
+
+def test_large_bzip2_is_decoded_in_pieces() -> None:
+    check(bz2.compress(bytes(5_000_000)), BZIP2)
+
+
+def test_only_the_filter_that_sees_the_stored_bytes_is_guarded() -> None:
+    check(b"nothing", BZIP2, Filter(1, "deflate", False, (6,)))
+    check(b"nothing")
+    with pytest.raises(FormatError):
+        check(b"nothing", Filter(1, "deflate", False, (6,)), BZIP2)
+
+
+def bitshuffled(count: int, **options: Any) -> Stored:
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    return store(np.arange(count, dtype="<i4") // 3, **hdf5plugin.Bitshuffle(**options))
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 1000, 1003, 4096, 20001])
+@pytest.mark.parametrize("options", [{}, {"cname": "zstd"}, {"nelems": 64}, {"cname": "none"}], ids=str)
+def test_bitshuffle(count: int, options: Any) -> None:
+    stored = bitshuffled(count, **options)
+    raw = stored.chunk()[1]
+    check(raw, *stored.filters)
+    got = decode_chunk(raw, stored.datatype, (count,), stored.filters, 0, "<i4")
+    assert got == (np.arange(count, dtype="<i4") // 3).tobytes()
+    for size in {1, len(raw) // 2, len(raw) - 1} - {len(raw), 0}:
+        with pytest.raises(FormatError):
+            decode_chunk(raw[:size], stored.datatype, (count,), stored.filters, 0, "<i4")
+
+
+@pytest.mark.parametrize("options", [{}, {"cname": "zstd"}], ids=str)
+def test_blosc(options: Any) -> None:
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    values = np.arange(1000, dtype="<i4") // 3
+    stored = store(values, **hdf5plugin.Blosc(**options))
+    raw = stored.chunk()[1]
+    assert decode_chunk(raw, stored.datatype, (1000,), stored.filters, 0, "<i4") == values.tobytes()
+    for size in (1, 15, 16, len(raw) // 2, len(raw) - 2, len(raw) - 1):
+        with pytest.raises(FormatError):
+            decode_chunk(raw[:size], stored.datatype, (1000,), stored.filters, 0, "<i4")
+
+
+def test_bitshuffle_sizes() -> None:
+    head = (80).to_bytes(8, "big") + (32).to_bytes(4, "big")
+    blocks = b"".join(size.to_bytes(4, "big") + bytes(size) for size in (5, 6))
+    check(head + blocks + bytes(16), BITSHUFFLE)
+    for data in (
+        head,
+        head + blocks,
+        head + blocks + bytes(15),
+        head + b"\xff" * 4 + bytes(100),
+        b"\xff" * 8 + head[8:] + blocks,
+    ):
+        with pytest.raises(FormatError, match="bitshuffle"):
+            check(data, BITSHUFFLE)
+    check(head[:8] + bytes(4), BITSHUFFLE)  # left to the plugin
+    check(b"", Filter(32008, "", False, (0, 4, 4, 0, 0)))

@@ -1,0 +1,48 @@
+"""A part of the fuzzing in every run; `fuzz_hdf5.py` itself runs longer."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
+
+
+def test_fuzz():
+    from tests.fuzz.fuzz_hdf5 import fuzz
+
+    report = fuzz(2000, 20260)
+    assert [text for _, text, _ in report.failures] == []
+    assert report.answers > 1000
+    assert report.refused > 300
+    assert sum(report.errors.values()) > 200
+    assert report.answers + sum(report.errors.values()) == 2000
+
+
+def test_the_fuzzer_reaches_what_checksums_guard():
+    """Mutated structures whose checksums were made right again fail for other reasons."""
+    import random
+
+    from tests.fuzz.fuzz_hdf5 import Report, mutate, run_one, studied
+
+    rng, report = random.Random(1), Report()
+    (seed,) = [s for s in studied() if s.name == "tall_btree"]
+    for i in range(300):
+        run_one(str(i), mutate(seed, rng), report, paged=False)
+    assert report.failures == []
+    assert report.answers < 300
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def test_the_limits_work():
+    from tests.fuzz.fuzz_hdf5 import TooSlow, limits
+
+    with pytest.raises(MemoryError), limits(memory=64 << 20):
+        bytearray(1 << 30)
+    with pytest.raises(TooSlow), limits(seconds=0.05):
+        spin()
