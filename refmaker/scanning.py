@@ -9,28 +9,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from refmaker.conventions.netcdf4 import annotate, zarr_name_problem
-from refmaker.conventions.view import JSON, Variable, View
-from refmaker.errors import FormatError, RefmakerError, Unsupported
+from refmaker.assembly import Assembly, Selection
+from refmaker.conventions.netcdf4 import annotate
+from refmaker.errors import FormatError, RefmakerError
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 from refmaker.hdf5.walk import Walk
 from refmaker.linked.follow import follow
 from refmaker.linked.space import Space
 from refmaker.linked.virtual import Workshop
-from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
+from refmaker.manifest.manifest import Manifest
 from refmaker.model import Tree
 from refmaker.netcdf3.walk import walk as walk_netcdf3
 from refmaker.sources.recording import RecordingWindow
 from refmaker.sources.source import Source, open_source
 from refmaker.window import MissingBytes, Window
 from refmaker.zarr.build import BuildOptions
-from refmaker.zarr.members import NOTE, build_arrays
 
 __all__ = ["Inspection", "Progress", "inspect", "scan"]
 
@@ -132,7 +129,7 @@ def inspect(
             tree.metadata_size, tree.metadata_blocks = recorder.extent()
         workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
         follow(tree, workshop, strict=strict, links=follow_external_links, wanted=selection.takes)
-        manifest = _Assembly(tree, annotate(tree), space, selection, options, strict).run(driver)
+        manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
         space.check_unchanged()
     except RefmakerError as error:
         if error.source is None:
@@ -225,170 +222,3 @@ def read_tree(url: str, storage_options: Mapping[str, Any] | None = None) -> Tre
     """Walk a file without making a manifest of it."""
     source = open_source(url, storage_options)
     return _read_tree(source.window, Driver(source, None), url, DEFAULT_INLINE_LIMIT, strict=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which objects of a file are asked for."""
-
-    group: str
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-
-    @property
-    def prefix(self) -> str:
-        """The Zarr path of the group, "" for the root."""
-        return self.group.strip("/")
-
-    def inside(self, zarr_path: str) -> bool:
-        """Say whether a path lies in the group asked for."""
-        return not self.prefix or zarr_path == self.prefix or zarr_path.startswith(self.prefix + "/")
-
-    def takes(self, path: str) -> bool:
-        """Say whether an array's path is asked for."""
-        path = path.strip("/")
-        included = not self.include or any(_matches(path, glob) for glob in self.include)
-        return self.inside(path) and included and not any(_matches(path, glob) for glob in self.exclude)
-
-    def relative(self, zarr_path: str) -> str:
-        """Give a path relative to the group."""
-        return zarr_path[len(self.prefix) :].strip("/")
-
-
-def _matches(path: str, glob: str) -> bool:
-    """Say whether a glob matches the path or a group above it."""
-    parts, glob = path.split("/"), glob.strip("/")
-    return any(fnmatchcase("/".join(parts[: i + 1]), glob) for i in range(len(parts)))
-
-
-@dataclass(slots=True)
-class _Assembly:
-    """The last stage: a view of the tree to a manifest, one array a step."""
-
-    tree: Tree
-    view: View
-    space: Space
-    selection: Selection
-    options: BuildOptions
-    strict: bool
-    arrays: dict[str, ManifestArray] = field(default_factory=dict)
-    reports: dict[str, ObjectReport] = field(default_factory=dict)
-    sources: dict[str, tuple[int, str]] = field(default_factory=dict)
-    renamed: set[str] = field(default_factory=set)
-    paths: dict[str, list[str]] = field(default_factory=dict)
-    divided: dict[str, dict[str, JSON]] = field(default_factory=dict)
-
-    def run(self, driver: Driver) -> Manifest:
-        """Build all arrays, then the manifest."""
-        prefix = self.selection.prefix
-        if prefix and prefix not in self.view.groups:
-            raise FormatError(f"no group {self.selection.group!r}; list the groups with `refmaker info`")
-        chosen = [v for v in self.view.variables if self.selection.takes(v.zarr_path)]
-        driver.run([partial(self._build, variable) for variable in chosen])
-        self._report_others()
-        order = dict.fromkeys(path for v in chosen for path in self.paths.get(v.zarr_path, ()))
-        reports = list(self.reports.values())
-        return Manifest(
-            zarr_format=self.options.zarr_format,
-            groups=self._groups(),
-            arrays={path: self.arrays[path] for path in order},
-            targets=tuple(Target(seen.url, seen.size, seen.etag, seen.mtime) for seen in self.space.identities),
-            refusals={r.path: r.reason or "" for r in reports if r.status == "refused" and r.path not in self.renamed},
-            objects=reports,
-            history=[f"scanned {self.space.identity.url}"],
-            sources={path: self.sources[path] for path in order if path in self.sources},
-        )
-
-    def _build(self, variable: Variable) -> list[Step]:
-        """Build one array; its report stands under the first path of its dataset."""
-        path = variable.path
-        link = self.tree.links.get(path)
-        kind: Literal["dataset", "link"] = "dataset" if link is None else "link"
-        try:
-            problem = next((p for name in path.split("/")[1:] if (p := zarr_name_problem(name))), None)
-            if problem is not None:
-                raise Unsupported(problem)
-            arrays, status, need, notes = build_arrays(
-                variable, read=self.space.read, options=self.options, target=0, path_of=self.tree.paths.get
-            )
-            moved = [self._settle(array) for array in arrays.values()]
-        except RefmakerError as error:
-            if self.strict:
-                error.path = path
-                raise
-            self.reports[path] = ObjectReport(path, kind, "refused", str(error), notes=variable.notes)
-            return []
-        if any(moved) and not any(len(array.references.cell) for array in arrays.values()):
-            status = "inlined"
-        reason = self._keep(variable, arrays)
-        reason = reason if link is None else f"{link.kind} link to {link.first}"
-        report = self.reports[path] = ObjectReport(path, kind, status, reason, need, [*variable.notes, *notes])
-        shown = "/" + variable.zarr_path
-        if shown.rpartition("/")[2] != path.rpartition("/")[2]:
-            self._report_renamed(report, shown)
-        return []
-
-    def _settle(self, array: ManifestArray) -> bool:
-        """Put the files of an array's references in; say whether there was anything to do."""
-        settled, before = self.space.settle(array.references), array.references
-        array.references = settled
-        return settled is not before
-
-    def _keep(self, variable: Variable, arrays: dict[str, ManifestArray]) -> str | None:
-        """Keep the arrays of a variable, and its attributes where it is a group; say so."""
-        shown = self.selection.relative(variable.zarr_path)
-        self.paths[variable.zarr_path] = [shown + member for member in arrays]
-        for member, array in arrays.items():
-            self.arrays[shown + member] = array
-            if variable.path != "/" + shown:
-                self.sources[shown + member] = (0, variable.path + member)
-        if "" not in arrays:
-            self.divided[shown] = variable.attributes
-        return NOTE if "" not in arrays else None
-
-    def _report_renamed(self, report: ObjectReport, shown: str) -> None:
-        """Report an array whose netCDF name is not the dataset's: no values are lost, but no array has its name."""
-        self.renamed.add(report.path)
-        self.reports[shown] = replace(report, path=shown, kind="link", reason=f"netCDF-4 name of {report.path}")
-        reason = f"netCDF-4 keeps this name for itself: the values are in the array {shown}"
-        self.reports[report.path] = ObjectReport(report.path, report.kind, "refused", reason, notes=report.notes)
-
-    def _groups(self) -> dict[str, dict[str, Any]]:
-        """Give the groups in the selection, those that hold nothing asked for left out when there are globs."""
-        groups = {}
-        for path, attributes in self.view.groups.items():
-            inside = self.selection.inside(path) and not any(
-                zarr_name_problem(name) for name in path.split("/") if name
-            )
-            relative = self.selection.relative(path)
-            holds = not (self.selection.include or self.selection.exclude) or any(
-                array.startswith(relative + "/") for array in self.arrays
-            )
-            if inside and (holds or not relative):
-                groups[relative] = attributes
-        groups.setdefault("", {})
-        return groups | self.divided
-
-    def _report_others(self) -> None:
-        """Report what is not an array: groups, types, links, refusals of the walk."""
-        for path, reason in self.view.hidden.items():
-            if self.selection.takes(path):
-                kind: Literal["dataset", "link"] = "dataset" if path in self.tree.datasets else "link"
-                self.reports[path] = ObjectReport(path, kind, "mapped", reason)
-        for path, refusal in self.tree.refusals.items():
-            if self.selection.takes(path):
-                if self.strict:
-                    raise Unsupported(refusal.reason, path=path)
-                self.reports[path] = ObjectReport(path, refusal.kind, "refused", refusal.reason)
-        for path in self.tree.groups:
-            if self.selection.inside(path.strip("/")):
-                notes = self.view.group_notes.get(path.strip("/"), [])
-                notes = [*notes, *(self.tree.notes if path == "/" else [])]
-                self.reports[path] = ObjectReport(path, "group", "mapped", notes=notes)
-        for path in self.tree.types:
-            if self.selection.inside(path.strip("/")):
-                reason = "committed datatype: resolved where it is used"
-                self.reports[path] = ObjectReport(path, "type", "mapped", reason)
-        for path, link in self.tree.links.items():
-            if path not in self.reports and self.selection.takes(path):
-                self.reports[path] = ObjectReport(path, "link", "mapped", f"{link.kind} link to {link.first}")

@@ -30,6 +30,7 @@ LAYERS = [
     "refmaker.manifest",
     "refmaker.sources",
     "refmaker.linked",
+    "refmaker.assembly",
     "refmaker.scanning",
     "refmaker.replay",
     "refmaker.batch",

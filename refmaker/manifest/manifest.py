@@ -122,7 +122,7 @@ class Manifest:
     targets
         The files referred to.
     refusals
-        Path in the source ("/a/b") -> reason, for every object that is not in the manifest.
+        Path below the root of the manifest ("/a/b") -> reason, for every object of the source that it does not hold.
     objects
         The scan report, when the manifest comes from a scan.
     history

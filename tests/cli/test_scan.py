@@ -78,7 +78,8 @@ class TestOutput:
         manifest = refmaker.scan(str(source))
         monkeypatch.setattr(refmaker, "scan", lambda url, **options: seen.update(options) or manifest)
         options = ["--inline-threshold", 10, "--inline-limit", 20, "--group", "/g", "--include", "a*", "--include", "b"]
-        options += ["--exclude", "c", "--strict", "--portable", "--zarr-format", 3, "--storage-options", '{"anon": true}']
+        options += ["--exclude", "c", "--strict", "--portable", "--zarr-format", 3]
+        options += ["--storage-options", '{"anon": true}']
         assert run("scan", source, *options).exit_code == 0
         assert seen == {
             "inline_threshold": 10,

@@ -353,7 +353,8 @@ def test_compounds_without_elements():
         datatype(6, (1 << 32) - 1, text + b"a\0" + number(16, 4) + datatype(5, large) + b"b\0" + number(large + 16, 4)
                  + datatype(5, large), version=3, bits=3),
         datatype(6, (1 << 24) - 1, b"s\0" + number(0, 3) + VARIABLE_TEXT
-                 + b"".join(b"%d\0" % i + number(16, 3) + datatype(5, (1 << 24) - 17) for i in range(900)), version=3, bits=901),
+                 + b"".join(b"%d\0" % i + number(16, 3) + datatype(5, (1 << 24) - 17) for i in range(900)),
+                 version=3, bits=901),
     ]  # fmt: skip
     links = []
     for i, kind in enumerate(kinds):

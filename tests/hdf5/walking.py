@@ -84,7 +84,7 @@ def in_rounds(data: bytes, page_bits: int, read: Callable[[Window], Any]) -> tup
 def plain(thing: Any) -> Any:
     """Give records as plain values that compare with `==`, arrays with their dtype."""
     if isinstance(thing, np.ndarray):
-        values = [plain(v) for v in thing.ravel().tolist()] if thing.dtype == object else thing.tobytes()
+        values = [plain(v) for v in thing.ravel().tolist()] if thing.dtype.hasobject else thing.tobytes()
         return str(thing.dtype), thing.shape, values
     if isinstance(thing, dict):
         return {k: plain(v) for k, v in thing.items()}
