@@ -213,17 +213,13 @@ class _Run:
         problems = list(reference_problems(array, layout, manifest.targets, sizes))
         if path in manifest.outside:
             problems.append(f"{counted(manifest.outside[path], 'key')} outside the chunk grid")
-        refused = next((refused for refused in manifest.refusals if self._shows(path, refused)), None)
+        refused = next((refused for refused in manifest.refusals if _lies_in("/" + path, refused)), None)
         if refused is not None:
             problems.append(f"{refused} was refused when the manifest was made, and can be read all the same")
         stored = stored_cells(array.references)
         stored = stored[(stored >= 0) & (stored < array.cells)]
         cells = choose(path, array.cells, stored, self.sample)
         return _Plan(path, array, layout, cells, array.cells - len(stored), problems)
-
-    def _shows(self, path: str, refused: str) -> bool:
-        source = self._source(path)[1]
-        return source == refused or source.startswith(refused.rstrip("/") + "/")
 
     def _array(self, plan: _Plan, known: int) -> ArrayResult:
         result = ArrayResult("/" + plan.path, "same", chunks=plan.array.cells)
@@ -295,3 +291,7 @@ class _UnreadableError(SourceError):
 
 def _chunk_name(layout: ChunkLayout, position: tuple[int, ...]) -> str:
     return layout.name(int(np.ravel_multi_index(position, layout.grid)) if layout.grid else 0)
+
+
+def _lies_in(path: str, other: str) -> bool:
+    return path == other or path.startswith(other.rstrip("/") + "/")

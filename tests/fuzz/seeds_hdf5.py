@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from h5py import h5p, h5s, h5t
 
-from tests.hdf5.libhdf5 import set_sym_k, share_messages
+from tests.hdf5.libhdf5 import available, set_sym_k, share_messages
 from tests.hdf5.making import filled, low_level, made
 
 Build = Callable[[h5py.File], None]
@@ -142,6 +142,9 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     yield "narrow", made(groups, offsets=4, lengths=4)
     yield "narrow, chunks", made(few_attributes, offsets=4, lengths=8)
     yield "narrow, new", made(strings, libver="latest", offsets=4, lengths=4)
+    yield "free space", made(chunks, libver="v110", fcpl=lambda p: p.set_file_space_strategy(1, True, 1))
+    if not available():
+        return
     yield "small nodes", made(groups, fcpl=lambda p: set_sym_k(p, 2, 1))
     for list_max in (0, 50):
         share = [(0x1F, 10)]
@@ -149,4 +152,3 @@ def seeds() -> Iterator[tuple[str, bytes]]:
             shared, fcpl=lambda p, s=share, n=list_max: share_messages(p, *s, list_max=n, list_min=max(n - 10, 0))
         )
         yield f"shared messages {list_max}", data
-    yield "free space", made(chunks, libver="v110", fcpl=lambda p: p.set_file_space_strategy(1, True, 1))

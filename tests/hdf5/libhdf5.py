@@ -19,7 +19,12 @@ def _load() -> ctypes.CDLL | None:
     return None
 
 
-def call(name: str, *types: type, optional: bool = False) -> Callable[..., int]:
+def available() -> bool:
+    """Say whether there is such a library."""
+    return _load() is not None
+
+
+def call(name: str, *types: type) -> Callable[..., int]:
     """Give a function of libhdf5 that takes these C types; it raises when the library says that it failed."""
     library = _load()
     if library is None:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from refmaker.model import Chunked, Compact, Contiguous
-from tests.hdf5.libhdf5 import leave_edges_unfiltered
+from tests.hdf5.libhdf5 import available, leave_edges_unfiltered
 from tests.hdf5.making import LIBVERS, low_level, made, opened
 from tests.hdf5.walking import assert_chunks_are, assert_value_is, plain, tree_in_rounds, tree_of
 
@@ -70,7 +70,7 @@ def plans(draw: st.DrawFn, libver: str, narrow: bool) -> Plan:
     # Chunks must fit into limited dimensions.
     plan.chunks = tuple(draw(st.integers(1, 5 if n is None else min(n, 5))) for n in plan.max_shape or shape)
     plan.filters = tuple(draw(st.lists(st.sampled_from(FILTERS), max_size=3)))
-    plan.unfiltered_edges = bool(plan.filters) and libver in LIBVERS[2:] and draw(st.booleans())
+    plan.unfiltered_edges = bool(plan.filters) and libver in LIBVERS[2:] and available() and draw(st.booleans())
     plan.written = tuple(draw(st.lists(st.floats(0, 0.999), max_size=6)))
     if set(plan.filters) <= {"deflate", "shuffle"} and not plan.unfiltered_edges:
         plan.direct = draw(st.none() | st.integers(0, 3))
