@@ -15,7 +15,7 @@ from refmaker.netcdf3.walk import walk
 from tests.netcdf3.classic import Var, build, dtype_of, values
 from tests.windows import MemoryWindow
 
-CORPUS = Path("/work/shared/corpus")
+CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 FORMATS = {1: "NETCDF3_CLASSIC", 2: "NETCDF3_64BIT_OFFSET", 5: "NETCDF3_64BIT_DATA"}
 OLD_TYPES = ("i1", "S1", "i2", "i4", "f4", "f8")
 NEW_TYPES = ("u1", "u2", "u4", "i8", "u8")
