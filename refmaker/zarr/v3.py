@@ -55,7 +55,7 @@ def _codec(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bytes_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
-    if dtype.itemsize == 1 or dtype.kind in "SV":
+    if dtype.itemsize == 1 or (dtype.kind in "SV" and dtype.names is None):
         return {"name": "bytes"}
     return {"name": "bytes", "configuration": {"endian": "big" if dtype.str[0] == ">" else "little"}}
 

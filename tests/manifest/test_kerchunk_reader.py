@@ -203,8 +203,8 @@ def test_kerchunk_output(tmp_path):
         }
         expected = {chunk[0] // 7 * 4 + chunk[1] // 30: place for chunk, place in chunks.items()}
         contiguous = (big.id.get_offset(), big.id.get_storage_size())
-    # kerchunk calls zarr's thread while it holds h5py's lock; a garbage collection there that meets an h5py object waits
-    # for that lock for ever.
+    # kerchunk calls zarr's thread while it holds h5py's lock; a garbage collection there that meets an h5py object
+    # waits for that lock for ever.
     gc.collect()
     gc.disable()
     try:
