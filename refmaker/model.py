@@ -163,7 +163,6 @@ class Chunked:
     """Chunks on a regular grid. `chunk_shape` has the rank of the dataspace.
 
     `edge_unfiltered`: partial edge chunks are stored without the filters (layout message flag bit 0).
-    `unfiltered` : stored without filters at all, as netCDF classic records are.
     """
 
     chunk_shape: tuple[int, ...]

@@ -86,8 +86,6 @@ class Walk:
         Bytes that the values of one variable-length dataset may take.
     strict
         Raise the error of an object instead of keeping it as `Broken`.
-    wanted
-        Says whether a dataset's storage is to be read, by its address; None reads all.
     """
 
     window: Window
