@@ -1,5 +1,8 @@
 """What holds for all tests: hypothesis without deadlines, as the machines that run them differ; hdf5plugin's filters.
 
+A run draws the same examples as the last one, so that what passes, passes again. `--hypothesis-profile explore` draws
+others, and more where a test does not say how many.
+
 netCDF4 brings HDF5 plugins of its own, some of which libhdf5 cannot write with. The one that is loaded first stays, so
 that the tests load hdf5plugin's before any of them can import netCDF4.
 """
@@ -13,5 +16,6 @@ from hypothesis import settings
 with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401
 
-settings.register_profile("refmaker", deadline=None, print_blob=True)
+settings.register_profile("refmaker", deadline=None, print_blob=True, derandomize=True)
+settings.register_profile("explore", deadline=None, print_blob=True, max_examples=500)
 settings.load_profile("refmaker")

@@ -389,7 +389,6 @@ def test_existence(fs: FileSystem, name: str, file: int, folder: int) -> None:
 # The stock filesystem, on the same manifests
 
 
-@pytest.mark.skipif(fsspec.__version__ < "2026", reason="the stock filesystem read slices beyond their reference")
 @settings(max_examples=40)
 @given(data=st.data())
 def test_as_the_stock_filesystem(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -421,8 +420,6 @@ def test_as_the_stock_filesystem(data: st.DataObject, tmp_path_factory: pytest.T
         assert {(e["name"], e["type"]) for e in ours.ls(folder)} == {(e["name"], e["type"]) for e in stock.ls(folder)}
         assert ours.isdir(folder) == stock.isdir(folder)
     key, start, end = data.draw(st.sampled_from(keys)), *data.draw(st.tuples(*[st.none() | st.integers(-9, 99)] * 2))
-    assert ours.cat_file(key, start, end) == stock.cat_file(key, start, end)
-    assert ours.cat_ranges([key, key], [start, 0], [end, 2]) == [
-        stock.cat_file(key, start, end),
-        stock.cat_file(key, 0, 2),
-    ]
+    whole = stock.cat_file(key)  # its own slices are no judge: an end of 0 reads on to the end of the target
+    assert ours.cat_file(key, start, end) == whole[start:end]
+    assert ours.cat_ranges([key, key], [start, 0], [end, 2]) == [whole[start:end], whole[:2]]
