@@ -41,6 +41,28 @@ __all__ = ["scan"]
 @click.option(
     "--portable", is_flag=True, help="Inline or refuse what readers without refmaker's codecs could not decode."
 )
+@click.option(
+    "--no-external-links",
+    "follow_external_links",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Show nothing of other files that external links lead to.",
+)
+@click.option(
+    "--keep-checksums",
+    is_flag=True,
+    default=None,
+    help="Have readers verify the checksums that the fletcher32 filter left on chunks.",
+)
+@click.option(
+    "--no-verify-checksums",
+    "verify_checksums",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Do not verify the checksums of the structures in FILE.",
+)
 @click.option("--strict", is_flag=True, help="Fail when any object would be refused.")
 @click.option(
     "--zarr-format", type=click.IntRange(2, 3), metavar="2|3", help="Format of the metadata; 2 is read by more clients."

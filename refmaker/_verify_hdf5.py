@@ -82,8 +82,10 @@ class Hdf5Array:
 
     def _plain(self, selection: Selection, shape: tuple[int, ...]) -> Any:
         """Read with h5py; where libhdf5 lacks the conversion, as with opaque data that have a tag, as stored."""
-        if self.members:
+        if self.members and self.dataset.dtype.names is not None:
             return self.dataset.fields(self.members[0])[selection]
+        if self.members:  # of an array of compounds
+            return self.dataset[selection][self.members[0]]
         try:
             return self.dataset[selection]
         except OSError:
@@ -190,9 +192,10 @@ def find_dataset(file: Any, path: str, shown: np.dtype[Any], *, remote: bool) ->
     members: tuple[str, ...] = ()
     extra: tuple[int, ...] = _array_axes(dataset) if memory is not None else ()
     if rest:
+        dtype, extra = _base(dtype, extra)
         members = _member_path(dtype, rest)
         for name in members:
-            dtype, extra = _base(dtype.fields[name][0], extra)
+            dtype, extra = _base(dtype[name], extra)
     elif memory is None:
         dtype, extra = _base(dtype, extra)
     growable = tuple(limit is None for limit in dataset.maxshape) + (False,) * len(extra)
@@ -214,7 +217,7 @@ def _deepest(file: Any, path: str) -> tuple[Any, str]:
                 raise SourceError(f"h5py cannot open {path}: {error}") from error
             continue
         rest = "/".join(parts[count:])
-        if not rest or (isinstance(found, h5py.Dataset) and found.dtype.names is not None):
+        if not rest or (isinstance(found, h5py.Dataset) and found.dtype.base.names is not None):
             return found, rest
         break
     raise KeyError(path)

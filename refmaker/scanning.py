@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from refmaker.assembly import Assembly, Selection
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.errors import FormatError, RefmakerError
+from refmaker.hdf5.checksum import unverified
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 from refmaker.hdf5.walk import Walk
@@ -76,6 +78,8 @@ def inspect(
     strict: bool = False,
     measure: bool = False,
     follow_external_links: bool = True,
+    keep_checksums: bool = False,
+    verify_checksums: bool = True,
     progress: Callable[[Progress], None] | None = None,
 ) -> Inspection:
     """Scan a source file; give its manifest and the tree it was made from.
@@ -104,6 +108,10 @@ def inspect(
         Also find out how much of the file is metadata, in how many blocks (`Tree.metadata_size`, `metadata_blocks`).
     follow_external_links
         Show what external links lead to under the links' paths, as far as the files are reachable.
+    keep_checksums
+        Leave the checksums of the fletcher32 filter in the references, for readers to verify.
+    verify_checksums
+        Verify the checksums of the file's own structures.
     progress
         Called now and then.
 
@@ -117,20 +125,25 @@ def inspect(
         With `strict`, if anything would be refused.
     """
     options = BuildOptions(
-        zarr_format=zarr_format, inline_threshold=inline_threshold, inline_limit=inline_limit, portable=portable
+        zarr_format=zarr_format,
+        inline_threshold=inline_threshold,
+        inline_limit=inline_limit,
+        portable=portable,
+        keep_checksums=keep_checksums,
     )
     selection = Selection(group, tuple(include), tuple(exclude))
     try:
-        space = Space(open_source(url, storage_options), storage_options)
-        recorder = RecordingWindow(space.window) if measure else None
-        driver = Driver(space, progress)
-        tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict)
-        if recorder is not None:
-            tree.metadata_size, tree.metadata_blocks = recorder.extent()
-        workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
-        follow(tree, workshop, strict=strict, links=follow_external_links, wanted=selection.takes)
-        manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
-        space.check_unchanged()
+        with nullcontext() if verify_checksums else unverified():
+            space = Space(open_source(url, storage_options), storage_options)
+            recorder = RecordingWindow(space.window) if measure else None
+            driver = Driver(space, progress)
+            tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict)
+            if recorder is not None:
+                tree.metadata_size, tree.metadata_blocks = recorder.extent()
+            workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
+            follow(tree, workshop, strict=strict, links=follow_external_links, wanted=selection.takes)
+            manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
+            space.check_unchanged()
     except RefmakerError as error:
         if error.source is None:
             error.source = url

@@ -42,6 +42,7 @@ LIGHT = {"click", "numpy", "refmaker", "refmaker_cli", *sys.stdlib_module_names}
 """What may be imported at the top of a module; everything else is loaded by the function that needs it."""
 FACES = {
     "refmaker.codecs.hdf5": "numcodecs",
+    "refmaker.codecs.sequences": "numcodecs",
     "refmaker.codecs.zarr3": "zarr",
     "refmaker.replay.filesystem": "fsspec",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import gc
 import itertools
 import json
@@ -233,6 +234,34 @@ class TestGood:
             "c/names": array("|O", (2,), {0: text(["a", "b"])}, filters=vlen),
         }
         nothing_found(check(Manifest(2, {"": {}}, arrays, (Target(str(tmp_path / "x.h5")),))))
+
+    def test_members_of_an_array_of_compounds(self, tmp_path: Path) -> None:
+        pair = np.dtype([("n", "<i4"), ("xy", "<f8", (2,))])
+        data = np.zeros((2, 3), pair)
+        data["n"], data["xy"] = np.arange(6).reshape(2, 3), np.arange(12).reshape(2, 3, 2)
+        with h5py.File(tmp_path / "x.h5", "w") as f:
+            f.create_dataset("c", (2,), np.dtype((pair, (3,))))[...] = data
+        manifest = refmaker.scan(str(tmp_path / "x.h5"))
+        assert set(manifest.arrays) == {"c/n", "c/xy"}
+        nothing_found(check(manifest))
+        wrong = array("<i4", (2, 3), {0: (data["n"] + 1).astype("<i4").tobytes()})
+        found = by_path(check(dataclasses.replace(manifest, arrays={"c/n": wrong})))["/c/n"]
+        assert found.elements_different == 6
+
+    def test_sequences(self, tmp_path: Path) -> None:
+        with h5py.File(tmp_path / "x.h5", "w") as f:
+            f.create_dataset("one", (), h5py.vlen_dtype("<i4"))[()] = np.arange(4)
+            f.create_dataset("two", (2,), h5py.vlen_dtype("<i4"))[0] = np.arange(3)
+        manifest = refmaker.scan(str(tmp_path / "x.h5"))
+        assert set(manifest.arrays) == {"one", "two"}
+        nothing_found(check(manifest))
+        references = manifest.arrays["two"].references
+        # A count, a length, and then the items: another value for the last of the first element.
+        stored = bytearray(references.inline[0])
+        stored[16] = 7
+        references.inline[0] = bytes(stored)
+        found = by_path(check(manifest))["/two"]
+        assert (found.elements_different, found.first_difference is not None) == (1, True)
 
     def test_external_raw_data_beside_the_file(self, tmp_path: Path) -> None:
         VALUES.tofile(tmp_path / "raw.bin")

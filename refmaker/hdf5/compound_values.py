@@ -1,7 +1,7 @@
-"""Values of compounds whose members point elsewhere: variable-length strings, object references.
+"""Values of compounds whose members point elsewhere: variable-length strings and sequences, object references.
 
-Contract: pure, given a function that resolves global heap objects. The size of all strings is compared with a limit
-before any is read. Specification 4.0, IV.A.2.d (compound, reference, variable-length) and VIII.
+Contract: pure, given a function that resolves global heap objects. The size of all variable-length data is compared
+with a limit before any is read. Specification 4.0, IV.A.2.d (compound, reference, variable-length) and VIII.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import numpy as np
 
 from refmaker.errors import Unsupported
 from refmaker.hdf5.sizes import Sizes
-from refmaker.hdf5.values import MAX_ARRAY_RANK, ReadHeapObjects, decode_values, heap_references
+from refmaker.hdf5.values import MAX_ARRAY_RANK, ReadHeapObjects, decode_values, heap_references, is_variable
 from refmaker.model import ArrayType, Compound, Datatype, ObjectReference, VariableLength
 
-__all__ = ["decode_members", "has_pointing_members"]
+__all__ = ["decode_members", "has_pointing_members", "pointing"]
 
 
 def has_pointing_members(datatype: Datatype) -> bool:
     """Say whether a datatype is a compound with members that point elsewhere, arrays of such included."""
-    return isinstance(datatype, Compound) and any(_pointing(member.datatype)[0] for member in datatype.members)
+    return isinstance(datatype, Compound) and any(pointing(member.datatype)[0] for member in datatype.members)
 
 
-def _pointing(datatype: Datatype) -> tuple[bool, Datatype, tuple[int, ...]]:
+def pointing(datatype: Datatype) -> tuple[bool, Datatype, tuple[int, ...]]:
     """Say whether elements point elsewhere; give what they are, and the axes that array datatypes add."""
     inner = datatype
     axes: tuple[int, ...] = ()
@@ -49,12 +49,12 @@ def decode_members(
     raw, shape, base, sizes, read
         As in `decode_values`.
     limit
-        Bytes that all strings may take together.
+        Bytes that all strings and sequences may take together.
 
     Raises
     ------
     Unsupported
-        A member cannot be read, or the strings are more than `limit` bytes.
+        A member cannot be read, or strings and sequences are more than `limit` bytes.
     """
     names = [member.name for member in datatype.members]
     if len(set(names)) != len(names) or "" in names:
@@ -64,16 +64,16 @@ def decode_members(
     total = 0
     for member in datatype.members:
         data = rows[:, member.offset : member.offset + member.datatype.size].tobytes()
-        there, inner, axes = _pointing(member.datatype)
+        there, inner, axes = pointing(member.datatype)
         if not there:
             inner, axes = member.datatype, ()
         if len(axes) > MAX_ARRAY_RANK:
             raise Unsupported(f"array datatype of more than {MAX_ARRAY_RANK} dimensions")
         if isinstance(inner, VariableLength):
-            if not inner.is_string:
-                raise Unsupported(f"compound with a variable-length sequence, {member.name!r}")
+            if is_variable(inner.base):
+                raise Unsupported(f"compound with a sequence of variable-length data, {member.name!r}")
             lengths = heap_references(data, math.prod(shape + axes), sizes)["length"]
-            total += int(lengths.astype("u8").sum())
+            total += int(lengths.astype("u8").sum()) * (1 if inner.is_string else inner.base.size)
         parts.append((member.name, inner, data, shape + axes))
     if total > limit:
         raise Unsupported(f"variable-length data of {total} bytes are larger than the inline limit of {limit} bytes")

@@ -6,6 +6,7 @@ variable-length values; both through the Window of a `File`. Specification 4.0, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from refmaker.errors import FormatError, TruncatedError, Unsupported
 from refmaker.hdf5.chunk_index import read_chunk_index
-from refmaker.hdf5.compound_values import decode_members, has_pointing_members
+from refmaker.hdf5.compound_values import decode_members, has_pointing_members, pointing
 from refmaker.hdf5.data_layout import (
     CompactLayout,
     ContiguousLayout,
@@ -30,7 +31,7 @@ from refmaker.hdf5.filter_pipeline import decode_filter_pipeline
 from refmaker.hdf5.object_header import Message
 from refmaker.hdf5.pipeline import decode_chunk
 from refmaker.hdf5.symbol_table import decode_local_heap, local_heap_size
-from refmaker.hdf5.values import decode_values, heap_references, is_variable
+from refmaker.hdf5.values import MAX_ARRAY_RANK, decode_values, heap_references, is_variable
 from refmaker.hdf5.virtual import decode_mappings
 from refmaker.model import (
     Chunked,
@@ -191,22 +192,24 @@ def read_values(file: File, header: DatasetHeader, storage: Storage, limit: int)
         raw = _raw(file, header, storage) if space.size else b""
         read = partial(read_heap_objects, file, nested=False)
         return decode_members(datatype, raw, space.shape, file.base, file.sizes, limit, read)
-    if not isinstance(datatype, VariableLength) or space.kind == "null":
-        if is_variable(datatype):
-            raise Unsupported("variable-length data inside a compound or array datatype")
+    there, inner, axes = pointing(datatype)
+    if not isinstance(inner, VariableLength) or space.kind == "null":
+        if axes and (there or is_variable(datatype)):
+            raise Unsupported(f"an array datatype of {type(inner).__name__}")
         return None
-    if space.size * datatype.size > limit or max(space.shape, default=0) > limit:
-        raise Unsupported(
-            f"variable-length data of {space.size} elements are larger than the inline limit of {limit} bytes"
-        )
+    if len(axes) > MAX_ARRAY_RANK:
+        raise Unsupported(f"array datatype of more than {MAX_ARRAY_RANK} dimensions")
+    count = space.size * math.prod(axes)
+    if space.size * datatype.size > limit or max(space.shape + axes, default=0) > limit:
+        raise Unsupported(f"variable-length data of {count} elements are larger than the inline limit of {limit} bytes")
     raw = _raw(file, header, storage)
-    references = heap_references(raw, space.size, file.sizes)
-    element = 1 if datatype.is_string else datatype.base.size
+    references = heap_references(raw, count, file.sizes)
+    element = 1 if inner.is_string else inner.base.size
     total = int(references["length"].astype("u8").sum()) * element
     if total > limit:
         raise Unsupported(f"variable-length data of {total} bytes are larger than the inline limit of {limit} bytes")
-    read = partial(read_heap_objects, file, nested=is_variable(datatype.base))
-    return decode_values(datatype, raw, space.shape, file.base, file.sizes, read)
+    read = partial(read_heap_objects, file, nested=is_variable(inner.base))
+    return decode_values(inner, raw, space.shape + axes, file.base, file.sizes, read)
 
 
 def _raw(file: File, header: DatasetHeader, storage: Storage) -> bytes:

@@ -21,7 +21,7 @@ import numpy as np
 
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.hdf5.attributes import read_attributes
-from refmaker.hdf5.checksum import lookup3_rows
+from refmaker.hdf5.checksum import lookup3_rows, verified
 from refmaker.hdf5.dataset import (
     DATASPACE,
     DATATYPE,
@@ -91,7 +91,6 @@ class Walk:
     window: Window
     inline_limit: int
     strict: bool = False
-    verify_checksums: bool = True
     file: File | None = None
     objects: dict[int, WalkedObject | Broken] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
@@ -154,7 +153,7 @@ class Walk:
 
     def verify(self) -> None:
         """Verify the checksums of all object headers together; those that fail become `Broken`."""
-        if not self.verify_checksums:
+        if not verified():
             return
         by_size: dict[int, list[tuple[int, int, bytes]]] = {}
         for entry in self.blocks:

@@ -19,7 +19,7 @@ from refmaker.errors import Unsupported
 from refmaker.manifest.manifest import ManifestArray, References
 from refmaker.model import ArrayType, Contiguous, Datatype, ObjectReference
 from refmaker.zarr import v2, v3
-from refmaker.zarr.chunks import Read, encode_chunk, encode_text, fill_chunk, read_ranges
+from refmaker.zarr.chunks import Read, encode_chunk, encode_items, encode_sequence, encode_text, fill_chunk, read_ranges
 from refmaker.zarr.codecs import Codecs
 from refmaker.zarr.decoding import fill_of
 from refmaker.zarr.dtypes import ZarrDtype, zarr_dtype
@@ -34,6 +34,8 @@ Status = Literal["mapped", "inlined"]
 _KEY_SIZE = 32
 # Written-out chunks of storage that was never allocated: small enough to be made quickly, and compressed.
 _FILL_CHUNK_SIZE = 4 << 20
+# Sequences need `refmaker.codecs.sequences`, but nothing has to be encoded after it.
+_SEQUENCES = Codecs(need_refmaker=True)
 _FILL_CODECS = Codecs(({"id": "zlib", "level": 6},))
 
 
@@ -53,6 +55,8 @@ class BuildOptions:
         Contiguous blocks larger than this are split, on whole rows.
     portable
         Use nothing that readers without refmaker cannot decode: such values are inlined, or refused.
+    keep_checksums
+        Have readers verify the checksums of the fletcher32 filter, instead of leaving them out of the references.
     """
 
     zarr_format: Literal[2, 3] = 2
@@ -60,6 +64,7 @@ class BuildOptions:
     inline_limit: int = 16 << 20
     subchunk_size: int = 64 << 20
     portable: bool = False
+    keep_checksums: bool = False
 
 
 def build_array(
@@ -98,7 +103,7 @@ def build_array(
     layout = None
     if dtype.text:
         shape = dataset.dataspace.shape + dtype.extra
-        layout = text_layout(dataset.values, dataset.datatype, shape, options, path_of)
+        layout = text_layout(dataset.values, dataset.datatype, dtype, shape, options, path_of)
     return assemble(variable, dtype, layout, read=read, options=options, target=target)
 
 
@@ -109,7 +114,7 @@ def assemble(
     dataset = variable.dataset
     own = dataset.dataspace.shape + dtype.extra
     if layout is None:
-        rules = Rules(options.inline_limit, options.subchunk_size, options.portable)
+        rules = Rules(options.inline_limit, options.subchunk_size, options.portable, options.keep_checksums)
         layout = lay_out(dataset, dtype, own, read=read, rules=rules)
     if variable.shape != own:
         _extend(layout, own, variable.shape)
@@ -155,9 +160,9 @@ def _fill(
     wished = plan(True)
     if not wished.materialise:
         return wished, layout, grid
-    storage = variable.dataset.storage
-    if isinstance(storage, Contiguous) and storage.offset is None:
-        # Nothing is stored, so that chunks and codecs are free.
+    free = isinstance(variable.dataset.storage, Contiguous) or layout.codecs.need_refmaker
+    if free and missing == math.prod(grid):
+        # Nothing is stored, so that chunks and codecs do not matter to the source.
         chunks = split_rows(variable.shape, dtype.dtype.itemsize, min(options.subchunk_size, _FILL_CHUNK_SIZE))
         layout = Layout(chunks, _FILL_CODECS)
         grid = grid_of(variable.shape, chunks)
@@ -171,7 +176,7 @@ def _materialise(
     layout: Layout, dtype: ZarrDtype, grid: tuple[int, ...], missing: int, plan: FillPlan, limit: int
 ) -> bool:
     """Put the missing chunks into the layout; give False when they take too much room."""
-    if layout.codecs.need_refmaker:  # decodes only
+    if layout.codecs.need_refmaker and layout.codecs.configs:  # refmaker's codec only decodes
         return False
     size = max(dtype.dtype.itemsize, 4) * math.prod(layout.chunks)
     if missing * _KEY_SIZE > limit or size > 4 * max(limit, _FILL_CHUNK_SIZE):
@@ -189,17 +194,25 @@ def _materialise(
 def text_layout(
     values: npt.NDArray[Any] | None,
     datatype: Datatype,
+    dtype: ZarrDtype,
     shape: tuple[int, ...],
     options: BuildOptions,
     path_of: Callable[[int], str | None] | None,
 ) -> Layout:
-    """Put variable-length strings, or the paths that object references point to, into one chunk of the manifest."""
+    """Put variable-length data, or the paths that object references point to, into one chunk of the manifest."""
     chunks = tuple(max(extent, 1) for extent in shape)
+    codecs = Codecs()
+    if dtype.items is not None:
+        if options.portable:
+            raise Unsupported("variable-length sequences: zarr-python 3 reads them only where refmaker is installed")
+        codecs = _SEQUENCES
     if 0 in shape:
-        return Layout(chunks)
+        return Layout(chunks, codecs)
     if values is None:
         raise Unsupported("the values could not be resolved")
     items = values.ravel().tolist()
+    if dtype.items is not None:
+        items = [encode_sequence(item, dtype, dtype.depth) for item in items]
     while isinstance(datatype, ArrayType):
         datatype = datatype.base
     if isinstance(datatype, ObjectReference):
@@ -208,8 +221,10 @@ def text_layout(
         items = [(path_of(address) or "").encode("utf-8", "surrogateescape") for address in items]
     size = sum(len(item or b"") + 4 for item in items)
     if size > options.inline_limit:
-        raise Unsupported(f"strings of {size} bytes are larger than the inline limit of {options.inline_limit} bytes")
-    return Layout(chunks, inline={0: encode_text(items)})
+        what = "strings" if dtype.items is None else "sequences"
+        raise Unsupported(f"{what} of {size} bytes are larger than the inline limit of {options.inline_limit} bytes")
+    encode = encode_text if dtype.items is None else encode_items
+    return Layout(chunks, codecs, inline={0: encode(items)})
 
 
 def _extend(layout: Layout, own: tuple[int, ...], shape: tuple[int, ...]) -> None:

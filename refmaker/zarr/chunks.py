@@ -6,8 +6,10 @@ network fetches them in one round.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,16 @@ from refmaker.errors import Unsupported
 from refmaker.window import MissingBytes
 from refmaker.zarr.dtypes import ZarrDtype
 
-__all__ = ["Read", "as_zarr", "encode_chunk", "encode_text", "fill_chunk", "read_ranges"]
+__all__ = [
+    "Read",
+    "as_zarr",
+    "encode_chunk",
+    "encode_items",
+    "encode_sequence",
+    "encode_text",
+    "fill_chunk",
+    "read_ranges",
+]
 
 Read = Callable[[int, int], bytes]
 
@@ -74,14 +85,17 @@ def encode_chunk(data: bytes, configs: Sequence[dict[str, Any]]) -> bytes:
     return data
 
 
-def fill_chunk(element: np.generic | None, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """Give the bytes of a chunk that holds nothing but a fill value; None is the empty string."""
-    count = 1
-    for extent in shape:
-        count *= extent
+def fill_chunk(element: np.generic | np.ndarray | None, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Give the bytes of a chunk that holds nothing but a fill value; None is the empty string.
+
+    An array fills the last axes, and again for each place on the others.
+    """
     if element is None:
-        return encode_text([b""] * count)
-    return np.array(element, dtype).tobytes() * count
+        return encode_text([b""] * math.prod(shape))
+    whole = np.array(element, dtype)
+    if whole.ndim and shape[-whole.ndim :] != whole.shape:
+        raise Unsupported(f"a fill value of shape {whole.shape} for chunks of shape {shape}")
+    return whole.tobytes() * math.prod(shape[: len(shape) - whole.ndim])
 
 
 def encode_text(items: Sequence[bytes | None]) -> bytes:
@@ -92,15 +106,34 @@ def encode_text(items: Sequence[bytes | None]) -> bytes:
     Unsupported
         A string is not valid UTF-8, or too long.
     """
-    if len(items) >= 1 << 32 or any(item is not None and len(item) >= 1 << 32 for item in items):
-        raise Unsupported("more than 2**32 strings, or bytes in one of them")
-    parts = [struct.pack("<I", len(items))]
     for position, item in enumerate(items):
-        text = item or b""
         try:
-            text.decode()
+            (item or b"").decode()
         except UnicodeDecodeError:
-            raise Unsupported(f"string {position} is not valid UTF-8: {text[:40]!r}") from None
-        parts.append(struct.pack("<I", len(text)))
-        parts.append(text)
+            raise Unsupported(f"string {position} is not valid UTF-8: {(item or b'')[:40]!r}") from None
+    return encode_items(items)
+
+
+def encode_sequence(values: np.ndarray, dtype: ZarrDtype, depth: int) -> bytes:
+    """Give the bytes of a variable-length sequence: its items, those that are sequences as `encode_items` has them."""
+    if depth > 1:
+        return encode_items([encode_sequence(value, dtype, depth - 1) for value in values.tolist()])
+    items = dtype.packed_items
+    data = np.ascontiguousarray(values.astype(items.base, copy=False)).tobytes()
+    return as_zarr(data, replace(dtype, dtype=items)) if dtype.terminated else data
+
+
+def encode_items(items: Sequence[bytes | None]) -> bytes:
+    """Encode byte strings as numcodecs' `vlen-bytes`, `vlen-utf8` and `vlen-array` do.
+
+    Raises
+    ------
+    Unsupported
+        A string is too long, or there are too many.
+    """
+    if len(items) >= 1 << 32 or any(item is not None and len(item) >= 1 << 32 for item in items):
+        raise Unsupported("more than 2**32 elements of variable length, or bytes in one of them")
+    parts = [struct.pack("<I", len(items))]
+    for item in items:
+        parts += struct.pack("<I", len(item or b"")), item or b""
     return b"".join(parts)

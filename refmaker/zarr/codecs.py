@@ -66,7 +66,7 @@ class Codecs:
 
 
 @lru_cache(1024)
-def zarr_codecs(filters: tuple[Filter, ...], size: int) -> Codecs:
+def zarr_codecs(filters: tuple[Filter, ...], size: int, keep_checksums: bool = False) -> Codecs:
     """Translate a filter pipeline.
 
     Parameters
@@ -75,6 +75,8 @@ def zarr_codecs(filters: tuple[Filter, ...], size: int) -> Codecs:
         In the order they are applied when writing.
     size
         Bytes of a chunk before the first filter.
+    keep_checksums
+        Have readers verify a checksum at the end of the pipeline, instead of leaving it out of the references.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def zarr_codecs(filters: tuple[Filter, ...], size: int) -> Codecs:
     """
     pipeline = [f for f in filters if not (f.id == SHUFFLE and f.client_data[:1] == (1,))]
     trim = 0
-    while pipeline and pipeline[-1].id == FLETCHER32:
+    while pipeline and pipeline[-1].id == FLETCHER32 and not keep_checksums:
         trim += FLETCHER32_SIZE
         pipeline.pop()
     known: int | None = size

@@ -54,10 +54,14 @@ class ZarrDtype:
     stored
         The element as stored, when it has to be repacked to become `dtype`.
     text
-        Elements are strings, encoded by `vlen-utf8`.
+        Elements are strings, encoded by `vlen-utf8`; or sequences, encoded by `refmaker_sequences`.
+    items
+        The dtype of the items of sequences, as stored.
+    depth
+        How many sequences are within each other.
     terminated
-        Offset and size, in an element of `dtype`, of null-terminated strings: what follows their NUL is no part of
-        them, but would be in Zarr.
+        Offset and size, in an element of `dtype` or in an item, of null-terminated strings: what follows their NUL is
+        no part of them, but would be in Zarr.
     target
         The dtype that libhdf5 has to convert elements of the dataspace to, when `dtype` is not how they are stored; of
         the same bytes as `dtype` over the axes `extra`.
@@ -67,8 +71,15 @@ class ZarrDtype:
     extra: tuple[int, ...] = ()
     stored: np.dtype[Any] | None = None
     text: bool = False
+    items: np.dtype[Any] | None = None
+    depth: int = 0
     terminated: tuple[tuple[int, int], ...] = ()
     target: np.dtype[Any] | None = None
+
+    @property
+    def packed_items(self) -> np.dtype[Any]:
+        """The dtype of the items of sequences without padding."""
+        return packed(self.items) if self.items is not None else self.dtype
 
     @property
     def element(self) -> np.dtype[Any]:
@@ -96,8 +107,6 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
             return _compound(datatype)
         case ArrayType(base, shape):
             inner = zarr_dtype(base)
-            if inner.text:
-                raise Unsupported("an array datatype of variable-length strings or references")
             target = None if inner.target is None else np.dtype((inner.target, shape))
             return replace(inner, extra=shape + inner.extra, target=target)
         case String(size=size, padding=0) if size > 1:
@@ -107,7 +116,7 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
         case ObjectReference():
             return ZarrDtype(np.dtype(object), text=True)
         case VariableLength():
-            raise Unsupported("variable-length sequences have no portable form in Zarr")
+            return _sequence(datatype)
         case RegionReference():
             raise Unsupported("region references have no form in Zarr")
         case Time():
@@ -119,6 +128,40 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
     if dtype.itemsize == 0:
         raise Unsupported("elements of size 0")
     return ZarrDtype(dtype)
+
+
+def _sequence(datatype: VariableLength) -> ZarrDtype:
+    """Give the dtype of variable-length sequences."""
+    base: Datatype = datatype
+    depth = 0
+    while isinstance(base, VariableLength) and not base.is_string:
+        base, depth = base.base, depth + 1
+    reason = None if isinstance(base, String) else _unfit(base)
+    if reason is not None:
+        raise Unsupported(f"variable-length sequences of {reason} have no form in Zarr")
+    items = natural_dtype(base)
+    terminated = ((0, base.size),) if isinstance(base, String) and base.padding == 0 else ()
+    if items.base.str.startswith(">"):
+        raise Unsupported("variable-length sequences of big-endian numbers: h5py misreads them, nothing to verify by")
+    if isinstance(base, Enumeration) and is_bool(base):
+        items = np.dtype("?")
+    return ZarrDtype(np.dtype(object), text=True, items=items, depth=depth, terminated=terminated)
+
+
+def _unfit(base: Datatype) -> str | None:
+    """Say what makes a datatype no item of a sequence: its stored bytes are not what is shown."""
+    match base:
+        case VariableLength():
+            return "strings"
+        case ObjectReference() | RegionReference():
+            return "references"
+        case String(padding=0, size=size) if size > 1:
+            return "null-terminated strings"
+        case ArrayType(base=inner):
+            return _unfit(inner)
+        case Compound():
+            return next((why for member in base.members if (why := _unfit(member.datatype)) is not None), None)
+    return None
 
 
 def _converted(datatype: Datatype, refusal: Unsupported) -> ZarrDtype:
@@ -161,6 +204,16 @@ def _compound(datatype: Compound) -> ZarrDtype:
         {"names": names, "formats": formats, "offsets": [o for _, _, o in members], "itemsize": datatype.size}
     )
     return ZarrDtype(packed, stored=None if stored == packed else stored, terminated=terminated)
+
+
+def packed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give a structured dtype without what lies between its members, however deep."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return np.dtype((packed(base), shape))
+    if dtype.names is None:
+        return dtype
+    return np.dtype([(name, packed(dtype[name])) for name in dtype.names])
 
 
 def complex_parts(datatype: Compound) -> np.dtype[Any] | None:

@@ -49,14 +49,15 @@ class FillPlan:
     materialise
         The missing chunks have to stand in the manifest, filled with `element`.
     element
-        What missing elements read as, one element of the Zarr dtype; None for empty strings.
+        What missing elements read as, one element of the Zarr dtype, or an array of those along the axes that an array
+        datatype adds; None for empty strings.
     """
 
     fill_value: JSON
     attribute: JSON = None
     drop: bool = True
     materialise: bool = False
-    element: Scalar = None
+    element: Scalar | np.ndarray = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -82,9 +83,26 @@ def plan_fill(
         Chunks of the grid are missing.
     room
         They would fit into the manifest.
+
+    Raises
+    ------
+    Unsupported
+        Neither Zarr's fill value nor the manifest can hold what missing chunks read as.
     """
     notes = [UNDEFINED_NOTE] if missing and fill.value is None else []
-    element = None if dtype.text else _element(dtype, fill, missing)
+    element = None if dtype.text else _element(dtype, fill)
+    pattern = _pattern(dtype, fill) if missing else None
+    if pattern is not None:
+        if not room:
+            raise Unsupported(
+                "a fill value that differs from one member of the array datatype to another, and missing chunks that "
+                "are too many to be written out"
+            )
+        plan = _plan_complete(dtype, _as_element(attribute, dtype.dtype), encoded, notes)
+        if zarr_format == 3:
+            plan = _plan_v3(dtype, element, attribute, encoded, notes)
+        plan.materialise, plan.element = True, pattern
+        return plan
     if zarr_format == 3:
         return _plan_v3(dtype, element, attribute, encoded, notes)
     masked = None if dtype.text else _as_element(attribute, dtype.dtype)
@@ -132,26 +150,35 @@ def _plan_v3(
     return plan
 
 
-def _element(dtype: ZarrDtype, fill: FillValue, missing: bool) -> np.generic:
-    """Give the HDF5 fill value as one element of the Zarr dtype; zeros where it is undefined or the default.
+def _element(dtype: ZarrDtype, fill: FillValue) -> np.generic:
+    """Give the HDF5 fill value as one element of the Zarr dtype; zeros where it is undefined, the default, or many."""
+    values = _elements(dtype, fill)
+    return _only(np.zeros(1, dtype.dtype) if values is None or _differ(values) else values)
 
-    Where no chunk is missing, nothing shows the fill value, so that one which Zarr cannot have does not matter.
-    """
+
+def _pattern(dtype: ZarrDtype, fill: FillValue) -> np.ndarray | None:
+    """Give a fill value that differs along the axes of an array datatype, None for others."""
+    values = None if dtype.text else _elements(dtype, fill)
+    return values.reshape(dtype.extra) if values is not None and _differ(values) else None
+
+
+def _elements(dtype: ZarrDtype, fill: FillValue) -> np.ndarray | None:
+    """Give the HDF5 fill value as elements of the Zarr dtype, None where it is undefined or the default."""
     stored = dtype.stored if dtype.stored is not None else dtype.dtype
     count = math.prod(dtype.extra)
     if not fill.value:
-        return _only(np.zeros(1, dtype.dtype))
+        return None
     if len(fill.value) != stored.itemsize * count or count == 0:
         raise Unsupported(f"a fill value of {len(fill.value)} bytes for elements of {stored.itemsize * count}")
-    raw = np.frombuffer(fill.value, "u1").reshape(count, stored.itemsize)
-    if (raw != raw[0]).any():
-        if not missing:
-            return _only(np.zeros(1, dtype.dtype))
-        raise Unsupported("a fill value that differs from one member of the array datatype to another")
     if dtype.dtype.kind == "b":
-        return np.bool_(fill.value[0] != 0)
-    one = np.frombuffer(fill.value, stored, 1)
-    return _only(one.astype(dtype.dtype) if dtype.stored is not None else one)
+        truth: np.ndarray = np.frombuffer(fill.value, "u1") != 0
+        return truth
+    return np.frombuffer(fill.value, stored, count).astype(dtype.dtype)
+
+
+def _differ(values: np.ndarray) -> bool:
+    rows = np.frombuffer(values.tobytes(), "u1").reshape(len(values), values.dtype.itemsize)
+    return bool((rows != rows[0]).any())
 
 
 def _only(values: np.ndarray) -> np.generic:

@@ -68,11 +68,14 @@ class Rules:
         Larger contiguous blocks are split.
     portable
         Readers have no codecs of refmaker's.
+    keep_checksums
+        Readers get the checksums behind chunks to see.
     """
 
     inline_limit: int
     subchunk_size: int
     portable: bool = False
+    keep_checksums: bool = False
 
 
 def lay_out(dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...], *, read: Read, rules: Rules) -> Layout:
@@ -278,7 +281,7 @@ def _codecs(
     why = _why(dtype)
     if dtype.stored is None and dtype.target is None:
         try:
-            return zarr_codecs(applied, size), ""
+            return zarr_codecs(applied, size, rules.keep_checksums), ""
         except Unsupported as error:
             why = error.message
     if rules.portable or inline or (fits and dtype.target is None and decodable(applied)):

@@ -1,8 +1,8 @@
 """Compounds that Zarr readers do not take as structured dtypes: an array for each member.
 
 Contract: `build_members` gives arrays for all members of a compound, or raises `Unsupported` with the reason. Zarr
-readers take structured dtypes of scalar members only, so that a compound with a member that is an array, a compound, a
-variable-length string or a reference is shown as a group of the dataset's name, with an array for each member.
+readers take structured dtypes of scalar members only, so that a compound with a member that is an array, a compound,
+variable-length data or a reference is shown as a group of the dataset's name, with an array for each member.
 
 Fixed-size members stay references into the source: libhdf5 picks the member out of each chunk (`refmaker.codecs`).
 Where the walker had to read the values (strings, references), all members are in the manifest.
@@ -32,10 +32,20 @@ _NESTED = (ArrayType, Compound, VariableLength, ObjectReference)
 
 
 def is_divided(datatype: Datatype) -> bool:
-    """Say whether a datatype is a compound that becomes an array for each member."""
+    """Say whether a datatype is a compound, or an array of one, that becomes an array for each member."""
+    datatype, _ = _element(datatype)
     if not isinstance(datatype, Compound) or complex_parts(datatype) is not None:
         return False
     return any(_is_nested(member.datatype) for member in datatype.members)
+
+
+def _element(datatype: Datatype) -> tuple[Datatype, tuple[int, ...]]:
+    """Give what array datatypes are of, and the axes they add."""
+    axes: tuple[int, ...] = ()
+    while isinstance(datatype, ArrayType):
+        axes += datatype.shape
+        datatype = datatype.base
+    return datatype, axes
 
 
 def _is_nested(datatype: Datatype) -> bool:
@@ -78,7 +88,7 @@ def build_members(
     Unsupported
         A member has no form in Zarr, and which.
     """
-    datatype = variable.dataset.datatype
+    datatype, axes = _element(variable.dataset.datatype)
     arrays: dict[str, ManifestArray] = {}
     notes: list[str] = []
     if not isinstance(datatype, Compound):
@@ -89,9 +99,9 @@ def build_members(
     mapped = need = False
     for member in datatype.members:
         try:
-            dtype = _dtype_of(member.datatype)
+            inner = zarr_dtype(member.datatype)
             array, status, own_need, own_notes = _build_member(
-                variable, member, dtype, read=read, options=options, target=target, path_of=path_of
+                variable, member, inner, axes, read=read, options=options, target=target, path_of=path_of
             )
         except Unsupported as error:
             raise Unsupported(f"member {member.name!r}: {error.message}", got=error.got) from None
@@ -99,15 +109,6 @@ def build_members(
         mapped, need = mapped or status == "mapped", need or own_need
         notes += [f"{member.name}: {note}" for note in own_notes]
     return arrays, "mapped" if mapped else "inlined", need, notes
-
-
-def _dtype_of(datatype: Datatype) -> ZarrDtype:
-    """Give the dtype of a member; arrays of strings and of references too, whose values the walker has read."""
-    if isinstance(datatype, ArrayType):
-        inner = _dtype_of(datatype.base)
-        if inner.text:
-            return replace(inner, extra=datatype.shape + inner.extra)
-    return zarr_dtype(datatype)
 
 
 def _check_names(names: list[str]) -> None:
@@ -122,18 +123,20 @@ def _check_names(names: list[str]) -> None:
 def _build_member(
     variable: Variable,
     member: Member,
-    dtype: ZarrDtype,
+    inner: ZarrDtype,
+    axes: tuple[int, ...],
     *,
     read: Read,
     options: BuildOptions,
     target: int,
     path_of: Callable[[int], str | None] | None,
 ) -> tuple[ManifestArray, Status, bool, list[str]]:
+    dtype = replace(inner, extra=axes + inner.extra) if axes else inner
     shown = replace(
         variable,
         zarr_path=f"{variable.zarr_path}/{member.name}",
-        dimensions=_dimensions(variable, dtype.extra),
-        shape=variable.shape + dtype.extra,
+        dimensions=_dimensions(variable, inner.extra),
+        shape=variable.shape + inner.extra,
         attributes={},
         fill_attribute=None,
     )
@@ -144,8 +147,8 @@ def _build_member(
         return assemble(shown, dtype, layout, read=read, options=options, target=target)
     if dtype.text:
         raise Unsupported("the values could not be resolved")
-    picked = np.dtype([(member.name, dtype.dtype, dtype.extra)] if dtype.extra else [(member.name, dtype.dtype)])
-    dtype = replace(dtype, stored=None, terminated=(), target=picked)
+    picked = np.dtype([(member.name, inner.dtype, inner.extra)] if inner.extra else [(member.name, inner.dtype)])
+    dtype = replace(dtype, stored=None, terminated=(), target=np.dtype((picked, axes)) if axes else picked)
     return assemble(shown, dtype, None, read=read, options=options, target=target)
 
 
@@ -175,7 +178,7 @@ def _read_already(
     values: np.ndarray = dataset.values[member.name]
     shape = dataset.dataspace.shape + dtype.extra
     if dtype.text:
-        return text_layout(values, member.datatype, shape, options, path_of)
+        return text_layout(values, member.datatype, dtype, shape, options, path_of)
     chunks = tuple(max(extent, 1) for extent in shape)
     if values.size == 0:
         return Layout(chunks)

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from refmaker.codecs.dtype_json import dtype_to_json
 from refmaker.conventions.view import JSON
 from refmaker.zarr.codecs import Codecs
 from refmaker.zarr.dtypes import ZarrDtype
 
 __all__ = ["array_metadata"]
 
-_TEXT = {"id": "vlen-utf8"}
+_TEXT = ({"id": "vlen-utf8"},)
 
 
 def array_metadata(
@@ -25,7 +26,7 @@ def array_metadata(
     """Give the content of `.zarray`."""
     filters = codecs.filters
     if dtype.text:
-        filters = [_TEXT, *(filters or [])]
+        filters = [*(_TEXT if dtype.items is None else _sequences(dtype)), *(filters or [])]
     return {
         "zarr_format": 2,
         "shape": list(shape),
@@ -37,6 +38,12 @@ def array_metadata(
         "filters": filters,
         "dimension_separator": ".",
     }
+
+
+def _sequences(dtype: ZarrDtype) -> tuple[dict[str, Any], ...]:
+    """Give the filters of variable-length sequences: see `refmaker.codecs.sequences`."""
+    items = dtype_to_json(dtype.packed_items)
+    return {"id": "refmaker_sequences", "dtype": items, "depth": dtype.depth}, {"id": "vlen-bytes"}
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str | list[list[str]]:

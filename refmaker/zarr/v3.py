@@ -29,6 +29,8 @@ def array_metadata(
     dimensions: tuple[str, ...],
 ) -> dict[str, Any]:
     """Give the content of `zarr.json`, `attributes` left out."""
+    if dtype.items is not None:
+        raise Unsupported("variable-length sequences have no form in Zarr 3: write Zarr 2 metadata")
     if dtype.text:
         data_type: JSON = "string"
         serializer: dict[str, Any] = {"name": "vlen-utf8", "configuration": {}}

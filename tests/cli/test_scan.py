@@ -80,6 +80,7 @@ class TestOutput:
         options = ["--inline-threshold", 10, "--inline-limit", 20, "--group", "/g", "--include", "a*", "--include", "b"]
         options += ["--exclude", "c", "--strict", "--portable", "--zarr-format", 3]
         options += ["--storage-options", '{"anon": true}']
+        options += ["--no-external-links", "--no-verify-checksums", "--keep-checksums"]
         assert run("scan", source, *options).exit_code == 0
         assert seen == {
             "inline_threshold": 10,
@@ -91,6 +92,9 @@ class TestOutput:
             "portable": True,
             "zarr_format": 3,
             "storage_options": {"anon": True},
+            "follow_external_links": False,
+            "verify_checksums": False,
+            "keep_checksums": True,
         }
 
     def test_defaults_are_those_of_the_library(self, run: Run, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

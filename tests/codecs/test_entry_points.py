@@ -11,7 +11,11 @@ PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 @pytest.mark.parametrize(
     ("group", "name", "attribute"),
-    [("numcodecs.codecs", "refmaker_hdf5", "codec_id"), ("zarr.codecs", "refmaker.hdf5", "name")],
+    [
+        ("numcodecs.codecs", "refmaker_hdf5", "codec_id"),
+        ("numcodecs.codecs", "refmaker_sequences", "codec_id"),
+        ("zarr.codecs", "refmaker.hdf5", "name"),
+    ],
 )
 def test_codecs_are_found_under_their_name(group: str, name: str, attribute: str) -> None:
     pytest.importorskip("zarr", minversion="3")

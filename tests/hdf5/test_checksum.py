@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refmaker.errors import FormatError
-from refmaker.hdf5.checksum import FEW, lookup3, lookup3_rows, verify, verify_rows
+from refmaker.hdf5.checksum import FEW, lookup3, lookup3_rows, unverified, verified, verify, verify_rows
+from refmaker.scanning import scan
 
 
 def test_known_values():
@@ -50,3 +52,28 @@ def test_verify_rows_names_the_first_wrong_one():
     rows[3, 2] ^= 4
     with pytest.raises(FormatError, match="thing at address 300"):
         verify_rows(rows, "thing", addresses)
+
+
+def test_on_trust():
+    rows = np.zeros((2, 12), "u1")
+    with unverified():
+        assert not verified()
+        verify(b"block with a wrong sum", "thing", 7)
+        verify_rows(rows, "thing", np.arange(2, dtype="u8"))
+    assert verified()
+    with pytest.raises(FormatError):
+        verify_rows(rows, "thing", np.arange(2, dtype="u8"))
+
+
+def test_of_a_whole_file_on_trust(tmp_path):
+    """A name in an attribute is changed, so that nothing but the checksum of the object header tells."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_dataset("d", data=np.arange(3)).attrs["marked"] = 1
+    content = path.read_bytes()
+    assert content.count(b"marked") == 1
+    path.write_bytes(content.replace(b"marked", b"barked"))
+    assert "checksum" in scan(str(path)).refusals["/d"]
+    manifest = scan(str(path), verify_checksums=False)
+    assert manifest.refusals == {}
+    assert manifest.arrays["d"].attributes["barked"] == 1

@@ -42,6 +42,21 @@ def test_a_checksum_at_the_end_is_trimmed() -> None:
     assert ids(FLETCHER32, FLETCHER32) == ([], None, 8)
 
 
+def test_a_checksum_at_the_end_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("d", data=np.arange(100, dtype="<i4"), chunks=(30,), fletcher32=True, compression="gzip")
+    kept = scan(str(path), keep_checksums=True)
+    assert kept.arrays["d"].metadata["filters"] == [{"id": "zlib", "level": 4}, {"id": "fletcher32"}]
+    assert (kept.arrays["d"].references.size == scan(str(path)).arrays["d"].references.size + 4).all()
+    np.testing.assert_array_equal(open_array(kept, tmp_path, "d")[...], np.arange(100))
+    content = bytearray(path.read_bytes())
+    content[int(kept.arrays["d"].references.offset[1] + kept.arrays["d"].references.size[1]) - 1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RuntimeError, match="fletcher32"):
+        open_array(kept, tmp_path, "d")[...]
+
+
 def test_configurations_are_plain() -> None:
     codecs = zarr_codecs((SHUFFLE, DEFLATE), 64)
     assert codecs.configs == ({"id": "shuffle", "elementsize": 4}, {"id": "zlib", "level": 4})

@@ -126,8 +126,13 @@ def test_zarr_3_keeps_both_apart() -> None:
 def test_array_datatypes_have_one_fill_value() -> None:
     pair = ZarrDtype(np.dtype("<i4"), (2,))
     assert plan(pair, np.array([3, 3], "<i4").tobytes()).element == 3
+    differing = np.array([3, 4], "<i4").tobytes()
+    assert plan(pair, differing, missing=False).materialise is False
     with pytest.raises(Unsupported, match="differs"):
-        plan(pair, np.array([3, 4], "<i4").tobytes())
+        plan(pair, differing, room=False)
+    written = plan(pair, differing)
+    assert written.materialise
+    np.testing.assert_array_equal(written.element, [3, 4])
     with pytest.raises(Unsupported, match="bytes"):
         plan(pair, b"\0\0\0\0")
 

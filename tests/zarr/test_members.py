@@ -72,13 +72,35 @@ def test_strings_and_references(tmp_path: Path, user_block: int) -> None:
     np.testing.assert_array_equal(open_array(manifest, tmp_path, "c/two")[...], [[1, 2], [3, 4], [5, 6]])
 
 
-def test_sequence_members_are_refused_by_name(tmp_path: Path) -> None:
+def test_sequence_members(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
-        file.create_dataset("c", (3,), np.dtype([("n", "<i4"), ("v", h5py.vlen_dtype("<f4"))]))
+        values = np.zeros(3, np.dtype([("n", "<i4"), ("v", h5py.vlen_dtype("<f4"))]))
+        values["v"] = [np.arange(n, dtype="<f4") for n in (2, 0, 3)]
+        file["c"] = values
+    manifest = scan(str(path))
+    got = open_array(manifest, tmp_path, "c/v")[...]
+    assert [item.tolist() for item in got] == [[0, 1], [], [0, 1, 2]]
+    assert {item.dtype.str for item in got} == {"<f4"}
+
+
+def test_members_of_sequences_of_strings_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("c", (3,), np.dtype([("n", "<i4"), ("v", h5py.vlen_dtype(h5py.string_dtype()))]))
     manifest = scan(str(path))
     assert "'v'" in manifest.refusals["/c"]
     assert manifest.arrays == {}
+
+
+def test_arrays_of_compounds(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.h5", np.stack([nested(6), nested(6)[::-1]])
+    with h5py.File(path, "w") as file:
+        file.create_dataset("c", (2,), np.dtype((NESTED, (6,))))[...] = values
+    manifest = scan(str(path))
+    assert manifest.refusals == {}
+    np.testing.assert_array_equal(open_array(manifest, tmp_path, "c/id")[...], values["id"])
+    np.testing.assert_array_equal(open_array(manifest, tmp_path, "c/xyz")[...], values["xyz"])
 
 
 def test_unfilled_members_read_as_the_fill_value(tmp_path: Path) -> None:
