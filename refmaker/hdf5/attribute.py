@@ -12,7 +12,7 @@ from struct import Struct
 from refmaker.errors import Unsupported
 from refmaker.hdf5.sizes import Sizes, need
 
-__all__ = ["AttributeInfo", "AttributeParts", "decode_attribute", "decode_attribute_info"]
+__all__ = ["AttributeInfo", "AttributeParts", "attribute_offsets", "decode_attribute", "decode_attribute_info"]
 
 WHAT = "attribute message"
 # 0 version | 1 reserved (1), flags (2, 3) | 2 name size 2 | 4 datatype size 2 | 6 dataspace size 2 (| 8 charset,
@@ -21,7 +21,7 @@ _HEAD = Struct("<BBHHH")
 _SHARED_DATATYPE, _SHARED_DATASPACE = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttributeParts:
     """The parts of an Attribute message, not decoded further."""
 
@@ -33,7 +33,7 @@ class AttributeParts:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttributeInfo:
     """Where attributes are stored densely; None where they are not."""
 
@@ -41,19 +41,28 @@ class AttributeInfo:
     name_index: int | None
 
 
-def decode_attribute(body: bytes) -> AttributeParts:
-    """Decode an Attribute message."""
+def attribute_offsets(body: bytes) -> tuple[int, int, int, int, int]:
+    """Give the flags of an Attribute message, and where its name, datatype, dataspace and data begin.
+
+    What lies before the data is the same for attributes of one name and kind.
+    """
     need(body, 0, 8, WHAT)
     version, flags, name_size, datatype_size, dataspace_size = _HEAD.unpack_from(body)
     if version == 1:
-        flags, pos, alignment = 0, 8, 8
-    elif version in (2, 3):
-        pos, alignment = 8 if version == 2 else 9, 1
-    else:
+        datatype_at = 8 + name_size + -name_size % 8
+        dataspace_at = datatype_at + datatype_size + -datatype_size % 8
+        return 0, 8, datatype_at, dataspace_at, dataspace_at + dataspace_size + -dataspace_size % 8
+    if version not in (2, 3):
         raise Unsupported("version", structure=WHAT, expected="1 to 3", got=version)
-    datatype_at = pos + name_size + -name_size % alignment
-    dataspace_at = datatype_at + datatype_size + -datatype_size % alignment
-    data_at = dataspace_at + dataspace_size + -dataspace_size % alignment
+    pos = 8 if version == 2 else 9
+    dataspace_at = pos + name_size + datatype_size
+    return flags, pos, pos + name_size, dataspace_at, dataspace_at + dataspace_size
+
+
+def decode_attribute(body: bytes) -> AttributeParts:
+    """Decode an Attribute message."""
+    flags, pos, datatype_at, dataspace_at, data_at = attribute_offsets(body)
+    name_size, datatype_size, dataspace_size = _HEAD.unpack_from(body)[2:]
     need(body, 0, min(data_at, dataspace_at + dataspace_size), WHAT)
     return AttributeParts(
         body[pos : pos + name_size].split(b"\0", 1)[0].decode("utf-8", "surrogateescape"),

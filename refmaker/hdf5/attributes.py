@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
+
 from refmaker.errors import RefmakerError
 from refmaker.hdf5 import btree_v2
-from refmaker.hdf5.attribute import AttributeParts, decode_attribute, decode_attribute_info
+from refmaker.hdf5.attribute import AttributeParts, attribute_offsets, decode_attribute, decode_attribute_info
 from refmaker.hdf5.dataspace import decode_dataspace
 from refmaker.hdf5.datatype import decode_datatype
 from refmaker.hdf5.file import File, read_heap, read_heap_objects, shared, shared_body
 from refmaker.hdf5.object_header import Message
 from refmaker.hdf5.values import decode_values, is_variable
-from refmaker.model import Attribute, VariableLength
+from refmaker.model import Attribute, Dataspace, Datatype, VariableLength
 
 __all__ = ["read_attributes"]
 
@@ -26,6 +28,7 @@ _DATASPACE, _DATATYPE = 0x01, 0x03
 _NAME_INDEX_TYPE = 8
 # Records of type 8: heap id 8 | message flags 1 | creation order 4 | hash of the name 4
 _FLAGS_AT, _ORDER_AT = 8, 9
+_NOTHING: dict[int, bytes] = {}
 
 
 def read_attributes(file: File, messages: list[Message]) -> tuple[dict[str, Attribute], list[str]]:
@@ -81,19 +84,50 @@ def _attribute(file: File, body: bytes) -> Attribute:
     """Decode an attribute; equal bytes give the same record, since addresses in them mean the same objects."""
     memo = file.attributes.get(body)
     if memo is None:
-        memo = _decode(file, decode_attribute(body))
+        memo = _decode(file, body)
         file.attributes[body] = memo
     return memo
 
 
-def _decode(file: File, parts: AttributeParts) -> Attribute:
+def _decode(file: File, body: bytes) -> Attribute:
+    """Decode an attribute. Most are many of a kind: what stands before the data is decoded once."""
+    data_at = attribute_offsets(body)[-1]
+    head = body[:data_at]
+    kind = file.attribute_kinds.get(head)
+    if kind is None:
+        kind = _kind(file, decode_attribute(body))
+        file.attribute_kinds[head] = kind
+    name, datatype, space = kind
+    if space.kind == "null":
+        return Attribute(name, datatype, space, None)
+    data = body[data_at:]
+    if isinstance(datatype, VariableLength):
+        if datatype.is_string and space.kind == "scalar" and datatype.size == 8 + file.sizes.offsets:
+            text = _text(file, data)
+            if text is not None:
+                return Attribute(name, datatype, space, text)
+        read = partial(read_heap_objects, file, nested=is_variable(datatype.base))
+    else:
+        read = partial(read_heap_objects, file, nested=False)
+    return Attribute(name, datatype, space, decode_values(datatype, data, space.shape, file.base, file.sizes, read))
+
+
+def _kind(file: File, parts: AttributeParts) -> tuple[str, Datatype, Dataspace]:
     datatype_body = shared(file, _DATATYPE, parts.datatype) if parts.datatype_shared else parts.datatype
     space_body = shared(file, _DATASPACE, parts.dataspace) if parts.dataspace_shared else parts.dataspace
-    datatype = decode_datatype(datatype_body)
-    space = decode_dataspace(space_body, file.sizes)
-    if space.kind == "null":
-        return Attribute(parts.name, datatype, space, None)
-    nested = isinstance(datatype, VariableLength) and is_variable(datatype.base)
-    read = partial(read_heap_objects, file, nested=nested)
-    value = decode_values(datatype, parts.data, space.shape, file.base, file.sizes, read)
-    return Attribute(parts.name, datatype, space, value)
+    return parts.name, decode_datatype(datatype_body), decode_dataspace(space_body, file.sizes)
+
+
+def _text(file: File, data: bytes) -> np.ndarray | None:
+    """Give one variable-length string whose collection was read before; None where there is more to it."""
+    reference = file.sizes.struct("IOI")
+    if len(data) < reference.size:
+        return None
+    length, address, index = reference.unpack_from(data)
+    found = file.collections.get(address, _NOTHING).get(index)
+    if not found or len(found) != length:
+        return None
+    file.decoding.spend(length)
+    value: np.ndarray = np.empty((), object)
+    value[()] = found.split(b"\0", 1)[0]
+    return value

@@ -9,6 +9,7 @@ has room for, so every walk ends. Specification 4.0, III.A.1.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,12 @@ from refmaker.errors import FormatError
 from refmaker.hdf5.sizes import Sizes
 from refmaker.window import Window
 
-__all__ = ["MAX_LEVEL", "chunk_records", "group_nodes"]
+__all__ = ["MAX_LEVEL", "chunk_records", "few_chunks", "group_nodes"]
 
 WHAT = "version 1 B-tree"
 MAX_LEVEL = 64
 NODES_AT_ONCE = 1024
+FEW = 8  # entries, below which plain Python is faster than numpy
 _SIGNATURE = int.from_bytes(b"TREE", "little")
 _GROUP, _CHUNK = 0, 1
 
@@ -112,12 +114,32 @@ def group_nodes(window: Window, root: int, internal_k: int, sizes: Sizes) -> npt
     return np.concatenate([np.empty(0, "u8"), *(e["child"] for e in _leaves(window, root, node, _GROUP))])
 
 
+@lru_cache(256)
+def _chunk_node(rank: int, k: int, sizes: Sizes) -> np.dtype[np.void]:
+    entry = np.dtype(
+        [("size", "<u4"), ("mask", "<u4"), ("offset", "<u8", (rank,)), ("last", "<u8"), ("child", f"<u{sizes.offsets}")]
+    )
+    return _node(entry, 2 * k, sizes)
+
+
 def chunk_records(window: Window, root: int, rank: int, k: int, sizes: Sizes) -> Iterator[np.ndarray]:
     """Give the records of all chunks of a dataset, some at a time.
 
     Fields: `size`, `mask`, `offset` (rank values), `child` (address).
     """
-    entry = np.dtype(
-        [("size", "<u4"), ("mask", "<u4"), ("offset", "<u8", (rank,)), ("last", "<u8"), ("child", f"<u{sizes.offsets}")]
-    )
-    return _leaves(window, root, _node(entry, 2 * k, sizes), _CHUNK)
+    return _leaves(window, root, _chunk_node(rank, k, sizes), _CHUNK)
+
+
+def few_chunks(window: Window, root: int, rank: int, k: int, sizes: Sizes) -> list[tuple[int, ...]] | None:
+    """Give the records of a tree that is one leaf with few entries, for which numpy would take longer than Python.
+
+    Each is size, mask, offset (rank values), 0, address. None for all other trees, damaged ones among them.
+    """
+    buf, pos = window.at(root, _chunk_node(rank, k, sizes).itemsize)
+    head = sizes.struct("IBBHOO")
+    signature, kind, level, used, _, _ = head.unpack_from(buf, pos)
+    if (signature, kind, level) != (_SIGNATURE, _CHUNK, 0) or used > min(FEW, 2 * k):
+        return None
+    entry = sizes.struct(f"II{rank + 1}QO")
+    first = pos + head.size
+    return [entry.unpack_from(buf, first + i * entry.size) for i in range(used)]

@@ -66,6 +66,10 @@ def read_chunk_index(
         raise Unsupported("more chunks than can be numbered", structure=WHAT, expected=f"<= {_MAX_CELLS}", got=cells)
     if layout.address is None or cells == 0:
         return ChunkIndex.empty()
+    if layout.index == data_layout.BTREE_V1:
+        few = _few(window, layout, grid, k, base, sizes)
+        if few is not None:
+            return few
     chunks = _READERS[layout.index](window, layout, space, filtered, k, sizes)
     return _columns(chunks, grid, base, window.size, sizes)
 
@@ -108,6 +112,33 @@ def _columns(chunks: _Chunks, grid: tuple[int, ...], base: int, file_size: int, 
             got=f"a file of {file_size}",
         )
     return ChunkIndex(cell, chunks.address + np.uint64(base), chunks.size, chunks.mask)
+
+
+def _few(
+    window: MeteredWindow, layout: ChunkedLayout, grid: tuple[int, ...], k: int, base: int, sizes: Sizes
+) -> ChunkIndex | None:
+    """Read the few chunks of a small dataset; None where there are more, or anything is out of the ordinary."""
+    shape = layout.chunk_shape
+    records = btree_v1.few_chunks(window, int(layout.address or 0), len(shape), k, sizes)
+    if records is None:
+        return None
+    cells: list[int] = []
+    for size, _, *offset, _, address in records:
+        cell = 0
+        for at, extent, n in zip(offset, shape, grid, strict=True):
+            scaled, rest = divmod(at, extent)
+            if rest or scaled >= n:
+                return None
+            cell = cell * n + scaled
+        if address + size > window.size or (cells and cell <= cells[-1]):
+            return None
+        cells.append(cell)
+    return ChunkIndex(
+        np.array(cells, "i8"),
+        np.array([record[-1] + base for record in records], "u8"),
+        np.array([record[0] for record in records], "u8"),
+        np.array([record[1] for record in records], "u4"),
+    )
 
 
 def _from_btree_v1(

@@ -19,14 +19,14 @@ BTREE_V1, SINGLE, IMPLICIT, FIXED_ARRAY, EXTENSIBLE_ARRAY, BTREE_V2 = range(6)
 _UNFILTERED_EDGES, _SINGLE_FILTERED = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CompactLayout:
     """Values stand in the message."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ContiguousLayout:
     """One block. `address` is None if not allocated, `size` None where the message does not hold it (versions 1, 2)."""
 
@@ -34,7 +34,7 @@ class ContiguousLayout:
     size: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChunkedLayout:
     """Chunks of `chunk_shape` elements of `element_size` bytes, found through an index.
 
@@ -53,7 +53,7 @@ class ChunkedLayout:
     unfiltered_edges: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VirtualLayout:
     """Mappings in a global heap object; `collection` is None when there are none."""
 

@@ -26,7 +26,7 @@ from refmaker.hdf5.object_header import (
 from refmaker.hdf5.shared_message import decode_shared_message
 from refmaker.hdf5.sizes import Sizes
 from refmaker.hdf5.superblock import Superblock
-from refmaker.model import Attribute
+from refmaker.model import Attribute, Dataspace, Datatype
 from refmaker.window import Window
 
 __all__ = [
@@ -72,6 +72,7 @@ class File:
     heaps: dict[int, fractal_heap_header.FractalHeap] = field(default_factory=dict)
     committed: dict[tuple[int, int], bytes] = field(default_factory=dict)
     attributes: dict[bytes, Attribute] = field(default_factory=dict)
+    attribute_kinds: dict[bytes, tuple[str, Datatype, Dataspace]] = field(default_factory=dict)
 
     @property
     def metered(self) -> MeteredWindow:

@@ -41,7 +41,7 @@ CONTINUATION = 0x10
 NIL = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """A header message. `flags` bit 1: the body is a shared message; bits 3 and 7: fail when unknown."""
 
@@ -51,7 +51,7 @@ class Message:
     creation_order: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HeaderPrefix:
     """Where the messages of block 0 lie.
 

@@ -18,7 +18,7 @@ _IN_HEAP = 1
 _HEAP_ID_SIZE = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SharedMessage:
     """Where a shared message is kept: in the object header at `address`, or in a heap under `heap_id`."""
 

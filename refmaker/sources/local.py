@@ -11,12 +11,39 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from refmaker.errors import FormatError, SourceError, TargetChanged
 from refmaker.sources.memory import MemoryWindow
 from refmaker.sources.source import Identity
 from refmaker.window import MissingBytes, Window
 
 __all__ = ["LocalSource"]
+
+# The kernel maps pages around each that is touched, so that scattered reads make the whole file resident.
+_TOUCHED_WITH_A_ROW = 1 << 16
+_RESIDENT = 1 << 26
+
+
+class _MappedWindow(MemoryWindow):
+    """A Window over a memory map that lets go of pages after it has touched many."""
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        super().__init__(mapped)
+        self._mapped = mapped
+        self._touched = 0
+
+    def rows(self, addresses: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.uint8]:
+        """See `Window.rows`."""
+        found = super().rows(addresses, size)
+        self._touched += len(addresses) * max(size, _TOUCHED_WITH_A_ROW)
+        if self._touched > _RESIDENT:
+            self._touched = 0
+            # Not all systems have it. The pages stay in the system's cache.
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._mapped.madvise(mmap.MADV_DONTNEED)
+        return found
 
 
 @dataclass(slots=True)
@@ -76,6 +103,6 @@ def _map(descriptor: int, url: str) -> tuple[Window, os.stat_result]:
     if status.st_size == 0:
         raise FormatError("the file is empty", structure="superblock", address=0, source=url)
     try:
-        return MemoryWindow(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)), status
+        return _MappedWindow(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)), status
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot be mapped: {error}", source=url) from error

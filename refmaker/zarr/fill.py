@@ -177,6 +177,8 @@ def _elements(dtype: ZarrDtype, fill: FillValue) -> np.ndarray | None:
 
 
 def _differ(values: np.ndarray) -> bool:
+    if len(values) == 1:
+        return False
     rows = np.frombuffer(values.tobytes(), "u1").reshape(len(values), values.dtype.itemsize)
     return bool((rows != rows[0]).any())
 
