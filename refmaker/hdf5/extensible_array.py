@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import FormatError
-from refmaker.hdf5.checksum import verify, verify_rows
-from refmaker.hdf5.fixed_array import paged_elements
+from refmaker.hdf5.checksum import verify, verify_groups
 from refmaker.hdf5.sizes import Sizes
 from refmaker.window import Window
 
@@ -113,17 +112,15 @@ def read_elements(
     if header.index_block == sizes.undefined:
         return np.empty(0, "i8"), np.empty((0, header.element_size), "u1")
     parts, data_blocks, super_blocks = _index_block(window, header, sizes)
-    window.want(super_blocks[super_blocks != sizes.undefined], 4096)
-    first = 0
-    for number in range(header.direct_super_blocks):
-        blocks = data_blocks[first : first + header.data_blocks(number)]
-        first += header.data_blocks(number)
-        parts += _data_blocks(window, header, number, blocks, None, sizes)
-    for i, block in enumerate(super_blocks.tolist()):
-        if block != sizes.undefined:
-            number = header.direct_super_blocks + i
-            pointers, bitmaps = _super_block(window, header, number, block, sizes)
-            parts += _data_blocks(window, header, number, pointers, bitmaps, sizes)
+    blocks = [
+        *_direct(header, data_blocks, sizes),
+        *_below(window, header, super_blocks, sizes),
+    ]
+    rows = _block_rows(window, header, blocks)
+    pages, starts = _page_rows(window, header, blocks)
+    verify_groups([(r, DATA_BLOCK, b.addresses) for b, r in zip(blocks, rows, strict=True)] + pages)
+    parts += [b.elements(r, header) for b, r in zip(blocks, rows, strict=True) if not b.page]
+    parts += [_page_elements(found, start, header) for (found, _, _), start in zip(pages, starts, strict=True)]
     return np.concatenate([index for index, _ in parts]), np.concatenate([rows for _, rows in parts])
 
 
@@ -151,62 +148,147 @@ def _index_block(
     return [(np.arange(header.index_elements, dtype="i8"), rows)], addresses[:pointers], addresses[pointers:]
 
 
-def _super_block(
-    window: Window, header: _Header, number: int, address: int, sizes: Sizes
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_] | None]:
-    """Read a super block: 0 "EASB" 4 | 4 version 0 | 5 client 1 | 6 header O | offset | page bitmaps | data blocks."""
-    count, page = header.data_blocks(number), header.page_elements(number)
-    bitmap_size = (header.block_elements(number) // page + 7) // 8 if page else 0
-    start = 6 + sizes.offsets + header.offset_size
-    size = start + count * (bitmap_size + sizes.offsets) + 4
-    if size > window.size:
-        raise FormatError("size", structure=SUPER_BLOCK, address=address, expected=f"<= {window.size}", got=size)
-    data = _checked(window, address, size, b"EASB" + bytes([0, header.client]), SUPER_BLOCK)
-    pointers = np.frombuffer(data, f"<u{sizes.offsets}", count, start + count * bitmap_size).astype("u8")
-    if not page:
-        return pointers, None
-    # There is room for whole bytes for each data block, but the bits of all follow one another (H5EA__lookup_elmt).
-    pages = header.block_elements(number) // page
-    bits = np.unpackbits(np.frombuffer(data, "u1", count * bitmap_size, start))
-    return pointers, bits[: count * pages].reshape(count, pages).astype(bool)
+@dataclass(slots=True)
+class _DataBlocks:
+    """The data blocks of a super block that are there.
+
+    Attributes
+    ----------
+    addresses, starts
+        Of each: where it is, and the index of its first element.
+    count
+        Elements of each.
+    page
+        Elements of a page, 0 when the blocks are not paged.
+    prefix, size
+        Bytes before the elements or the checksum, and of what is read at `addresses`.
+    written
+        Which pages of each were written.
+    """
+
+    addresses: npt.NDArray[np.uint64]
+    starts: npt.NDArray[np.int64]
+    count: int
+    page: int
+    prefix: int
+    size: int
+    written: npt.NDArray[np.bool_]
+
+    def elements(self, rows: npt.NDArray[np.uint8], header: _Header) -> tuple[npt.NDArray[np.int64], np.ndarray]:
+        """Give index and bytes of the elements of blocks that are not paged."""
+        index = (self.starts[:, None] + np.arange(self.count)).reshape(-1)
+        return index, rows[:, self.prefix : -4].reshape(-1, header.element_size)
 
 
 def _data_blocks(
-    window: Window,
     header: _Header,
     number: int,
     addresses: npt.NDArray[np.uint64],
     bitmaps: npt.NDArray[np.bool_] | None,
     sizes: Sizes,
-) -> Elements:
-    """Read the data blocks of a super block: 0 "EADB" 4 | 4 version 0 | 5 client 1 | 6 header O | offset | elements."""
+) -> _DataBlocks:
+    """Say where the data blocks of a super block are."""
     there = np.flatnonzero(addresses != sizes.undefined)
-    if len(there) == 0:
-        return []
-    present, count = addresses[there], header.block_elements(number)
-    starts = header.start(number) + there * count
+    count, page = header.block_elements(number), header.page_elements(number)
     prefix = 6 + sizes.offsets + header.offset_size
-    page = header.page_elements(number)
     size = prefix + (0 if page else count * header.element_size) + 4
-    if len(there) * size > window.size + size:
-        raise FormatError("more data blocks than the file can hold", structure=DATA_BLOCK, address=int(present[0]))
-    window.want(present, size)
-    rows = window.rows(present, size)
+    # Data blocks that the index block points to are never paged: their super blocks keep no bitmap.
+    written = np.ones((len(there), count // page if page else 0), bool) if bitmaps is None else bitmaps[there]
+    starts = (header.start(number) + there * count).astype("i8")
+    return _DataBlocks(addresses[there], starts, count, page, prefix, size, written)
+
+
+def _direct(header: _Header, addresses: npt.NDArray[np.uint64], sizes: Sizes) -> list[_DataBlocks]:
+    """Give the data blocks that the index block points to."""
+    blocks, first = [], 0
+    for number in range(header.direct_super_blocks):
+        stop = first + header.data_blocks(number)
+        blocks.append(_data_blocks(header, number, addresses[first:stop], None, sizes))
+        first = stop
+    return blocks
+
+
+def _below(window: Window, header: _Header, addresses: npt.NDArray[np.uint64], sizes: Sizes) -> list[_DataBlocks]:
+    """Read all super blocks; give the data blocks that they point to."""
+    there = [
+        (header.direct_super_blocks + int(i), int(addresses[i])) for i in np.flatnonzero(addresses != sizes.undefined)
+    ]
+    for number, address in there:
+        window.want((address,), _super_block_size(window, header, number, address, sizes))
+    return [_data_blocks(header, n, *_super_block(window, header, n, address, sizes), sizes) for n, address in there]
+
+
+def _super_block_size(window: Window, header: _Header, number: int, address: int, sizes: Sizes) -> int:
+    page = header.page_elements(number)
+    bitmap_size = (header.block_elements(number) // page + 7) // 8 if page else 0
+    size = 6 + sizes.offsets + header.offset_size + header.data_blocks(number) * (bitmap_size + sizes.offsets) + 4
+    if size > window.size:
+        raise FormatError("size", structure=SUPER_BLOCK, address=address, expected=f"<= {window.size}", got=size)
+    return size
+
+
+def _super_block(
+    window: Window, header: _Header, number: int, address: int, sizes: Sizes
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_] | None]:
+    """Read a super block: 0 "EASB" 4 | 4 version 0 | 5 client 1 | 6 header O | offset | page bitmaps | data blocks."""
+    count, page = header.data_blocks(number), header.page_elements(number)
+    size = _super_block_size(window, header, number, address, sizes)
+    data = _checked(window, address, size, b"EASB" + bytes([0, header.client]), SUPER_BLOCK)
+    pointers_at = size - 4 - count * sizes.offsets
+    pointers = np.frombuffer(data, f"<u{sizes.offsets}", count, pointers_at).astype("u8")
+    if not page:
+        return pointers, None
+    # There is room for whole bytes for each data block, but the bits of all follow one another (H5EA__lookup_elmt).
+    pages, start = header.block_elements(number) // page, 6 + sizes.offsets + header.offset_size
+    bits = np.unpackbits(np.frombuffer(data, "u1", pointers_at - start, start))
+    return pointers, bits[: count * pages].reshape(count, pages).astype(bool)
+
+
+def _block_rows(window: Window, header: _Header, blocks: list[_DataBlocks]) -> list[npt.NDArray[np.uint8]]:
+    """Read all data blocks: 0 "EADB" 4 | 4 version 0 | 5 client 1 | 6 header O | offset | elements | checksum 4.
+
+    Of paged ones what stands before the pages.
+    """
+    for some in blocks:
+        if len(some.addresses) and (len(some.addresses) - 1) * some.size > window.size:
+            address = int(some.addresses[0])
+            raise FormatError("more data blocks than the file can hold", structure=DATA_BLOCK, address=address)
+        window.want(some.addresses, some.size)
+    found = [window.rows(some.addresses, some.size) for some in blocks]
     head = np.frombuffer(b"EADB" + bytes([0, header.client]), "u1")
-    good = (rows[:, :6] == head).all(axis=1)
-    if not good.all():
-        i = int(np.flatnonzero(~good)[0])
-        raise FormatError(
-            "head", structure=DATA_BLOCK, address=int(present[i]), expected=head.tobytes(), got=rows[i, :6].tobytes()
-        )
-    verify_rows(rows, DATA_BLOCK, present)
-    if page == 0:
-        index = (starts[:, None] + np.arange(count)).reshape(-1).astype("i8")
-        return [(index, rows[:, prefix:-4].reshape(-1, header.element_size))]
-    parts = []
-    for k, address, start in zip(there.tolist(), present.tolist(), starts.tolist(), strict=True):
-        # Data blocks that the index block points to are never paged: their super blocks keep no bitmap.
-        written = np.ones(count // page, bool) if bitmaps is None else bitmaps[k]
-        index, elements = paged_elements(window, address + size, count, page, header.element_size, written, DATA_BLOCK)
-        parts.append((index + start, elements))
-    return parts
+    for some, rows in zip(blocks, found, strict=True):
+        wrong = np.flatnonzero((rows[:, :6] != head).any(axis=1))
+        if len(wrong):
+            raise FormatError(
+                "head",
+                structure=DATA_BLOCK,
+                address=int(some.addresses[wrong[0]]),
+                expected=head.tobytes(),
+                got=rows[wrong[0], :6].tobytes(),
+            )
+    return found
+
+
+def _page_rows(
+    window: Window, header: _Header, blocks: list[_DataBlocks]
+) -> tuple[list[tuple[npt.NDArray[np.uint8], str, npt.NDArray[np.uint64]]], list[npt.NDArray[np.int64]]]:
+    """Read all pages that were written; give them, and the index of the first element of each."""
+    groups, starts = [], []
+    for some in blocks:
+        block, page = np.nonzero(some.written)
+        stride = some.page * header.element_size + 4
+        offsets = (some.size + page * stride).astype("u8")
+        places = some.addresses[block] + offsets
+        if some.page:
+            groups.append((places, stride))
+            starts.append(some.starts[block] + page * some.page)
+            window.want(places, stride)
+    return [(window.rows(places, stride), DATA_BLOCK, places) for places, stride in groups], starts
+
+
+def _page_elements(
+    rows: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], header: _Header
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Give index and bytes of the elements of pages."""
+    index = (starts[:, None] + np.arange(1 << header.page_bits)).reshape(-1)
+    return index, rows[:, :-4].reshape(-1, header.element_size)
