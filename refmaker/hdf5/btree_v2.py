@@ -179,8 +179,8 @@ def _verify_level(
 def _records(
     nodes: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64], record_size: int, most: int
 ) -> npt.NDArray[np.uint8]:
-    body = nodes[:, _HEAD : _HEAD + most * record_size].reshape(len(nodes), most, record_size)
-    return body[np.arange(most) < counts[:, None]]
+    body = nodes[:, _HEAD : _HEAD + most * record_size].view(f"V{record_size}")
+    return body[np.arange(most) < counts[:, None]].view("u1").reshape(-1, record_size)
 
 
 def _children(

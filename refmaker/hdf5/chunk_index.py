@@ -11,6 +11,7 @@ left out, as libhdf5 leaves them out when it reads.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -199,13 +200,18 @@ def _max_grid(layout: ChunkedLayout, space: Dataspace) -> list[int | None]:
 
 def _scaled(index: npt.NDArray[np.int64], grid: list[int | None], order: list[int]) -> npt.NDArray[np.int64]:
     """Unravel positions in an array over the maximum chunk grid, its dimensions taken in `order`."""
-    scaled = np.empty((len(index), len(grid)), "i8")
-    rest = index
+    scaled = np.empty((len(grid), len(index)), "i8").T
+    # Half the width is divided in a fourth of the time.
+    small = len(index) == 0 or (int(index.max()) < 1 << 32 and all(n is None or n < 1 << 32 for n in grid))
+    narrow: Any = np.uint32 if small else np.int64
+    rest: Any = index.astype(narrow)
     for axis in reversed(order[1:]):
         n = grid[axis]
         if n is None or n == 0:
             raise FormatError("maximum dimensions", structure=WHAT, expected="limited and > 0", got=grid)
-        rest, scaled[:, axis] = np.divmod(rest, n)
+        quotient = rest // narrow(n)
+        scaled[:, axis] = rest - quotient * narrow(n)
+        rest = quotient
     if order:
         scaled[:, order[0]] = rest
     return scaled
@@ -242,7 +248,7 @@ def _elements(
 ) -> _Chunks:
     """Decode array elements: address O (| size, as many bytes as the element has room for | filter mask 4)."""
     width = rows.shape[1] - sizes.offsets - 4
-    address = np.ascontiguousarray(rows[:, : sizes.offsets]).view(f"<u{sizes.offsets}")[:, 0].astype("u8")
+    address = _addresses(rows, sizes).astype("u8")
     if width <= 0:
         return _Chunks(scaled, address, np.full(len(rows), _chunk_size(layout), "u8"), np.zeros(len(rows), "u4"))
     return _Chunks(scaled, address, _sized(rows, sizes.offsets, width), _masks(rows, sizes.offsets + width))
@@ -251,20 +257,27 @@ def _elements(
 def _sized(rows: np.ndarray, start: int, width: int) -> npt.NDArray[np.uint64]:
     if width > 8:
         raise FormatError("width of chunk sizes", structure=WHAT, expected="1 to 8", got=width)
+    if width in (1, 2, 4, 8):
+        return rows[:, start : start + width].view(f"<u{width}")[:, 0].astype("u8")
     padded = np.zeros((len(rows), 8), "u1")
     padded[:, :width] = rows[:, start : start + width]
     return padded.view("<u8")[:, 0]
 
 
 def _masks(rows: np.ndarray, start: int) -> npt.NDArray[np.uint32]:
-    return np.ascontiguousarray(rows[:, start : start + 4]).view("<u4")[:, 0]
+    return rows[:, start : start + 4].view("<u4")[:, 0].astype("u4")
+
+
+def _addresses(rows: np.ndarray, sizes: Sizes) -> npt.NDArray[np.uint64]:
+    """Give the addresses that rows begin with, as they stand: not aligned, of the file's width."""
+    return rows[:, : sizes.offsets].view(f"<u{sizes.offsets}")[:, 0]
 
 
 def _allocated(
     index: npt.NDArray[np.int64], rows: np.ndarray, sizes: Sizes
 ) -> tuple[npt.NDArray[np.int64], np.ndarray]:
-    there = ~(rows[:, : sizes.offsets] == 0xFF).all(axis=1)
-    return index[there], rows[there]
+    there = _addresses(rows, sizes) != sizes.undefined
+    return (index, rows) if there.all() else (index[there], rows[there])
 
 
 def _check_width(rows: np.ndarray, filtered: bool, sizes: Sizes) -> None:
@@ -310,7 +323,7 @@ def _from_btree_v2(
     start = rows.shape[1] - 8 * rank
     if start < sizes.offsets:
         raise FormatError("size of a record", structure=WHAT, got=rows.shape[1])
-    scaled = np.ascontiguousarray(rows[:, start:]).view("<u8").reshape(len(rows), rank)
+    scaled = rows[:, start:].view("<u8").reshape(len(rows), rank)
     if (scaled > np.uint64(_MAX_CELLS)).any():
         raise FormatError("offset of a chunk", structure=WHAT, got=int(scaled.max()))
     _check_width(rows[:, :start], filtered, sizes)
