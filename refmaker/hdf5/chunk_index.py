@@ -72,7 +72,7 @@ def read_chunk_index(
         if few is not None:
             return few
     chunks = _READERS[layout.index](window, layout, space, filtered, k, sizes)
-    return _columns(chunks, grid, base, window.size, sizes)
+    return _columns(chunks, grid, base, window.size, sizes, searched=layout.index == data_layout.BTREE_V1)
 
 
 def _chunk_size(layout: ChunkedLayout) -> int:
@@ -84,18 +84,27 @@ def _chunk_size(layout: ChunkedLayout) -> int:
     return size
 
 
-def _columns(chunks: _Chunks, grid: tuple[int, ...], base: int, file_size: int, sizes: Sizes) -> ChunkIndex:
-    """Keep what lies in the grid and is allocated, check that it lies in the file, sort it by cell."""
+def _columns(
+    chunks: _Chunks, grid: tuple[int, ...], base: int, file_size: int, sizes: Sizes, *, searched: bool
+) -> ChunkIndex:
+    """Keep what lies in the grid and is allocated, check that it lies in the file, sort it by cell.
+
+    `searched`: libhdf5 finds chunks by a search that needs them in order.
+    """
     inside = chunks.address != np.uint64(sizes.undefined)
     for axis, n in enumerate(grid):
         # As unsigned numbers, negative positions lie beyond every grid.
         inside &= chunks.scaled[:, axis].view("u8") < np.uint64(n)
     if not inside.all():
+        if searched and not _increases(chunks.scaled):
+            raise FormatError("keys that are out of order", structure=WHAT)
         chunks = _Chunks(chunks.scaled[inside], chunks.address[inside], chunks.size[inside], chunks.mask[inside])
     cell = np.zeros(len(chunks.address), "i8")
     for axis, n in enumerate(grid):
         cell = cell * n + chunks.scaled[:, axis]
     if len(cell) > 1 and not (cell[1:] > cell[:-1]).all():
+        if searched:
+            raise FormatError("keys that are out of order, or the same chunk twice", structure=WHAT)
         order = np.argsort(cell, kind="stable")
         cell = cell[order]
         chunks = _Chunks(chunks.scaled, chunks.address[order], chunks.size[order], chunks.mask[order])
@@ -115,6 +124,16 @@ def _columns(chunks: _Chunks, grid: tuple[int, ...], base: int, file_size: int, 
     return ChunkIndex(cell, chunks.address + np.uint64(base), chunks.size, chunks.mask)
 
 
+def _increases(scaled: npt.NDArray[np.int64]) -> bool:
+    """Say whether positions increase, the first axis counting most, as unsigned numbers."""
+    less, equal = np.zeros(max(len(scaled) - 1, 0), bool), np.ones(max(len(scaled) - 1, 0), bool)
+    for axis in range(scaled.shape[1]):
+        column = scaled[:, axis].astype("u8")
+        less |= equal & (column[:-1] < column[1:])
+        equal &= column[:-1] == column[1:]
+    return bool(less.all())
+
+
 def _few(
     window: MeteredWindow, layout: ChunkedLayout, grid: tuple[int, ...], k: int, base: int, sizes: Sizes
 ) -> ChunkIndex | None:
@@ -124,7 +143,9 @@ def _few(
     if records is None:
         return None
     cells: list[int] = []
-    for size, _, *offset, _, address in records:
+    for size, _, *offset, last, address in records:
+        if last:
+            return None
         cell = 0
         for at, extent, n in zip(offset, shape, grid, strict=True):
             scaled, rest = divmod(at, extent)

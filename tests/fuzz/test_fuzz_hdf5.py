@@ -20,6 +20,15 @@ def test_fuzz():
     assert report.answers + sum(report.errors.values()) == 2000
 
 
+def test_values_agree_with_those_of_h5py():
+    from tests.fuzz.fuzz_values import fuzz
+
+    report = fuzz(150, 20260)
+    assert report.failures == []
+    assert report.counts["arrays: same"] > 200
+    assert report.counts["refused arrays"] > 10
+
+
 def test_the_fuzzer_reaches_what_checksums_guard():
     """Mutated structures whose checksums were made right again fail for other reasons."""
     import random

@@ -17,10 +17,11 @@ WIDE = Sizes(8, 8)
 
 
 def node(level: int, entries: list[bytes], *, k: int, rank: int, kind: int = 1, offsets: int = 8) -> bytes:
-    """A node of chunks; `entries` are keys with their children."""
+    """A node of chunks; `entries` are keys with their children. The last key is beyond all chunks."""
     head = b"TREE" + bytes([kind, level]) + number(len(entries), 2) + bytes(2 * offsets)
     width = (8 + 8 * (rank + 1) if kind == 1 else 8) + offsets
-    return (head + b"".join(entries)).ljust(len(head) + 2 * k * width + width - offsets, b"\0")
+    end = number(0) + number(1 << 40) * (rank + 1) if kind == 1 else number(0)
+    return (head + b"".join(entries) + end).ljust(len(head) + 2 * k * width + width - offsets, b"\0")
 
 
 def key(cell: int, child: int, *, size: int = 100, mask: int = 0, rank: int = 2, offsets: int = 8) -> bytes:
@@ -36,6 +37,7 @@ def tree(count: int, *, k: int = 2, rank: int = 2, offsets: int = 8) -> tuple[by
     """A tree of `count` chunks whose nodes are as full as they can be; bytes, root, and number of levels."""
     data, options = bytearray(64), {"rank": rank, "offsets": offsets}
     level, entries = 0, [key(i, 5000 + i, size=i, mask=i % 7, **options) for i in range(count)]
+    firsts = list(range(count))
     while True:
         places = []
         for i in range(0, max(len(entries), 1), 2 * k):
@@ -44,7 +46,8 @@ def tree(count: int, *, k: int = 2, rank: int = 2, offsets: int = 8) -> tuple[by
         level += 1
         if len(places) == 1:
             return bytes(data), places[0], level
-        entries = [key(0, place, **options) for place in places]
+        firsts = firsts[:: 2 * k]
+        entries = [key(first, place, **options) for first, place in zip(firsts, places, strict=True)]
 
 
 def read(window, root, *, k=2, rank=2, sizes=WIDE):
@@ -83,10 +86,8 @@ def test_groups():
 
 def test_truncated():
     data, root, _ = tree(9)
-    # The last key of a node is not read.
-    needed = len(data) - 32
-    read(MemoryWindow(data[:needed]), root)
-    for size in range(needed):
+    read(MemoryWindow(data), root)
+    for size in range(len(data)):
         with pytest.raises(TruncatedError):
             read(MemoryWindow(data[:size]), root)
 
@@ -98,6 +99,30 @@ def test_flipped_bits():
         bad[i // 8] ^= 1 << i % 8
         with contextlib.suppress(RefmakerError):
             read(MemoryWindow(bytes(bad)), root)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_keys_that_a_search_would_not_follow(level):
+    """libhdf5 searches for a chunk, and takes it for missing where the keys lead elsewhere."""
+    data, root, levels = tree(12)
+    assert levels == 2
+    width = 8 + 8 * 3
+    entries = 24 + (root if level else 64)
+    for at in (0, 1):
+        first = entries + at * (width + 8) + 8
+        for changed in ({first: 9}, {first + 8: 200}, {first + 16: 1}):
+            bad = bytearray(data)
+            for place, value in changed.items():
+                bad[place : place + 8] = number(value)
+            if level or first + 16 in changed:
+                with pytest.raises(FormatError, match="order"):
+                    read(MemoryWindow(bytes(bad)), root)
+    for node_at in {64, root}:
+        used = int.from_bytes(data[node_at + 6 : node_at + 8], "little")
+        end = node_at + 24 + used * (width + 8) + 8
+        bad = data[:end] + number(0) + data[end + 8 :]
+        with pytest.raises(FormatError, match="order"):
+            read(MemoryWindow(bad), root)
 
 
 def one_node(**options):
@@ -123,7 +148,7 @@ def test_levels_multiply_no_more_than_the_file():
     data, at = bytearray(64), 64
     for level in range(30):
         below = 64 + max(level - 1, 0) * size
-        data += node(level, [key(0, below, rank=1)] * 64, k=32, rank=1)
+        data += node(level, [key(i, below, rank=1) for i in range(64)], k=32, rank=1)
         at = 64 + level * size
     with pytest.raises(FormatError, match="more nodes than the file can hold"):
         read(MemoryWindow(bytes(data)), at, k=32, rank=1)

@@ -132,25 +132,28 @@ def test_names_that_overlap():
     assert walked(image.file(image.place(header_1([(SYMBOL_TABLE, number(root) + number(heap))])))) is None
 
 
+def _node(level, used, entries, end):
+    node = b"TREE\x01" + bytes([level]) + number(used, 2) + bytes(16) + entries + struct.pack("<IIQQ", 0, 0, end, 0)
+    return node.ljust(24 + 65 * 32, b"\0")
+
+
 def test_datasets_that_share_a_chunk_index():
     """Three thousand datasets with one B-tree of ten thousand chunks."""
     image = Image()
     leaves = []
     for first in range(0, 10_000, 64):
         keys = b"".join(struct.pack("<IIQQ", 1, 0, i, 0) + number(0) for i in range(first, first + 64))
-        node = (b"TREE\x01\0" + number(64, 2) + bytes(16) + keys).ljust(24 + 65 * 32, b"\0")
-        leaves.append(image.place(node))
+        leaves.append((first, image.place(_node(0, 64, keys, first + 64))))
     for level in (1, 2, 3):
         above = []
         for first in range(0, len(leaves), 64):
             some = leaves[first : first + 64]
-            keys = b"".join(struct.pack("<IIQQ", 0, 0, 0, 0) + number(n) for n in some)
-            node = b"TREE\x01" + bytes([level]) + number(len(some), 2) + bytes(16) + keys
-            above.append(image.place(node.ljust(24 + 65 * 32, b"\0")))
+            keys = b"".join(struct.pack("<IIQQ", 0, 0, i, 0) + number(n) for i, n in some)
+            above.append((some[0][0], image.place(_node(level, len(some), keys, 10_048))))
         leaves = above
         if len(leaves) == 1:
             break
-    one = dataset(dataspace([20_000]), integer(1), chunked_3([1], 1, leaves[0]))
+    one = dataset(dataspace([20_000]), integer(1), chunked_3([1], 1, leaves[0][1]))
     places = [image.place(one) for _ in range(3000)]
     tree = walked(image.file(image.place(group([hard_link(b"%d" % i, a) for i, a in enumerate(places)]))))
     assert 0 < len(tree.datasets) < 20
