@@ -45,6 +45,7 @@ FACES = {
     "refmaker.codecs.sequences": "numcodecs",
     "refmaker.codecs.zarr3": "zarr",
     "refmaker.replay.filesystem": "fsspec",
+    "refmaker.replay.xarray_backend": "xarray",
 }
 """Modules that are somebody's plug-in: whoever loads them has that package loaded already."""
 NUMPY_FREE = ("refmaker", "refmaker.errors")
