@@ -25,6 +25,7 @@ from refmaker.manifest.manifest import Manifest
 from refmaker.model import Tree
 from refmaker.netcdf3.walk import walk as walk_netcdf3
 from refmaker.sources.recording import RecordingWindow
+from refmaker.sources.room import Room
 from refmaker.sources.source import Source, open_source
 from refmaker.window import MissingBytes, Window
 from refmaker.zarr.build import BuildOptions
@@ -77,6 +78,7 @@ def inspect(
     measure: bool = False,
     follow_external_links: bool = True,
     progress: Callable[[Progress], None] | None = None,
+    room: Room | None = None,
 ) -> Inspection:
     """Scan a source file; give its manifest and the tree it was made from.
 
@@ -106,6 +108,8 @@ def inspect(
         Show what external links lead to under the links' paths, as far as the files are reachable.
     progress
         Called now and then.
+    room
+        Bounds the bytes that are held of remote files; for scans side by side, see `scan_many`.
 
     Raises
     ------
@@ -120,8 +124,9 @@ def inspect(
         zarr_format=zarr_format, inline_threshold=inline_threshold, inline_limit=inline_limit, portable=portable
     )
     selection = Selection(group, tuple(include), tuple(exclude))
+    room = Room() if room is None else room
     try:
-        space = Space(open_source(url, storage_options), storage_options)
+        space = Space(open_source(url, storage_options, room), storage_options, room)
         recorder = RecordingWindow(space.window) if measure else None
         driver = Driver(space, progress)
         tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict)

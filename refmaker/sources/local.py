@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.sources.identity import Identity
 from refmaker.sources.memory import MemoryWindow
-from refmaker.sources.source import Identity
 from refmaker.window import MissingBytes, Window
 
 __all__ = ["LocalSource"]
