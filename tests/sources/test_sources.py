@@ -192,21 +192,5 @@ def test_sizes_that_are_not_told(monkeypatch):
         opened(monkeypatch, Odd(b"", type="directory"))
 
 
-def test_identities(monkeypatch):
-    import datetime as dt
-
-    moment = dt.datetime(2020, 1, 2, tzinfo=dt.UTC)
-    for info, etag, mtime in (
-        ({"ETag": '"abc"'}, '"abc"', None),
-        ({"etag": "abc", "LastModified": moment}, "abc", moment.timestamp()),
-        ({"mtime": 7.5}, None, 7.5),
-        ({"updated": "2020-01-02T00:00:00+00:00"}, None, moment.timestamp()),
-        ({"updated": "yesterday"}, None, None),
-        ({"mtime": True}, None, None),
-    ):
-        identity = opened(monkeypatch, Odd(b"", **info)).identity
-        assert (identity.etag, identity.mtime) == (etag, mtime)
-
-
 def test_errors_are_ours():
     assert not issubclass(RefmakerError, OSError | KeyError)
