@@ -8,7 +8,7 @@ on the same sessions. At most `concurrency` files are open, and the bytes that t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any
@@ -30,7 +30,7 @@ def scan_many(
     concurrency: int = CONCURRENCY,
     memory: int = LIMIT,
     **options: Any,
-) -> Iterator[tuple[str, Manifest | RefmakerError]]:
+) -> Generator[tuple[str, Manifest | RefmakerError], None, None]:
     """Scan files side by side; give each url with its manifest or its error, in the order in which they are done.
 
     The urls are taken as they are needed, so that there may be any number of them. Closing the iterator ends the scans
@@ -49,7 +49,18 @@ def scan_many(
     options
         Those of `inspect`.
     """
-    todo = iter(urls)
+    if concurrency < 1:
+        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+    return _outcomes(iter(urls), storage_options, concurrency, memory, options)
+
+
+def _outcomes(
+    todo: Iterator[str],
+    storage_options: Mapping[str, Any] | None,
+    concurrency: int,
+    memory: int,
+    options: Mapping[str, Any],
+) -> Generator[tuple[str, Manifest | RefmakerError], None, None]:
     shared = Shared(concurrency, memory)
 
     def one(url: str) -> Manifest | RefmakerError:

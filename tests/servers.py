@@ -292,7 +292,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close")))
         self.end_headers()
-        self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data) if chunked else data)
+        piece = b"%x\r\n%s\r\n" % (len(data), data) if data else b""
+        self.wfile.write(piece + b"0\r\n\r\n" if chunked else data)
         self.wfile.flush()
         self.close_connection = not chunked
 
