@@ -4,7 +4,7 @@ Contract: `Plan.requests` gives ranges that cover what is missing. The choice is
 server so far (`Rates`) and of the file:
 
 - A request costs its share of the latency, and what it takes to make it. Where the bytes between two ranges would take
-  less time than that, one request asks for both; but never for more bytes between than bytes asked for.
+  less time than that, one request asks for both; but never for more bytes between than half of those asked for.
 - A round with little to fetch asks for somewhat more behind each range: the structures of an object lie close together,
   and a round that is not needed saves a whole latency.
 - Once fetching in pieces has cost as much time as the rest of the file would, or would save less than a few rounds, the
@@ -115,4 +115,4 @@ class Plan:
         low, high = GAPS
         gap = int(min(max(self._request_time(self.rates.latency or 0.0) * self.rates.bandwidth, low), high))
         starts, stops = unite(starts, stops)
-        return bridge(starts, stops, gap=gap, budget=int((stops - starts).sum()) + LITTLE)
+        return bridge(starts, stops, gap=gap, budget=int((stops - starts).sum()) // 2 + LITTLE)

@@ -4,9 +4,10 @@
     python tests/benchmarks/bench_remote.py --quick
 
 A server of its own process answers on the loopback, 50 ms after each request (`--latency`); once more with all answers
-together held to 25 MB a second (`--bandwidth`); `--s3` adds moto's S3, which has a latency of its own. A folder stands
-for the files in it, scanned side by side. Paths are taken from BENCH_DIR. Every manifest is compared with that of the
-local file before anything is printed.
+together held to 25 MB a second (`--bandwidth`), and once more for s3fs, which sends the same GETs to it as to S3.
+`--moto` adds moto's S3, which has a latency of its own and reads a whole object for every range, so that it is asked
+for small files only. A folder stands for the files in it, scanned side by side. Paths are taken from BENCH_DIR. Every
+manifest is compared with that of the local file before anything is printed.
 
 The table has the first scan in a fresh process (connections are made) and the median of `--repeat` more.
 """
@@ -35,6 +36,9 @@ import numpy as np
 import refmaker
 from refmaker.sources import anystore, store
 
+BUCKET = "bucket"
+KEYS = {"key": "test", "secret": "test"}
+MOTO_LIMIT = 100_000_000
 NAMES = ("W4.nc", "W1r.h5", "W3e.h5", "W6c2.nc", "W5")
 
 
@@ -72,7 +76,7 @@ class Server:
         """Answer a GET with a range."""
         lines = head.split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        data = self.data(lines[0].split(" ")[1].lstrip("/"))
+        data = self.data(lines[0].split(" ")[1].lstrip("/").removeprefix(f"{BUCKET}/"))
         first, _, last = headers["range"].removeprefix("bytes=").partition("-")
         start, stop = int(first), min(int(last) + 1, len(data))
         self.requests += 1
@@ -228,22 +232,28 @@ def files_of(path: Path) -> list[Path]:
     return sorted(path.iterdir()) if path.is_dir() else [path]
 
 
-def over_http(folder: Path, names: list[str], latency: float, bandwidth: float, repeat: int) -> None:
-    """Measure files over HTTP."""
+def over_http(
+    folder: Path, names: list[str], latency: float, bandwidth: float, repeat: int, *, s3: bool = False
+) -> None:
+    """Measure files over HTTP, or with the S3 client on the same server."""
     rows = []
     with http_server(str(folder), latency, bandwidth) as (root, counts):
         for name in names:
             paths = files_of(folder / name)
-            urls = [f"{root}/{path.relative_to(folder)}" for path in paths]
-            rows.append(measure(name, paths, urls, {}, counts, repeat))
+            base, options = (f"s3://{BUCKET}", {**KEYS, "endpoint_url": root}) if s3 else (root, {})
+            urls = [f"{base}/{path.relative_to(folder)}" for path in paths]
+            rows.append(measure(name, paths, urls, options, counts, repeat))
     cap = f", {bandwidth / 1e6:g} MB/s" if bandwidth else ""
-    table(f"HTTP, {latency * 1e3:g} ms a request{cap}", rows)
+    table(f"{'S3' if s3 else 'HTTP'}, {latency * 1e3:g} ms a request{cap}", rows)
 
 
 def serve_s3(pipe: Connection) -> None:
     """Run moto's S3 until the other end of the pipe is closed."""
+    import logging
+
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     pipe.send(server.get_host_and_port())
@@ -253,7 +263,7 @@ def serve_s3(pipe: Connection) -> None:
         server.stop()
 
 
-def over_s3(folder: Path, names: list[str], repeat: int) -> None:
+def over_moto(folder: Path, names: list[str], repeat: int) -> None:
     """Measure files on moto's S3, in a process of its own."""
     import s3fs
 
@@ -264,13 +274,13 @@ def over_s3(folder: Path, names: list[str], repeat: int) -> None:
     process.start()
     theirs.close()
     host, port = ours.recv()
-    options = {"endpoint_url": f"http://{host}:{port}", "key": "test", "secret": "test"}
+    options = {**KEYS, "endpoint_url": f"http://{host}:{port}"}
     filesystem = s3fs.S3FileSystem(**options)
-    filesystem.mkdir("bench")
+    filesystem.mkdir(BUCKET)
     rows = []
     for name in names:
         paths = files_of(folder / name)
-        urls = [f"s3://bench/{path.relative_to(folder)}" for path in paths]
+        urls = [f"s3://{BUCKET}/{path.relative_to(folder)}" for path in paths]
         for path, url in zip(paths, urls, strict=True):
             filesystem.put_file(str(path), url)
         rows.append(measure(name, paths, urls, options, None, repeat))
@@ -290,8 +300,10 @@ def quick(latency: float, bandwidth: float) -> None:
         for path in [folder / "small.h5", *(folder / "several" / f"{n}.h5" for n in range(4))]:
             with h5py.File(path, "w") as file:
                 file.create_dataset("x", data=np.arange(4000.0), chunks=(100,), compression="gzip")
-        for cap in (0.0, bandwidth):
-            over_http(folder, ["small.h5", "several"], latency, cap, 1)
+        names = ["small.h5", "several"]
+        over_http(folder, names, latency, 0.0, 1)
+        over_http(folder, names, latency, bandwidth, 1)
+        over_http(folder, names, latency, 0.0, 1, s3=True)
 
 
 def main() -> None:
@@ -301,7 +313,7 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.05, help="seconds")
     parser.add_argument("--bandwidth", type=float, default=25e6, help="bytes a second of the second table; 0: none")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--s3", action="store_true", help="a third table")
+    parser.add_argument("--moto", action="store_true", help="a table more")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     if options.quick:
@@ -313,8 +325,10 @@ def main() -> None:
     http(0.0, options.repeat)
     if options.bandwidth:
         http(options.bandwidth, options.repeat)
-    if options.s3:
-        over_s3(folder, names, options.repeat)
+    http(0.0, options.repeat, s3=True)
+    if options.moto:
+        small = [name for name in names if max(path.stat().st_size for path in files_of(folder / name)) < MOTO_LIMIT]
+        over_moto(folder, small, options.repeat)
 
 
 if __name__ == "__main__":
