@@ -23,6 +23,7 @@ from refmaker.errors import (
 if TYPE_CHECKING:
     from refmaker.manifest.kerchunk_json import load_json as open_manifest
     from refmaker.manifest.manifest import Manifest
+    from refmaker.many import scan_many
     from refmaker.replay.filesystem import FileSystem
     from refmaker.scanning import Inspection, Progress, inspect, scan
 
@@ -43,6 +44,7 @@ __all__ = [
     "inspect",
     "open_manifest",
     "scan",
+    "scan_many",
 ]
 
 __version__ = "0.1.0"
@@ -55,6 +57,7 @@ _LAZY = {
     "inspect": ("refmaker.scanning", "inspect"),
     "open_manifest": ("refmaker.manifest.kerchunk_json", "load_json"),
     "scan": ("refmaker.scanning", "scan"),
+    "scan_many": ("refmaker.many", "scan_many"),
 }
 
 

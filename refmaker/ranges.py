@@ -1,52 +1,70 @@
-"""Byte ranges as arrays: coalesce what lies close together, pages that ranges touch. Pure, numpy over whole arrays."""
+"""Byte ranges as arrays: unite, subtract, bridge gaps, split. Pure, numpy over whole arrays.
+
+Contract: ranges are int64 arrays `starts` and `stops` of one length, `stop` exclusive. What is given may be in any
+order and overlap, unless said otherwise; what comes out is sorted, disjoint, and has no empty range.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["coalesce", "pages_of"]
+__all__ = ["Ints", "bridge", "split", "subtract", "unite"]
 
 Ints = npt.NDArray[np.int64]
 
 
-def coalesce(starts: Ints, stops: Ints, *, gap: int, block: int) -> tuple[Ints, Ints]:
-    """Merge ranges that lie within `gap` bytes of each other, as long as a merged range stays within `block` bytes.
-
-    Parameters
-    ----------
-    starts, stops : int64[n]
-        Ranges in any order; they may overlap. A single range longer than `block` stays whole.
-
-    Returns
-    -------
-    starts, stops : int64[m]
-        Sorted ranges that together cover the given ones.
-    """
-    if len(starts) == 0:
+def unite(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
+    """Merge ranges that overlap or touch."""
+    some = stops > starts
+    starts, stops = starts[some], stops[some]
+    if len(starts) < 2:
         return starts, stops
     order = np.argsort(starts, kind="stable")
     starts, stops = starts[order], np.maximum.accumulate(stops[order])
-    apart = np.flatnonzero(starts[1:] - stops[:-1] > gap) + 1
-    merged_starts, merged_stops = [], []
-    for first, last in zip(np.append(0, apart).tolist(), np.append(apart, len(starts)).tolist(), strict=True):
-        begin = int(starts[first])
-        for i in range(first, last):
-            if int(stops[i]) - begin > block and begin < int(starts[i]):
-                merged_starts.append(begin)
-                merged_stops.append(max(int(stops[i - 1]), begin))
-                begin = int(starts[i])
-        merged_starts.append(begin)
-        merged_stops.append(int(stops[last - 1]))
-    return np.array(merged_starts, "i8"), np.array(merged_stops, "i8")
+    apart = starts[1:] > stops[:-1]
+    return starts[np.append(True, apart)], stops[np.append(apart, True)]
 
 
-def pages_of(addresses: Ints, sizes: Ints, page_bits: int) -> Ints:
-    """Give the numbers, sorted and each once, of the pages of `2**page_bits` bytes that ranges touch."""
-    if len(addresses) == 0:
-        return np.empty(0, "i8")
-    first = addresses >> page_bits
-    count = (np.maximum(addresses + sizes, addresses + 1) - 1 >> page_bits) - first + 1
-    total = int(count.sum())
-    within = np.arange(total, dtype="i8") - np.repeat(np.cumsum(count) - count, count)
-    return np.unique(np.repeat(first, count) + within)
+def subtract(starts: Ints, stops: Ints, less_starts: Ints, less_stops: Ints) -> tuple[Ints, Ints]:
+    """Give what is in the first ranges and not in the second."""
+    starts, stops = unite(starts, stops)
+    less_starts, less_stops = unite(less_starts, less_stops)
+    if len(starts) == 0 or len(less_starts) == 0:
+        return starts, stops
+    points = np.concatenate([starts, stops, less_starts, less_stops])
+    order = np.argsort(points, kind="stable")
+    points = points[order]
+    inside = np.repeat(np.array([1, -1, 0, 0]), [len(starts)] * 2 + [len(less_starts)] * 2)[order].cumsum()
+    without = np.repeat(np.array([0, 0, 1, -1]), [len(starts)] * 2 + [len(less_starts)] * 2)[order].cumsum()
+    left = np.flatnonzero((inside[:-1] > 0) & (without[:-1] == 0))
+    return unite(points[left], points[left + 1])
+
+
+def bridge(starts: Ints, stops: Ints, *, gap: int, budget: int) -> tuple[Ints, Ints]:
+    """Merge ranges across the gaps between them, the shortest first.
+
+    Parameters
+    ----------
+    starts, stops
+        Sorted and disjoint.
+    gap
+        No longer gap is bridged, bytes.
+    budget
+        Bytes that all bridged gaps may have together.
+    """
+    if len(starts) < 2:
+        return starts, stops
+    gaps = starts[1:] - stops[:-1]
+    order = np.argsort(gaps, kind="stable")
+    bridged = np.zeros(len(gaps), bool)
+    bridged[order] = (gaps[order] <= gap) & (np.cumsum(gaps[order]) <= budget)
+    return starts[np.append(True, ~bridged)], stops[np.append(~bridged, True)]
+
+
+def split(starts: Ints, stops: Ints, block: int) -> tuple[Ints, Ints]:
+    """Cut ranges, sorted and disjoint, into pieces of at most `block` bytes."""
+    count = -(-(stops - starts) // block)
+    within = np.arange(int(count.sum()), dtype="i8") - np.repeat(np.cumsum(count) - count, count)
+    first = np.repeat(starts, count) + within * block
+    return first, np.minimum(first + block, np.repeat(stops, count))

@@ -27,6 +27,7 @@ from refmaker.manifest.manifest import Manifest
 from refmaker.model import Tree
 from refmaker.netcdf3.walk import walk as walk_netcdf3
 from refmaker.sources.recording import RecordingWindow
+from refmaker.sources.room import Room
 from refmaker.sources.source import Source, open_source
 from refmaker.window import MissingBytes, Window
 from refmaker.zarr.build import BuildOptions
@@ -81,6 +82,7 @@ def inspect(
     keep_checksums: bool = False,
     verify_checksums: bool = True,
     progress: Callable[[Progress], None] | None = None,
+    room: Room | None = None,
 ) -> Inspection:
     """Scan a source file; give its manifest and the tree it was made from.
 
@@ -114,6 +116,8 @@ def inspect(
         Verify the checksums of the file's own structures.
     progress
         Called now and then.
+    room
+        Bounds the bytes that are held of remote files; for scans side by side, see `scan_many`.
 
     Raises
     ------
@@ -132,9 +136,10 @@ def inspect(
         keep_checksums=keep_checksums,
     )
     selection = Selection(group, tuple(include), tuple(exclude))
+    room = Room() if room is None else room
     try:
         with nullcontext() if verify_checksums else unverified():
-            space = Space(open_source(url, storage_options), storage_options)
+            space = Space(open_source(url, storage_options, room), storage_options, room)
             recorder = RecordingWindow(space.window) if measure else None
             driver = Driver(space, progress)
             tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict)

@@ -1,7 +1,7 @@
 """What holds for all tests: hypothesis without deadlines, as the machines that run them differ; hdf5plugin's filters.
 
 A run draws the same examples as the last one, so that what passes, passes again. `--hypothesis-profile explore` draws
-others, and more where a test does not say how many.
+others, and more where a test does not say how many. Pauses between attempts over a network are short.
 
 netCDF4 brings HDF5 plugins of its own, some of which libhdf5 cannot write with. The one that is loaded first stays, so
 that the tests load hdf5plugin's before any of them can import netCDF4.
@@ -10,8 +10,12 @@ that the tests load hdf5plugin's before any of them can import netCDF4.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+
+from refmaker.sources import patience
 
 with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401
@@ -19,3 +23,11 @@ with contextlib.suppress(ImportError):
 settings.register_profile("refmaker", deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("explore", deadline=None, print_blob=True, max_examples=500)
 settings.load_profile("refmaker")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def short_pauses() -> Iterator[None]:
+    """Between attempts over loopback sockets there is nothing to wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patience, "PATIENCE", patience.Patience(pause=0.002, longest_pause=0.01))
+        yield

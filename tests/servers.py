@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +39,11 @@ FAULTS = (
     "short-undeclared",  # 206 and half of the bytes that Content-Range promises
     "truncated",  # the connection ends in the midst of the body
     "compressed",  # 206 with Content-Encoding
+)
+ODDITIES = (
+    "chunked",  # 200 and the whole file, its length not told
+    "unsized",  # the same, without a sign of where it ends
+    "no-size",  # 206, Content-Range without the file's size
 )
 
 
@@ -74,11 +79,19 @@ class RangeServer:
     files
         What is served, by path without a leading slash; see `add`.
     fault
-        What goes wrong with every GET, one of `FAULTS`; `faults` says it for one path.
+        What goes wrong with every GET, one of `FAULTS` or `ODDITIES`; `faults` says it for one path.
+    next_faults
+        What goes wrong with the next GETs, one after the other; None: nothing. Before all others.
+    before
+        Called with the number of a GET, from 0, and its path, before it is answered.
+    retry_after
+        Sent with statuses that are failures.
     fault_heads
         HEAD fails as well where the fault is a status, a reset or silence.
     latency
         Seconds before an answer.
+    bandwidth
+        Bytes a second of all answers together; 0: as fast as they go.
     validators, heads
         ETag and Last-Modified are sent; HEAD is answered.
     served
@@ -88,8 +101,12 @@ class RangeServer:
     files: dict[str, File] = field(default_factory=dict)
     fault: str | None = None
     faults: dict[str, str] = field(default_factory=dict)
+    next_faults: list[str | None] = field(default_factory=list)
+    before: Callable[[int, str], None] | None = None
+    retry_after: str | None = None
     fault_heads: bool = False
     latency: float = 0.0
+    bandwidth: float = 0.0
     validators: bool = True
     heads: bool = True
     served: list[Served] = field(default_factory=list)
@@ -97,6 +114,8 @@ class RangeServer:
 
     def __post_init__(self) -> None:
         self.lock = threading.Lock()
+        self.line = threading.Lock()
+        self.asked = 0
         self.current = 0
         self.stopping = threading.Event()
         self.connections: set[socket.socket] = set()
@@ -198,6 +217,12 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.server.owner
         path = self.path.partition("?")[0].lstrip("/")
         fault = owner.faults.get(path, owner.fault)
+        if self.command == "GET":
+            with owner.lock:
+                number, owner.asked = owner.asked, owner.asked + 1
+                fault = owner.next_faults.pop(0) if owner.next_faults else fault
+            if owner.before is not None:
+                owner.before(number, path)
         if self.command == "HEAD" and not owner.fault_heads:
             fault = None
         if fault == "hang":
@@ -210,7 +235,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.command == "HEAD" and not owner.heads:
             self._send(405, {}, b"")
         elif fault is not None and fault.isdigit():
-            self._send(int(fault), {}, b"<Error><Code>Fault</Code></Error>")
+            headers = {} if owner.retry_after is None else {"Retry-After": owner.retry_after}
+            self._send(int(fault), headers, b"<Error><Code>Fault</Code></Error>")
         elif path not in owner.files:
             self._send(404, {}, b"")
         else:
@@ -228,6 +254,8 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == "html-of-that-length" and wanted is not None:
                 page = page.ljust(wanted[1] - wanted[0])[: wanted[1] - wanted[0]]
             return self._send(200, {"Content-Type": "text/html"}, page)
+        if fault in ("chunked", "unsized"):
+            return self._send_unmeasured(file.data, headers, chunked=fault == "chunked")
         if wanted is None or fault == "ignore-range":
             return self._send(200, headers, file.data)
         first, stop = wanted
@@ -237,7 +265,8 @@ class _Handler(BaseHTTPRequestHandler):
             first, stop = (first - 1, stop - 1) if first else (1, stop + 1)
         if fault == "short":
             stop = first + (stop - first) // 2
-        headers["Content-Range"] = f"bytes {first}-{stop - 1}/{len(file.data)}"
+        size = "*" if fault == "no-size" else len(file.data)
+        headers["Content-Range"] = f"bytes {first}-{stop - 1}/{size}"
         body = file.data[first:stop]
         if fault == "short-undeclared":
             body = body[: len(body) // 2]
@@ -256,6 +285,18 @@ class _Handler(BaseHTTPRequestHandler):
             return max(size - int(found[2]), 0), size
         return int(found[1]), min(int(found[2]) + 1, size) if found[2] else size
 
+    def _send_unmeasured(self, data: bytes, headers: dict[str, str], *, chunked: bool) -> None:
+        """Send a whole file without its length."""
+        self.send_response(200)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Connection", "close")))
+        self.end_headers()
+        piece = b"%x\r\n%s\r\n" % (len(data), data) if data else b""
+        self.wfile.write(piece + b"0\r\n\r\n" if chunked else data)
+        self.wfile.flush()
+        self.close_connection = not chunked
+
     def _send(self, status: int, headers: dict[str, str], body: bytes, *, cut: bool = False) -> None:
         numbers = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         first, last = (int(numbers[1]), int(numbers[2])) if numbers else (None, None)
@@ -268,6 +309,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
+            if self.server.owner.bandwidth:
+                with self.server.owner.line:
+                    time.sleep(len(body) / self.server.owner.bandwidth)
             self.wfile.write(body[: len(body) // 2] if cut else body)
         self.wfile.flush()
         if cut:

@@ -32,6 +32,7 @@ LAYERS = [
     "refmaker.linked",
     "refmaker.assembly",
     "refmaker.scanning",
+    "refmaker.many",
     "refmaker.replay",
     "refmaker.batch",
     "refmaker.verify",

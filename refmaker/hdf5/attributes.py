@@ -16,7 +16,7 @@ from refmaker.hdf5 import btree_v2
 from refmaker.hdf5.attribute import AttributeParts, attribute_offsets, decode_attribute, decode_attribute_info
 from refmaker.hdf5.dataspace import decode_dataspace
 from refmaker.hdf5.datatype import decode_datatype
-from refmaker.hdf5.file import File, read_heap, read_heap_objects, shared, shared_body
+from refmaker.hdf5.file import File, announce_dense, read_heap, read_heap_objects, shared, shared_body
 from refmaker.hdf5.object_header import Message
 from refmaker.hdf5.values import decode_values, is_variable
 from refmaker.model import Attribute, Dataspace, Datatype, VariableLength
@@ -64,6 +64,7 @@ def _dense(file: File, body: bytes) -> list[tuple[int, bytes]]:
     info = decode_attribute_info(body, file.sizes)
     if info.heap is None or info.name_index is None:
         return []
+    announce_dense(file, info.heap, info.name_index)
     records = btree_v2.read_records(file.metered, info.name_index, _NAME_INDEX_TYPE, file.sizes)
     found: list[tuple[int, bytes]] = []
     own: list[tuple[int, bytes]] = []

@@ -16,6 +16,11 @@ from refmaker.errors import FormatError, TruncatedError, Unsupported
 from refmaker.hdf5.chunk_index import read_chunk_index
 from refmaker.hdf5.compound_values import decode_members, has_pointing_members, pointing
 from refmaker.hdf5.data_layout import (
+    BTREE_V1,
+    BTREE_V2,
+    EXTENSIBLE_ARRAY,
+    FIXED_ARRAY,
+    ChunkedLayout,
     CompactLayout,
     ContiguousLayout,
     Layout,
@@ -50,7 +55,7 @@ from refmaker.model import (
     Virtual,
 )
 
-__all__ = ["DATASPACE", "DATATYPE", "DatasetHeader", "decode_dataset", "read_storage", "read_values"]
+__all__ = ["DATASPACE", "DATATYPE", "DatasetHeader", "announce_index", "decode_dataset", "read_storage", "read_values"]
 
 DATASPACE, DATATYPE, OLD_FILL, FILL, EXTERNAL, LAYOUT, FILTERS = 0x01, 0x03, 0x04, 0x05, 0x07, 0x08, 0x0B
 
@@ -99,7 +104,16 @@ def decode_dataset(file: File, messages: list[Message]) -> DatasetHeader:
     )
 
 
+# The others have no structure of their own.
+_INDEX_GUESS = {BTREE_V1: 4096, FIXED_ARRAY: 512, EXTENSIBLE_ARRAY: 512, BTREE_V2: 512}
 _WANTED = frozenset({DATASPACE, DATATYPE, OLD_FILL, FILL, EXTERNAL, LAYOUT, FILTERS})
+
+
+def announce_index(file: File, header: DatasetHeader) -> None:
+    """Announce where a chunk index begins: a node of a version 1 B-tree, or a header."""
+    layout = header.layout
+    if isinstance(layout, ChunkedLayout) and layout.address is not None and layout.index in _INDEX_GUESS:
+        file.window.want((layout.address,), _INDEX_GUESS[layout.index])
 
 
 def read_storage(file: File, header: DatasetHeader) -> Storage:

@@ -32,6 +32,7 @@ from refmaker.window import Window
 __all__ = [
     "File",
     "Header",
+    "announce_dense",
     "file_at",
     "read_header",
     "read_heap",
@@ -217,6 +218,14 @@ def _from_sohm(file: File, kind: int, heap_id: bytes) -> bytes:
         if flags >> bit & 1:
             return read_heap(file, address, [heap_id], file.sohm_blocks)[0]
     raise FormatError(f"no shared message index for messages of type {kind:#x}", structure="shared message table")
+
+
+def announce_dense(file: File, heap: int, name_index: int) -> None:
+    """Have what dense links or attributes are found through fetched together: both headers, then both roots."""
+    file.window.want((heap, name_index), HEADER_GUESS)
+    if heap not in file.heaps:
+        file.heaps[heap] = fractal_heap_header.read_header(file.window, heap, file.sizes)
+    fractal_heap.announce_root(file.window, file.heaps[heap], file.sizes)
 
 
 def read_heap(file: File, address: int, ids: Sequence[bytes], blocks: fractal_heap.Blocks | None = None) -> list[bytes]:

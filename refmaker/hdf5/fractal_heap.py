@@ -19,7 +19,7 @@ from refmaker.hdf5.pipeline import decode_chunk
 from refmaker.hdf5.sizes import Sizes, need, unsigned
 from refmaker.window import Window
 
-__all__ = ["Blocks", "read_objects"]
+__all__ = ["Blocks", "announce_root", "read_objects"]
 
 WHAT = "fractal heap"
 _MANAGED, _HUGE, _TINY = 0, 1, 2
@@ -44,6 +44,14 @@ class _Block:
     def key(self) -> tuple[int, int, int]:
         """What the block is found by in `Blocks`."""
         return self.address, self.offset, 0
+
+
+def announce_root(window: Window, heap: FractalHeap, sizes: Sizes) -> None:
+    """Announce the root block, which every managed object is found through."""
+    if heap.root_block is None:
+        return
+    direct = heap.root_filtered_size if heap.filters else heap.start_block_size
+    window.want([heap.root_block], direct if heap.root_rows == 0 else _indirect_size(heap, heap.root_rows, sizes))
 
 
 def read_objects(

@@ -9,7 +9,7 @@ import numpy as np
 
 from refmaker.errors import FormatError
 from refmaker.hdf5 import btree_v1, btree_v2
-from refmaker.hdf5.file import File, read_heap
+from refmaker.hdf5.file import File, announce_dense, read_heap
 from refmaker.hdf5.link import Link, LinkInfo, decode_link, decode_link_info
 from refmaker.hdf5.object_header import Message
 from refmaker.hdf5.symbol_table import (
@@ -52,6 +52,7 @@ def read_links(file: File, messages: list[Message]) -> tuple[list[Link], bool]:
 def _dense(file: File, info: LinkInfo) -> list[Link]:
     if info.heap is None or info.name_index is None:
         return []
+    announce_dense(file, info.heap, info.name_index)
     records = btree_v2.read_records(file.metered, info.name_index, _NAME_INDEX_TYPE, file.sizes)
     ids = [row[_HEAP_ID_AT:].tobytes() for row in records]
     return [decode_link(body, file.sizes) for body in read_heap(file, info.heap, ids)]

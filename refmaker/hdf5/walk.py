@@ -27,6 +27,7 @@ from refmaker.hdf5.dataset import (
     DATATYPE,
     LAYOUT,
     DatasetHeader,
+    announce_index,
     decode_dataset,
     read_storage,
     read_values,
@@ -182,14 +183,12 @@ def _read_object(file: File, address: int) -> tuple[WalkedObject, Header]:
     messages = header.messages
     kinds = {m.kind for m in messages}
     _check_known(messages)
-    attributes, notes = read_attributes(file, messages)
     if DATATYPE in kinds and (DATASPACE in kinds or LAYOUT in kinds):
-        found = WalkedObject(address, "dataset", attributes, notes=notes)
-        try:
-            found.dataset = decode_dataset(file, messages)
-        except RefmakerError as error:
-            found.problem = str(error)
-    elif kinds & GROUP_MESSAGES:
+        dataset, problem = _read_dataset(file, messages)
+        attributes, notes = read_attributes(file, messages)
+        return WalkedObject(address, "dataset", attributes, dataset=dataset, problem=problem, notes=notes), header
+    attributes, notes = read_attributes(file, messages)
+    if kinds & GROUP_MESSAGES:
         found = WalkedObject(address, "group", attributes, notes=notes)
         found.links, found.tracks_order = read_links(file, messages)
     elif DATATYPE in kinds:
@@ -200,6 +199,19 @@ def _read_object(file: File, address: int) -> tuple[WalkedObject, Header]:
             "neither group, dataset nor datatype", structure="object header", address=address, got=sorted(kinds)
         )
     return found, header
+
+
+def _read_dataset(file: File, messages: list[Message]) -> tuple[DatasetHeader | None, str | None]:
+    """Decode what makes a dataset, or give the reason why that cannot be done.
+
+    Its chunk index is announced, to come together with what the attributes need.
+    """
+    try:
+        dataset = decode_dataset(file, messages)
+    except RefmakerError as error:
+        return None, str(error)
+    announce_index(file, dataset)
+    return dataset, None
 
 
 def _definition(file: File, messages: list[Message]) -> Datatype | None:

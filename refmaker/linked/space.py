@@ -21,8 +21,10 @@ import numpy.typing as npt
 
 from refmaker.errors import RefmakerError, SourceError, TargetChanged, TruncatedError, Unsupported
 from refmaker.manifest.manifest import References
+from refmaker.sources.identity import Identity
 from refmaker.sources.local import LocalSource
-from refmaker.sources.source import Identity, Source, is_local, open_source
+from refmaker.sources.room import Room
+from refmaker.sources.source import Source, is_local, open_source
 from refmaker.window import Addresses, Buffer, MissingBytes, Window
 
 __all__ = ["FILE_BITS", "Space", "file_of"]
@@ -49,10 +51,11 @@ class _File:
 
 @dataclass(slots=True)
 class Space:
-    """The files of a scan, the scanned one first."""
+    """The files of a scan, the scanned one first. What is fetched of any takes its place in `room`."""
 
     main: Source
     storage_options: Mapping[str, Any] | None = None
+    room: Room | None = None
     identity: Identity = field(init=False)
     files: list[_File] = field(init=False)
     numbers: dict[str, int] = field(init=False)
@@ -110,7 +113,7 @@ class Space:
 
     def _looked_up(self, url: str) -> Source | RefmakerError:
         try:
-            return open_source(url, self.storage_options)
+            return open_source(url, self.storage_options, self.room)
         except RefmakerError as error:
             return error
 
@@ -121,7 +124,7 @@ class Space:
         if found is not None:
             return found
         # A local path may contain "://" or "::", which would lead elsewhere.
-        return LocalSource.open("file://" + url) if self.local else open_source(url, self.storage_options)
+        return LocalSource.open("file://" + url) if self.local else open_source(url, self.storage_options, self.room)
 
     def _opened(self, number: int) -> None:
         """Note the use of a local file; close the one that was used least lately when there are too many."""

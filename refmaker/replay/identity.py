@@ -13,16 +13,11 @@ from typing import Any, Literal, TypeAlias
 
 from refmaker.errors import TargetChanged
 from refmaker.manifest.manifest import Target
+from refmaker.sources.identity import SAME_TIME, etag_of, opaque, time_of
 
 __all__ = ["Check", "Seen", "changed"]
 
 Check: TypeAlias = Literal["strict", "size", "off"]
-
-_SAME = 1e-6
-"""Seconds: a double holds a time of this century to a quarter of a microsecond."""
-
-_ETAGS = ("ETag", "etag")
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +31,7 @@ class Seen:
     @staticmethod
     def of(info: Mapping[str, Any]) -> Seen:
         """Read what a filesystem of fsspec says of a file."""
-        etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
-        times = map(_seconds, map(info.get, _TIMES))
-        return Seen(info.get("size"), etag, next((time for time in times if time is not None), None))
+        return Seen(info.get("size"), etag_of(info), time_of(info))
 
     def differences(self, record: Target, check: Check) -> list[str]:
         """List what is not as it was when the target was scanned."""
@@ -50,9 +43,9 @@ class Seen:
         if check == "size":
             return found
         if record.etag is not None and self.etag is not None:
-            if _opaque(record.etag) != _opaque(self.etag):
+            if opaque(record.etag) != opaque(self.etag):
                 found.append(f"ETag {record.etag} then, {self.etag} now")
-        elif record.mtime is not None and self.mtime is not None and abs(record.mtime - self.mtime) > _SAME:
+        elif record.mtime is not None and self.mtime is not None and abs(record.mtime - self.mtime) > SAME_TIME:
             found.append(f"modified {_date(record.mtime)} then, {_date(self.mtime)} now")
         return found
 
@@ -67,26 +60,8 @@ def changed(url: str, key: str, differences: Sequence[str]) -> TargetChanged:
     )
 
 
-def _opaque(etag: str) -> str:
-    """Give an ETag without the marks that stores add or leave out (RFC 9110, 8.8.3)."""
-    return etag.removeprefix("W/").strip('"')
-
-
 def _date(seconds: float) -> str:
     try:
         return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
     except (OverflowError, ValueError, OSError):
         return f"{seconds:g} s"
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, dt.datetime):
-        return value.timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str):
-        try:
-            return dt.datetime.fromisoformat(value).timestamp()
-        except ValueError:
-            return None
-    return None

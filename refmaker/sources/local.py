@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.sources.identity import Identity
 from refmaker.sources.memory import MemoryWindow
-from refmaker.sources.source import Identity
 from refmaker.window import MissingBytes, Window
 
 __all__ = ["LocalSource"]

@@ -8,22 +8,13 @@ meanwhile.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from refmaker.sources.identity import Identity
+from refmaker.sources.room import Room
 from refmaker.window import MissingBytes, Window
 
 __all__ = ["Identity", "Source", "is_local", "open_source"]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What was seen of a file when it was opened; unknown parts are None. `mtime` in seconds since the epoch."""
-
-    url: str
-    size: int
-    etag: str | None
-    mtime: float | None
 
 
 class Source(Protocol):
@@ -47,12 +38,12 @@ def is_local(url: str) -> bool:
     return "::" not in url and ("://" not in url or url.startswith(("file://", "local://")))
 
 
-def open_source(url: str, storage_options: Mapping[str, Any] | None = None) -> Source:
-    """Open a local path or any fsspec url."""
+def open_source(url: str, storage_options: Mapping[str, Any] | None = None, room: Room | None = None) -> Source:
+    """Open a local path or any fsspec url; what is fetched takes its place in `room`."""
     if is_local(url):
         from refmaker.sources.local import LocalSource
 
         return LocalSource.open(url)
     from refmaker.sources.remote import RemoteSource
 
-    return RemoteSource.open(url, storage_options)
+    return RemoteSource.open(url, storage_options, room)

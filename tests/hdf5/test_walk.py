@@ -195,3 +195,20 @@ def test_sizes_of_storage_are_held_against_the_dataspace():
     tree = tree_of(image.file(image.place(group([hard_link(b"s", short), hard_link(b"l", long)]))))
     assert set(tree.refusals) == {"/s", "/l"}
     assert all("size of compact data" in refusal.reason for refusal in tree.refusals.values())
+
+
+def test_dense_storage_is_found_in_few_rounds():
+    """Both headers come together, then both roots: names and heap are not walked one after the other."""
+
+    def fill(file) -> None:
+        for k in range(12):
+            dataset = file.create_dataset(f"d{k}", (100,), "i4", chunks=(10,), maxshape=(None,))
+            for a in range(12):
+                dataset.attrs[f"a{a}"] = a
+            dataset[:5] = 1
+
+    data = made(fill, libver="latest")
+    tree, rounds = tree_in_rounds(data, 5)
+    assert plain(tree) == plain(tree_of(data))
+    # Thirteen where each of them is asked for when it is read.
+    assert rounds <= 9

@@ -17,7 +17,7 @@ from refmaker.hdf5.superblock import Superblock
 from refmaker.hdf5.walk import Walk
 from refmaker.model import Attribute, Chunked, ChunkIndex, Dataset, Tree
 from refmaker.sources.memory import MemoryWindow
-from refmaker.sources.pages import PagesWindow
+from refmaker.sources.sparse import SparseWindow
 from refmaker.window import MissingBytes, Window
 
 LIMIT = 16 << 20
@@ -34,7 +34,7 @@ def tree_of(data: bytes, *, strict: bool = False, limit: int = LIMIT) -> Tree:
     return resolve(walk, "test")
 
 
-def run_rounds(data: bytes, window: PagesWindow, steps: Sequence[Callable[[], Sequence[Any]]], page_bits: int) -> int:
+def run_rounds(data: bytes, window: SparseWindow, steps: Sequence[Callable[[], Sequence[Any]]], page_bits: int) -> int:
     """Run steps and those that follow, fetching what a round missed together; give the number of rounds."""
     todo, rounds = deque(steps), 0
     while todo:
@@ -54,15 +54,15 @@ def run_rounds(data: bytes, window: PagesWindow, steps: Sequence[Callable[[], Se
             for m in missing:
                 for a, n in zip(m.addresses.tolist(), m.sizes.tolist(), strict=True):
                     pages.update(range(a >> page_bits, ((a + max(n, 1) - 1) >> page_bits) + 1))
-            for page in sorted(pages):
-                window.store(page << page_bits, data[page << page_bits : (page + 1) << page_bits])
+            starts = [page << page_bits for page in sorted(pages)]
+            window.store(starts, [data[start : start + (1 << page_bits)] for start in starts])
             todo.extend(interrupted)
     return rounds
 
 
 def tree_in_rounds(data: bytes, page_bits: int, *, limit: int = LIMIT) -> tuple[Tree, int]:
     """Walk pages that are fetched as they are missed; give the tree and the number of rounds."""
-    window = PagesWindow(len(data), page_bits=page_bits)
+    window = SparseWindow(len(data))
     walk = Walk(window, limit)
     rounds = run_rounds(data, window, walk.start(), page_bits)
     walk.verify()
@@ -71,7 +71,7 @@ def tree_in_rounds(data: bytes, page_bits: int, *, limit: int = LIMIT) -> tuple[
 
 def in_rounds(data: bytes, page_bits: int, read: Callable[[Window], Any]) -> tuple[Any, int]:
     """Run one reading function over pages; give its result and the number of rounds."""
-    window, results = PagesWindow(len(data), page_bits=page_bits), []
+    window, results = SparseWindow(len(data)), []
 
     def step() -> list[Any]:
         results.append(read(window))

@@ -68,7 +68,7 @@ class _Remote:
     """A source that holds nothing until it is fetched."""
 
     def __init__(self, url: str) -> None:
-        from refmaker.sources.source import Identity
+        from refmaker.sources.identity import Identity
 
         self.identity = Identity(url, 100, None, None)
         self.fetched: list[tuple[int, int]] = []
@@ -89,7 +89,7 @@ class _Remote:
 
 def test_what_is_missing_is_fetched_from_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
     sources = {url: _Remote(url) for url in ("http://host/a", "http://host/b", "http://host/c")}
-    monkeypatch.setattr("refmaker.linked.space.open_source", lambda url, options: sources[url])
+    monkeypatch.setattr("refmaker.linked.space.open_source", lambda url, options, room: sources[url])
     space = Space(sources["http://host/a"])
     space.look_up(["http://host/b", "http://host/c"])
     assert [space.open(url) for url in sources] == [0, 1, 2]
@@ -138,7 +138,7 @@ def test_missing_or_out_of_reach(
 ) -> None:
     """fsspec's filesystems say `FileNotFoundError` for much that is something else."""
 
-    def fail(url: str, options: Any) -> None:
+    def fail(url: str, options: Any, room: Any) -> None:
         raise _error(cause, root)
 
     monkeypatch.setattr("refmaker.linked.space.open_source", fail)

@@ -1,0 +1,173 @@
+"""Files over HTTP and HTTPS, on the session of fsspec's HTTP filesystem.
+
+Contract: see `refmaker.sources.store`. The first request asks for a range and learns all there is to know: RFC 9110 has
+the size in Content-Range, ETag and Last-Modified beside it. Every answer has to be the range that was asked for, of a
+file with the same size, ETag and time, so that no condition (If-Match, which some servers fail for weak ETags) and no
+check at the end is needed. A server may ignore Range (14.2): then its first answer is the file, which is taken if it is
+not too large.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from email.utils import parsedate_to_datetime
+from time import perf_counter
+from typing import Any
+
+from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.sources.identity import Identity, etag_of, time_of
+from refmaker.sources.store import NO_SIZE, WHOLE_LIMIT, AsyncStore, content_range
+
+__all__ = ["HttpStore"]
+
+_GONE = (404, 410)
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_ENCODINGS = (None, "", "identity")
+_READ = 1 << 20
+
+
+class HttpStore(AsyncStore):
+    """A file over HTTP."""
+
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+        """See `AsyncStore.first`."""
+        began = perf_counter()
+        async with await self._get(0, size) as response:
+            waited = perf_counter() - began
+            self._check_coding(response)
+            if response.status == 416 and response.headers.get("Content-Range", "").endswith("*/0"):
+                raise FormatError("the file is empty", structure="superblock", address=0, source=self.url)
+            self._raise_for_status(response)
+            identity, data = await (
+                self._part(response, size) if response.status == 206 else self._whole(response, time)
+            )
+        self.rates.note(waited, len(data), perf_counter() - began - waited)
+        return identity, data
+
+    async def range(self, start: int, stop: int) -> bytes:
+        """See `AsyncStore.range`."""
+        began = perf_counter()
+        async with await self._get(start, stop) as response:
+            waited = perf_counter() - began
+            self._check_coding(response)
+            if response.status in (*_GONE, 412, 416):
+                raise TargetChanged(
+                    f"the file changed while it was scanned: it is gone, or shorter (status {response.status})",
+                    source=self.url,
+                )
+            self._raise_for_status(response)
+            self._check_range(response, start, stop)
+            data = await _body(response, stop - start)
+        self.rates.note(waited, len(data), perf_counter() - began - waited)
+        return data
+
+    def passing(self, error: Exception) -> float | None:
+        """See `AsyncStore.passing`; statuses that may pass, with the pause that the server asks for."""
+        status = getattr(error, "status", None)
+        if status in _PASSING:
+            return _retry_after(getattr(error, "headers", None) or {})
+        return super().passing(error)
+
+    async def _get(self, start: int, stop: int) -> Any:
+        """Give the request of a range as an asynchronous context."""
+        options = dict(self.filesystem.kwargs)
+        # A compressed answer would be a range of something else than the file.
+        headers = {
+            **options.pop("headers", {}),
+            "Range": f"bytes={start}-{stop - 1}",
+            "Accept-Encoding": "identity",
+        }
+        session = await self.filesystem.set_session()
+        return session.get(self.filesystem.encode_url(self.path), headers=headers, **options)
+
+    async def _part(self, response: Any, size: int) -> tuple[Identity, bytes]:
+        found = content_range(response.headers.get("Content-Range"))
+        if found is None or found[2] is None:
+            raise SourceError(NO_SIZE, source=self.url, got=response.headers.get("Content-Range"))
+        total = found[2]
+        if found[:2] != (0, min(size, total)):
+            raise _another_range(self.url, f"bytes 0 to {min(size, total)}", response)
+        data = await _body(response, min(size, total))
+        if len(data) != min(size, total):
+            raise ConnectionError(f"an answer of {len(data)} bytes instead of {min(size, total)}")
+        return Identity(self.url, total, etag_of(response.headers), time_of(response.headers)), data
+
+    async def _whole(self, response: Any, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+        """Take the file from a server that ignores ranges."""
+        size = response.content_length
+        if size is None and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            raise SourceError(
+                "the server does not tell the file's size; download it and scan the copy", source=self.url
+            )
+        time.reschedule((time.when() or 0.0) + (WHOLE_LIMIT if size is None else size) / self.patience.slowest)
+        data = b"" if size is not None and size > WHOLE_LIMIT else await _body(response, WHOLE_LIMIT)
+        if size == 0 or (size is None and not data):
+            raise FormatError("the file is empty", structure="superblock", address=0, source=self.url)
+        if len(data) > WHOLE_LIMIT or not data:
+            raise SourceError(
+                "the server ignores ranges, and the file is too large to be read whole; download it and scan the copy",
+                source=self.url,
+                expected=f"<= {WHOLE_LIMIT} bytes",
+                got=len(data) if size is None else size,
+            )
+        if size is not None and len(data) != size:
+            raise ConnectionError(f"an answer of {len(data)} bytes instead of {size}")
+        return Identity(self.url, len(data), etag_of(response.headers), time_of(response.headers)), data
+
+    def _check_range(self, response: Any, start: int, stop: int) -> None:
+        """Raise unless an answer is the range that was asked for, of the file that was opened."""
+        found = content_range(response.headers.get("Content-Range"))
+        size = response.content_length if response.status == 200 else None if found is None else found[2]
+        self.identity.check(size, etag_of(response.headers), time_of(response.headers))
+        if response.status != 206:
+            raise SourceError(f"the server ignored the range (status {response.status})", source=self.url)
+        if found is None or found[:2] != (start, stop):
+            raise _another_range(self.url, f"bytes {start} to {stop}", response)
+
+    def _check_coding(self, response: Any) -> None:
+        if response.headers.get("Content-Encoding") not in _ENCODINGS:
+            raise SourceError(
+                "the server sent compressed data", source=self.url, got=response.headers["Content-Encoding"]
+            )
+
+    def _raise_for_status(self, response: Any) -> None:
+        """Raise for failures. That a file is not there is told apart from that it cannot be reached."""
+        if response.status in _GONE:
+            raise FileNotFoundError(f"status {response.status}, {self.url}")
+        response.raise_for_status()
+
+
+async def _body(response: Any, limit: int) -> bytes:
+    """Read a body; of one that is longer than `limit` bytes, not much more than that."""
+    if response.content_length is not None and response.content_length <= limit:
+        body: bytes = await response.read()
+        return body
+    parts, size = [], 0
+    while size <= limit:
+        part = await response.content.read(_READ)
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+def _another_range(url: str, expected: str, response: Any) -> SourceError:
+    return SourceError(
+        "the server sent another range",
+        source=url,
+        expected=expected,
+        got=response.headers.get("Content-Range", "none"),
+    )
+
+
+def _retry_after(headers: Any) -> float:
+    """Give the seconds of Retry-After, a number or a date (RFC 9110, 10.2.3)."""
+    value = headers.get("Retry-After", "")
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max((parsedate_to_datetime(value) - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
+    except (TypeError, ValueError):
+        return 0.0

@@ -1,0 +1,75 @@
+"""How long, and how often, a request is tried.
+
+Contract: an attempt ends within a time that its size sets; one that fails for a passing reason is made again, after a
+random pause (full jitter) that may be twice as long each time, or as long as the server asks for. What lasts is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+__all__ = ["PATIENCE", "Patience", "patiently"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds and counts.
+
+    Attributes
+    ----------
+    attempts
+        How often a request is made at most.
+    pause, longest_pause
+        The longest pause before the second attempt, and before any.
+    timeout
+        What an attempt may take beside the time for its bytes.
+    slowest
+        Bytes a second that are slow but not yet a failure.
+    """
+
+    attempts: int = 6
+    pause: float = 0.2
+    longest_pause: float = 20.0
+    timeout: float = 30.0
+    slowest: float = 1e5
+
+
+PATIENCE = Patience()
+
+
+async def patiently(
+    work: Callable[[asyncio.Timeout], Awaitable[T]],
+    passing: Callable[[Exception], float | None],
+    size: int,
+    patience: Patience,
+) -> T:
+    """Await `work` until it succeeds.
+
+    Parameters
+    ----------
+    work
+        Takes the time that the attempt may last, which it may extend.
+    passing
+        Says of a failure how many seconds the server asks to wait (0.0: does not say), None if trying again is in vain.
+    size
+        Bytes that the work fetches.
+    """
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            async with asyncio.timeout(patience.timeout + size / patience.slowest) as time:
+                return await work(time)
+        except Exception as error:
+            asked = passing(error) if attempt < patience.attempts else None
+            if asked is not None:
+                longest = min(patience.pause * 2 ** (attempt - 1), patience.longest_pause)
+                await asyncio.sleep(min(asked, patience.longest_pause) + random.uniform(0, longest))  # noqa: S311
+                continue
+            raise
