@@ -24,7 +24,7 @@ from refmaker._verify_source import Originals
 from refmaker._verify_targets import TargetResult, check_targets, reference_problems
 from refmaker._verify_values import Misfit, NoCounterpart, counted
 from refmaker.errors import RefmakerError, SourceError
-from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest.layout import ChunkLayout
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.replay.location import is_local
 from refmaker.replay.lookup import Lookup

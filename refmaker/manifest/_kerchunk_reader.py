@@ -14,14 +14,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._check import owner_of, path_depth
 from refmaker.manifest._kerchunk_columns import Chunks, inline_data
 from refmaker.manifest._kerchunk_nodes import take_nodes
-from refmaker.manifest._kerchunk_targets import EXTENSION_FORMAT, UrlTable, extension_lines, source_records, url_table
-from refmaker.manifest._layout import chunk_layout
-from refmaker.manifest._load import load_bytes
-from refmaker.manifest._strict_json import key_name, malformed, parse, shown
+from refmaker.manifest._kerchunk_targets import (
+    UrlTable,
+    check_extension,
+    extension_lines,
+    member,
+    source_records,
+    url_table,
+)
+from refmaker.manifest.check import owner_of, path_depth
+from refmaker.manifest.layout import chunk_layout
+from refmaker.manifest.load import load_bytes
 from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.strict_json import key_name, malformed, parse, shown
 
 __all__ = ["load_json", "read_json"]
 
@@ -73,33 +80,19 @@ def _version_1(document: dict[str, Any], source: str) -> Manifest:
     if document.get("gen"):
         message = "references made by a generator are not supported: expand them when the manifest is made"
         raise ManifestError(message, structure="gen", got=shown(document["gen"]), source=source)
-    templates = _member(document, "templates", source)
+    templates = member(document, "templates", source)
     if not all(isinstance(text, str) for text in templates.values()):
         raise malformed("bad member", structure="templates", expected="strings", got=templates, source=source)
-    extension = _member(document, "refmaker", source)
+    extension = member(document, "refmaker", source)
     if extension:
-        _check_extension(extension, source)
+        check_extension(extension, source)
     if "refs" not in document:
         raise malformed("no references", structure="refs", expected="an object", got=None, source=source)
-    manifest = _manifest(_member(document, "refs", source), url_table(templates, extension, source))
+    manifest = _manifest(member(document, "refs", source), url_table(templates, extension, source))
     manifest.refusals = extension_lines(extension, "refusals", dict, source)
     manifest.history = extension_lines(extension, "history", list, source) + manifest.history
     manifest.sources = source_records(extension, manifest, source)
     return manifest
-
-
-def _member(document: dict[str, Any], name: str, source: str) -> dict[str, Any]:
-    value = document.get(name, {})
-    if not isinstance(value, dict):
-        raise malformed("bad member", structure=name, expected="an object", got=value, source=source)
-    return value
-
-
-def _check_extension(extension: dict[str, Any], source: str) -> None:
-    got = extension.get("format")
-    if type(got) is not int or got != EXTENSION_FORMAT:
-        expected = str(EXTENSION_FORMAT)
-        raise malformed("unknown format", structure="refmaker.format", expected=expected, got=got, source=source)
 
 
 def _manifest(refs: dict[str, Any], urls: UrlTable) -> Manifest:

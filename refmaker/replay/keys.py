@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest.layout import ChunkLayout
 
 __all__ = ["cell_of", "indices_of", "names_of", "position"]
 

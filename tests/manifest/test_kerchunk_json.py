@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from refmaker.errors import ManifestError, OutputError
 from refmaker.manifest import Manifest, ManifestArray, References, Target
-from refmaker.manifest._check import ancestors
+from refmaker.manifest.check import ancestors
 from refmaker.manifest.kerchunk_json import iter_json, read_json, write_json
 
 
