@@ -122,6 +122,7 @@ def verify(
     options: Mapping[str, Any] = {} if storage_options is None else storage_options
     named = None if isinstance(manifest, Manifest) else os.fspath(manifest)
     opened = load(manifest, None, _manifest_options(named, options)).result()
+    opened.lookup.manifest.load()
     targets = Targets(opened.lookup.manifest.targets, opened.location, Access(remote_options=options))
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
     report.targets = check_targets(targets)

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._digits import parse_indices
 from refmaker.manifest._kerchunk_targets import UrlTable
 from refmaker.manifest.check import chunk_like
+from refmaker.manifest.digits import parse_indices
 from refmaker.manifest.layout import ChunkLayout
 from refmaker.manifest.manifest import References
 from refmaker.manifest.strict_json import key_name, malformed

@@ -183,6 +183,14 @@ class ShardedReferences(References):
         parts = [self._shard(number).between(start, stop) for number in self._existing(numbers)]
         return parts[0] if len(parts) == 1 else _joined(parts)
 
+    def any_between(self, start: int, stop: int) -> bool:
+        """Tell whether any of the cells from `start` to before `stop` is recorded; read their shards until one is."""
+        stop = min(stop, self.cells)
+        if self.complete is not None:
+            return self.complete.any_between(start, stop)
+        numbers = range(start // self._size, -(-stop // self._size)) if start < stop else range(0)
+        return any(self._shard(number).any_between(start, stop) for number in self._existing(numbers))
+
     def load(self) -> None:
         """Read all shards."""
         complete = self._all()

@@ -83,4 +83,3 @@ def _stem(name: str) -> str:
 
 def _may_be_parquet(name: str) -> bool:
     return is_parquet_name(name) or name.endswith("/") or os.path.isdir(name)
-

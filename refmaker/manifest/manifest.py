@@ -7,6 +7,7 @@ all of them. Chunk keys such as `t2m/0.13.4` exist only at the edge, in writers 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,12 @@ class References:
         inline = {cell: data for cell, data in self.inline.items() if start <= cell < stop}
         whole = {cell: code for cell, code in self.whole.items() if start <= cell < stop}
         return References(self.cell[part], self.target[part], self.offset[part], self.size[part], inline, whole)
+
+    def any_between(self, start: int, stop: int) -> bool:
+        """Tell whether any of the cells from `start` to before `stop` is recorded."""
+        first, last = np.searchsorted(self.cell, (start, stop))
+        others = itertools.chain(self.inline, self.whole)
+        return bool(last > first) or any(start <= cell < stop for cell in others)
 
     def load(self) -> None:
         """Read all that is read only when it is needed: nothing here, shards where a manifest has them."""

@@ -32,10 +32,17 @@ class Reference:
 
 
 class Lookup:
-    """What a manifest holds under each key. Keys have no protocol; leading slashes do not count."""
+    """What a manifest holds under each key. Keys have no protocol; leading slashes do not count.
+
+    Attributes
+    ----------
+    sharded
+        The manifest has shards that are read when they are needed.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
+        self.sharded = not manifest.is_loaded
         self._layouts: dict[str, ChunkLayout] = {}
 
     def find(self, key: str) -> bytes | Reference:
@@ -62,7 +69,7 @@ class Lookup:
 
     def is_loaded(self, key: str) -> bool:
         """Tell whether `find` answers without reading a shard of the manifest."""
-        if self.manifest.is_loaded:
+        if not self.sharded:
             return True
         key = key.strip("/")
         name = key.rpartition("/")[2]
