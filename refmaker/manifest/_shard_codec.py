@@ -208,7 +208,7 @@ def _references(pa: Any, table: _Table, first: int, code_of: Callable[[str], int
     target = codes[in_range]
     if len(target) and (target == target[0]).all():
         target = np.broadcast_to(target[:1].copy(), len(target))
-    raws = table.column("raw").filter(pa.array(has_raw)).to_pylist() if has_raw.any() else []
+    raws = [data for data in table.column("raw").to_pylist() if data is not None] if has_raw.any() else []
     whole_rows = np.flatnonzero(whole)
     return References(
         in_range + np.int64(first),
@@ -221,21 +221,44 @@ def _references(pa: Any, table: _Table, first: int, code_of: Callable[[str], int
 
 
 def _valid(table: _Table, name: str) -> npt.NDArray[np.bool_]:
-    if name not in table.column_names:
+    if name not in table.column_names or table.schema.field(name).type == "null":
         return np.zeros(len(table), bool)
-    valid: npt.NDArray[np.bool_] = table.column(name).is_valid().to_numpy()
-    return valid
+    return _validity(_array(table, name))
+
+
+# Buffers are looked at directly: most of what pyarrow offers for it imports pandas where that is installed.
+
+
+def _array(table: _Table, name: str) -> Any:
+    """Give a column as one array."""
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _validity(array: Any) -> npt.NDArray[np.bool_]:
+    bitmap = array.buffers()[0]
+    if bitmap is None:
+        return np.ones(len(array), bool)
+    bits = np.unpackbits(np.frombuffer(bitmap, "u1"), bitorder="little")
+    return bits[array.offset : array.offset + len(array)].astype(bool)
+
+
+def _values(array: Any) -> npt.NDArray[Any]:
+    """Give the values of an array of integers; those of nulls are anything."""
+    dtype = np.dtype(str(array.type))
+    data = array.buffers()[1]
+    if data is None:
+        return np.zeros(len(array), dtype)
+    return np.frombuffer(data, dtype)[array.offset : array.offset + len(array)]
 
 
 def _numbers(table: _Table, name: str, needed: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     if name not in table.column_names:  # then every path is a whole target
         return np.zeros(len(table), "i8")
-    column = table.column(name)
-    if column.null_count:
-        if (needed & ~_valid(table, name)).any():
-            raise ManifestError(f"{name} of a reference is null")
-        column = column.fill_null(0)
-    numbers: npt.NDArray[Any] = column.to_numpy()
+    array = _array(table, name)
+    if (needed & ~_validity(array)).any():
+        raise ManifestError(f"{name} of a reference is null")
+    numbers = _values(array)
     if numbers.dtype.kind == "i" and (numbers[needed] < 0).any():
         row = int(np.flatnonzero(needed & (numbers < 0))[0])
         raise ManifestError(f"negative {name} in row {row}", expected="0 or more", got=int(numbers[row]))
@@ -246,10 +269,10 @@ def _codes(
     pa: Any, table: _Table, needed: npt.NDArray[np.bool_], code_of: Callable[[str], int]
 ) -> npt.NDArray[np.integer[Any]]:
     """Give the target of every row that has one, 0 in the others."""
-    column = table.column("path").combine_chunks()
+    column = _array(table, "path")
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    index = column.indices.fill_null(0).to_numpy()
+    index = np.where(needed, _values(column.indices), 0)
     urls = column.dictionary
     used = np.unique(index[needed])
     code = np.zeros(len(urls), "i8")
