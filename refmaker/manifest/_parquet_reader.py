@@ -146,7 +146,7 @@ def _manifest(metadata: dict[str, Any], extension: dict[str, Any], shards: Shard
         raise ManifestError(
             "shards of no array", structure="refmaker.shards", got=key_name(next(iter(digests))), source=source
         )
-    manifest.targets = shards.urls.targets
+    manifest.targets = tuple(shards.urls.targets) if shards.urls.closed else shards.urls.targets
     manifest.refusals = extension_lines(extension, "refusals", dict, source)
     manifest.history = extension_lines(extension, "history", list, source) + manifest.history
     manifest.sources = source_records(extension, manifest, source)

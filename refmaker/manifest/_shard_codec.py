@@ -165,7 +165,10 @@ def decode_shard(
 
 
 def _table(pa: Any, data: bytes, rows: int) -> _Table:
-    file = pa.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=["path"])
+    try:
+        file = pa.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=["path"])
+    except KeyError:  # there is no such column
+        file = pa.parquet.ParquetFile(pa.BufferReader(data))
     found = file.metadata.num_rows
     if not rows <= found <= MAX_ROWS:
         raise ManifestError("wrong number of rows", expected=f"{rows} to {MAX_ROWS}", got=found)
@@ -208,13 +211,16 @@ def _references(pa: Any, table: _Table, first: int, code_of: Callable[[str], int
     target = codes[in_range]
     if len(target) and (target == target[0]).all():
         target = np.broadcast_to(target[:1].copy(), len(target))
+    first_byte, length = offset[in_range].astype("u8"), size[in_range].astype("u8")
+    if (first_byte + length < first_byte).any():
+        raise ManifestError("a reference ends at 2**64 or beyond")
     raws = [data for data in table.column("raw").to_pylist() if data is not None] if has_raw.any() else []
     whole_rows = np.flatnonzero(whole)
     return References(
         in_range + np.int64(first),
         target,
-        offset[in_range].astype("u8"),
-        size[in_range].astype("u8"),
+        first_byte,
+        length,
         dict(zip((np.flatnonzero(has_raw) + first).tolist(), raws, strict=True)),
         dict(zip((whole_rows + first).tolist(), codes[whole_rows].tolist(), strict=True)),
     )
@@ -275,6 +281,8 @@ def _codes(
     index = np.where(needed, _values(column.indices), 0)
     urls = column.dictionary
     used = np.unique(index[needed])
+    if len(used) and not 0 <= used[0] <= used[-1] < len(urls):
+        raise ManifestError("a path beyond the dictionary", expected=f"fewer than {len(urls)}", got=int(used[-1]))
     code = np.zeros(len(urls), "i8")
     for position in used.tolist():
         url = urls[position].as_py()

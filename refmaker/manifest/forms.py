@@ -39,11 +39,11 @@ def open_manifest(path_or_url: str | os.PathLike[str], *, storage_options: Mappi
     """
     name = os.fspath(path_or_url)
     options = {} if storage_options is None else storage_options
-    if _may_be_parquet(name):
-        # The name alone is taken at its word, so that a set which cannot be reached is called what it is.
-        if looks_like_parquet(name, options) or (is_parquet_name(name) and not os.path.isfile(name)):
-            return load_parquet(name, storage_options=options)
-        return load_json(name, storage_options=options)
+    if is_parquet_name(name) and not os.path.isfile(name):
+        # Taken at its word, so that a set which cannot be reached is called what it is.
+        return load_parquet(name, storage_options=options)
+    if (name.endswith("/") or os.path.isdir(name)) and looks_like_parquet(name, options):
+        return load_parquet(name, storage_options=options)
     try:
         return load_json(name, storage_options=options)
     except SourceError:
@@ -79,7 +79,3 @@ def _stem(name: str) -> str:
     if first.startswith(("http://", "https://")):
         first = first.split("?", 1)[0].split("#", 1)[0]
     return first.rstrip("/")
-
-
-def _may_be_parquet(name: str) -> bool:
-    return is_parquet_name(name) or name.endswith("/") or os.path.isdir(name)
