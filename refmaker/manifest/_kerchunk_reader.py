@@ -1,10 +1,11 @@
 """kerchunk JSON, versions 0 and 1: the reader.
 
-Contract: a manifest is data, from anyone. Nothing in it is evaluated: templates are plain substitution, generators and
-template calls are refused. What is malformed is a `ManifestError` with source, key, what was expected and what is
-there. Nothing is guessed, and nothing ignored except consolidated metadata (they repeat the rest) and keys outside the
-grid of their array (they cannot matter; `Manifest.history` counts them). Source: kerchunk documentation, "References
-specification"; where that is silent, what fsspec's `ReferenceFileSystem` does.
+Contract: a manifest is data, from anyone. Nothing in it is evaluated but integer arithmetic of generators; templates
+are plain substitution, template calls are refused. What is malformed is a `ManifestError` with source, key, what was
+expected and what is there; so is a key that stands twice and says two things. Nothing is guessed, and nothing ignored
+except consolidated metadata (they repeat the rest) and keys outside the grid of their array (they cannot matter;
+`Manifest.history` counts them). Source: kerchunk documentation, "References specification"; where that is silent, what
+fsspec's `ReferenceFileSystem` does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from refmaker.errors import ManifestError
+from refmaker.manifest._generators import generated
 from refmaker.manifest._kerchunk_columns import Chunks, inline_data
 from refmaker.manifest._kerchunk_nodes import take_nodes
 from refmaker.manifest._kerchunk_targets import (
@@ -60,8 +62,8 @@ def read_json(data: bytes, *, source: str) -> Manifest:
     Raises
     ------
     ManifestError
-        The manifest is malformed, or has generators (`gen`), template calls, or a reference that is not a chunk of any
-        of its arrays.
+        The manifest is malformed, or has template calls, generators that do more than count, or a reference that is not
+        a chunk of any of its arrays.
     """
     document = parse(data, structure="manifest", source=source)
     if not isinstance(document, dict):
@@ -77,9 +79,6 @@ def _version_1(document: dict[str, Any], source: str) -> Manifest:
     version = document["version"]
     if type(version) is not int or version != 1:
         raise malformed("unknown version", structure="version", expected="1, or none for 0", got=version, source=source)
-    if document.get("gen"):
-        message = "references made by a generator are not supported: expand them when the manifest is made"
-        raise ManifestError(message, structure="gen", got=shown(document["gen"]), source=source)
     templates = member(document, "templates", source)
     if not all(isinstance(text, str) for text in templates.values()):
         raise malformed("bad member", structure="templates", expected="strings", got=templates, source=source)
@@ -88,7 +87,12 @@ def _version_1(document: dict[str, Any], source: str) -> Manifest:
         check_extension(extension, source)
     if "refs" not in document:
         raise malformed("no references", structure="refs", expected="an object", got=None, source=source)
-    manifest = _manifest(member(document, "refs", source), url_table(templates, extension, source))
+    refs = member(document, "refs", source)
+    for key, value in generated(document.get("gen", []), templates, source):
+        if refs.setdefault(key, value) != value:
+            message = "a generator makes another reference than there is under this key"
+            raise malformed(message, structure=key_name(key), expected=shown(refs[key]), got=value, source=source)
+    manifest = _manifest(refs, url_table(templates, extension, source))
     manifest.refusals = extension_lines(extension, "refusals", dict, source)
     manifest.history = extension_lines(extension, "history", list, source) + manifest.history
     manifest.sources = source_records(extension, manifest, source)

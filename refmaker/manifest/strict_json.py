@@ -2,7 +2,8 @@
 
 Contract: what is written is UTF-8 text that any JSON parser accepts (RFC 8259): no NaN, no infinity, no lone surrogate.
 What is read may hold the bare `NaN` and `Infinity` that Python's writers emit; they come out as the strings "NaN",
-"Infinity" and "-Infinity", which is how Zarr spells such a fill value. Every failure is a `ManifestError`.
+"Infinity" and "-Infinity", which is how Zarr spells such a fill value. A key that stands twice in an
+object and says two things is refused. Every failure is a `ManifestError`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,21 @@ def _finite(number: str) -> float:
     return value
 
 
-_DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite)
+class _TwiceError(ValueError):
+    """A key stands twice and says two things."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object. A key may stand twice if it says the same: which of two is meant is a guess."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        for key, value in pairs:
+            if found[key] is not value and json.dumps(found[key], sort_keys=True) != json.dumps(value, sort_keys=True):
+                raise _TwiceError(f"{key_name(key)} stands twice, as {shown(value)} and as {shown(found[key])}")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite, object_pairs_hook=_members)
 
 
 def shown(value: object) -> str:
@@ -67,6 +82,8 @@ def parse(data: bytes | str, *, structure: str, source: str | None) -> Any:
     except UnicodeDecodeError as error:
         message = f"not UTF-8 at byte {error.start}"
         raise ManifestError(message, structure=structure, source=source) from error
+    except _TwiceError as error:
+        raise ManifestError(str(error), structure=structure, source=source) from error
     except ValueError as error:
         raise ManifestError(f"not JSON: {error}", structure=structure, source=source) from error
     except RecursionError as error:
