@@ -85,6 +85,8 @@ class _Generator:
 
     def references(self) -> Iterator[tuple[str, list[Any]]]:
         """Give key and value of every reference, the last dimension running fastest."""
+        if not self.count:
+            return
         self.columns = self._columns()
         keys, urls = (self._text(name, self.gen.get(name)) for name in ("key", "url"))
         if ("offset" in self.gen) != ("length" in self.gen):
