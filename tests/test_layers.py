@@ -52,6 +52,7 @@ FACADES = ("refmaker", "refmaker.manifest")
 SHORTCUTS = {
     ("refmaker.manifest.manifest", "refmaker.manifest.kerchunk_json"),  # Manifest.to_json calls the writer
     ("refmaker.manifest.manifest", "refmaker.manifest.kerchunk_parquet"),
+    ("refmaker.manifest.cache", "refmaker"),
     ("refmaker.manifest._documents", "refmaker"),  # the version
 }
 MAX_LINES = 400

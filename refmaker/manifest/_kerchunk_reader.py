@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from refmaker.errors import ManifestError
+from refmaker.manifest._collection import collection_paused
 from refmaker.manifest._generators import generated
 from refmaker.manifest._kerchunk_columns import Chunks, inline_data
 from refmaker.manifest._kerchunk_nodes import take_nodes
@@ -65,6 +66,11 @@ def read_json(data: bytes, *, source: str) -> Manifest:
         The manifest is malformed, or has template calls, generators that do more than count, or a reference that is not
         a chunk of any of its arrays.
     """
+    with collection_paused():
+        return _read(data, source)
+
+
+def _read(data: bytes, source: str) -> Manifest:
     document = parse(data, structure="manifest", source=source)
     if not isinstance(document, dict):
         raise malformed("not a manifest", structure="manifest", expected="an object", got=document, source=source)

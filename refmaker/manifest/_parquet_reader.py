@@ -71,16 +71,20 @@ class _Files:
 
         # Asked for anew each time: fsspec keeps filesystems, and gives a forked process its own.
         filesystem, path = fsspec.core.url_to_fs(self.location, **self.options)
-        if path.startswith(("http://", "https://")):
-            path, mark, query = path.partition("?")
-            data = filesystem.cat_file(f"{path.rstrip('/')}/{quote(name)}{mark}{query}")
-        else:
-            data = filesystem.cat_file(f"{path.rstrip('/')}/{name}")
+        data = filesystem.cat_file(file_in(path, name))
         return bytes(data)
 
 
 def _is_path(location: str) -> bool:
     return "://" not in location and "::" not in location
+
+
+def file_in(path: str, name: str) -> str:
+    """Give the path of a file of a set, in the filesystem that the set is in."""
+    if not path.startswith(("http://", "https://")):
+        return f"{path.rstrip('/')}/{name}"
+    path, mark, query = path.partition("?")
+    return f"{path.rstrip('/')}/{quote(name)}{mark}{query}"
 
 
 def looks_like_parquet(location: str, options: Mapping[str, Any]) -> bool:
@@ -91,7 +95,7 @@ def looks_like_parquet(location: str, options: Mapping[str, Any]) -> bool:
 
     try:
         filesystem, path = fsspec.core.url_to_fs(location, **options)
-        return bool(filesystem.isfile(f"{path.partition('?')[0].rstrip('/')}/{METADATA_FILE}"))
+        return bool(filesystem.isfile(file_in(path, METADATA_FILE)))
     except transport_errors():
         return False
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from refmaker.errors import SourceError
 from refmaker.manifest._kerchunk_reader import load_json
-from refmaker.manifest._parquet_reader import load_parquet, looks_like_parquet
+from refmaker.manifest._parquet_reader import METADATA_FILE, file_in, load_parquet, looks_like_parquet
 from refmaker.manifest.manifest import Manifest
 
-__all__ = ["is_parquet_name", "open_manifest", "write_manifest"]
+__all__ = ["head_file", "is_parquet", "is_parquet_name", "open_manifest", "write_manifest"]
 
 _PARQUET = (".parq", ".parquet")
 
@@ -39,10 +39,7 @@ def open_manifest(path_or_url: str | os.PathLike[str], *, storage_options: Mappi
     """
     name = os.fspath(path_or_url)
     options = {} if storage_options is None else storage_options
-    if is_parquet_name(name) and not os.path.isfile(name):
-        # Taken at its word, so that a set which cannot be reached is called what it is.
-        return load_parquet(name, storage_options=options)
-    if (name.endswith("/") or os.path.isdir(name)) and looks_like_parquet(name, options):
+    if is_parquet(name, options):
         return load_parquet(name, storage_options=options)
     try:
         return load_json(name, storage_options=options)
@@ -50,6 +47,21 @@ def open_manifest(path_or_url: str | os.PathLike[str], *, storage_options: Mappi
         if not looks_like_parquet(name, options):
             raise
     return load_parquet(name, storage_options=options)
+
+
+def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether a path or url is to be opened as a Parquet set: by its name, or as it is a folder.
+
+    A name is taken at its word, so that a set which cannot be reached is called what it is.
+    """
+    if is_parquet_name(name):
+        return not os.path.isfile(name)
+    return (name.endswith("/") or os.path.isdir(name)) and looks_like_parquet(name, options)
+
+
+def head_file(path: str, *, parquet: bool) -> str:
+    """Give the path of the file of a manifest whose version is that of the manifest."""
+    return file_in(path, METADATA_FILE) if parquet else path
 
 
 def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:

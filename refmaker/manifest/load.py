@@ -14,7 +14,7 @@ from typing import Any
 from refmaker.errors import SourceError
 from refmaker.manifest._packing import unpacked
 
-__all__ = ["load_bytes", "transport_errors"]
+__all__ = ["fetch", "load_bytes", "transport_errors"]
 
 
 def load_bytes(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> bytes:
@@ -28,12 +28,22 @@ def load_bytes(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[
         For that filesystem.
     """
     name = os.fspath(path_or_url)
+    return unpacked(fetch(name, storage_options), name)
+
+
+def fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
+    """Fetch a file as it is.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read.
+    """
     try:
-        data = _fetch(name, storage_options)
+        return _fetch(name, storage_options)
     except transport_errors() as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SourceError(f"cannot read the manifest: {reason or type(error).__name__}", source=name) from error
-    return unpacked(data, name)
 
 
 def _fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:

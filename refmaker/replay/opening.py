@@ -2,7 +2,7 @@
 
 Contract: `load` returns at once with a future; the work is done in a thread of its own, so that neither an event loop
 nor its pool of threads can wait for itself. A manifest that was loaded before is taken again only if it has not
-changed since: by modification time, size and inode of a local file, by what the store says of any other.
+changed since: by the times, size and inode of a local file, by what the store says of any other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from refmaker.errors import RefmakerError, SourceError
-from refmaker.manifest.forms import open_manifest
+from refmaker.manifest.cache import local_state, open_cached
+from refmaker.manifest.forms import head_file, is_parquet
 from refmaker.manifest.kerchunk_json import read_json
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.listing import Listing
@@ -87,7 +88,7 @@ class _Cache:
             state = _state(location, options)
             known, opened = self.opened.get(key, (None, None))
             if opened is None or state is None or state != known:
-                opened = _opened(open_manifest(location, storage_options=options), location)
+                opened = _opened(open_cached(location, options, state), location)
             with self.lock:
                 self.opened[key] = (state, opened)
                 self.opened.move_to_end(key)
@@ -171,24 +172,25 @@ def _text(value: object) -> str:
 
 def _opened(manifest: Manifest, location: str | None) -> Opened:
     lookup = Lookup(manifest)
-    return Opened(location, lookup, Listing(lookup))
+    return Opened(None if location is None else location.rstrip("/"), lookup, Listing(lookup))
 
 
 def _state(location: str, options: Mapping[str, Any]) -> Hashable | None:
     """Give what tells a version of a manifest from the next, None where nothing does."""
+    parquet = is_parquet(location, options)
     if is_local(location):
         try:
-            status = os.stat(location)
+            status = os.stat(head_file(location, parquet=parquet))
         except OSError as error:
             raise SourceError(f"cannot read the manifest: {error.strerror}", source=location) from error
-        return (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+        return local_state(status)
     import fsspec
 
     options = {name: value for name, value in options.items() if name != "compression"}
     try:
         filesystem, path = fsspec.core.url_to_fs(location, **options)
         filesystem.invalidate_cache()
-        info = filesystem.info(path)
+        info = filesystem.info(head_file(path, parquet=parquet))
     except Exception as error:  # every filesystem raises errors of its own
         cause = f"{type(error).__name__}: {error}"
         raise SourceError(f"cannot read the manifest: {cause}", source=location) from error
