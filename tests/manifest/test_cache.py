@@ -24,7 +24,6 @@ from refmaker.manifest.cache import cache_folder, local_state, open_cached
 from refmaker.manifest.kerchunk_json import iter_json, write_json
 from tests.manifest.making import array, comparable, manifests, rows
 
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
