@@ -32,8 +32,8 @@ from refmaker.manifest.manifest import Manifest
 
 __all__ = ["cache_folder", "local_state", "open_cached"]
 
-MIN_SIZE = 4 << 20
-"""Bytes of a manifest, below which parsing it is as fast as looking for it."""
+MIN_SIZE = 1 << 20
+"""Bytes of a manifest as it is stored, below which parsing it is as fast as looking for it."""
 
 ROOM = 2 << 30
 """Bytes of all entries; those that were not used for longest go first."""
@@ -81,7 +81,7 @@ def open_cached(location: str, options: Mapping[str, Any], state: Hashable | Non
                 found = read_json(unpacked(data, location), source=location)
                 _keep(found, entry)
     if seen is not None and _is_settled(location, state, read_at):
-        with contextlib.suppress(OutputError), atomic_write(seen) as file:
+        with contextlib.suppress(OutputError), atomic_write(seen, durable=False) as file:
             file.write(name.encode())
     return found
 
