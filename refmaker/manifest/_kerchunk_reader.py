@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from refmaker.errors import ManifestError
 from refmaker.manifest._collection import collection_paused
@@ -27,13 +31,17 @@ from refmaker.manifest._kerchunk_targets import (
     source_records,
     url_table,
 )
-from refmaker.manifest.check import owner_of, path_depth
+from refmaker.manifest._row_text import Run, UnusualError, parse_with_runs, starts_with
+from refmaker.manifest.check import chunk_like, owner_of, path_depth
 from refmaker.manifest.layout import chunk_layout
 from refmaker.manifest.load import load_bytes
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.strict_json import key_name, malformed, parse, shown
 
 __all__ = ["load_json", "read_json"]
+
+_MANY = 64
+"""Rows of one array, from which on they are worth a few operations over columns."""
 
 
 def load_json(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> Manifest:
@@ -71,17 +79,36 @@ def read_json(data: bytes, *, source: str) -> Manifest:
 
 
 def _read(data: bytes, source: str) -> Manifest:
-    document = parse(data, structure="manifest", source=source)
+    found = parse_with_runs(data)
+    if found is not None:
+        text, document, runs = found
+        try:
+            return _understood(document, source, _Runs(text, np.frombuffer(data, "u1"), runs))
+        except UnusualError:
+            pass  # parsed as a whole then
+    return _understood(parse(data, structure="manifest", source=source), source, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Runs of references that were taken from a text."""
+
+    text: str
+    bytes: npt.NDArray[np.uint8]
+    runs: list[Run]
+
+
+def _understood(document: Any, source: str, runs: _Runs | None) -> Manifest:
     if not isinstance(document, dict):
         raise malformed("not a manifest", structure="manifest", expected="an object", got=document, source=source)
     if "version" in document:
-        return _version_1(document, source)
+        return _version_1(document, source, runs)
     if isinstance(document.get("refs"), dict):
         raise malformed("no version", structure="version", expected="1 where there are `refs`", got=None, source=source)
-    return _manifest(document, UrlTable({}, source))
+    return _manifest(document, UrlTable({}, source), runs)
 
 
-def _version_1(document: dict[str, Any], source: str) -> Manifest:
+def _version_1(document: dict[str, Any], source: str, runs: _Runs | None) -> Manifest:
     version = document["version"]
     if type(version) is not int or version != 1:
         raise malformed("unknown version", structure="version", expected="1, or none for 0", got=version, source=source)
@@ -94,22 +121,27 @@ def _version_1(document: dict[str, Any], source: str) -> Manifest:
     if "refs" not in document:
         raise malformed("no references", structure="refs", expected="an object", got=None, source=source)
     refs = member(document, "refs", source)
+    if runs is not None and document.get("gen"):
+        raise UnusualError
     for key, value in generated(document.get("gen", []), templates, source):
         if refs.setdefault(key, value) != value:
             message = "a generator makes another reference than there is under this key"
             raise malformed(message, structure=key_name(key), expected=shown(refs[key]), got=value, source=source)
-    manifest = _manifest(refs, url_table(templates, extension, source))
+    manifest = _manifest(refs, url_table(templates, extension, source), runs)
     manifest.refusals = extension_lines(extension, "refusals", dict, source)
     manifest.history = extension_lines(extension, "history", list, source) + manifest.history
     manifest.sources = source_records(extension, manifest, source)
     return manifest
 
 
-def _manifest(refs: dict[str, Any], urls: UrlTable) -> Manifest:
+def _manifest(refs: dict[str, Any], urls: UrlTable, runs: _Runs | None) -> Manifest:
     """Build the manifest of `refs`, which are used up."""
     source = urls.source
     manifest = take_nodes(refs, source)
     parts, others = _by_array(refs, manifest, source)
+    if runs is not None:
+        for run in runs.runs:
+            _sort_run(runs, run, parts, manifest, source)
     for path, chunks in parts.items():
         manifest.arrays[path].references = chunks.references(urls)
         others.update({chunks.key(name): value for name, value in chunks.others.items()})
@@ -156,3 +188,49 @@ def _extra(key: str, value: object, source: str) -> bytes:
     except UnicodeEncodeError as error:
         raise ManifestError("text with a lone surrogate", structure=key_name(key), source=source) from error
     return inline_data(key, value, source)
+
+
+def _sort_run(runs: _Runs, run: Run, parts: dict[str, Chunks], manifest: Manifest, source: str) -> None:
+    """Sort the rows of a run to the arrays that their keys stand below.
+
+    Raises
+    ------
+    UnusualError
+        A key is not one of a chunk.
+    """
+    text, depth = runs.text, path_depth(manifest.arrays)
+    starts, stops = run.start.tolist(), run.stop.tolist()
+    row = 0
+    while row < len(starts):
+        owner = owner_of(text[starts[row] : stops[row]], manifest.arrays, depth)
+        if owner is None:
+            raise UnusualError
+        if owner not in parts:
+            layout = chunk_layout(manifest.arrays[owner].metadata, manifest.zarr_format, structure=owner, source=source)
+            parts[owner] = Chunks(owner, layout, source)
+        chunks = parts[owner]
+        lead = chunks.key(chunks.layout.head) if chunks.layout.grid else chunks.key("")
+        stop = _same_lead(runs, run, lead, row)
+        if chunks.layout.grid and stop - row >= _MANY:
+            chunks.take(runs.bytes, run, slice(row, stop), len(lead))
+        else:
+            stop = row + 1
+            _take_one(chunks, text[starts[row] + len(chunks.key("")) : stops[row]], run.value(row))
+        row = stop
+
+
+def _take_one(chunks: Chunks, name: str, value: list[Any]) -> None:
+    if not chunk_like(name, chunks.layout):
+        raise UnusualError
+    chunks.from_runs = True
+    chunks.names.append(name)
+    chunks.values.append(value)
+
+
+def _same_lead(runs: _Runs, run: Run, lead: str, row: int) -> int:
+    """Give where the rows end whose keys begin as that of a row does."""
+    last = row + _MANY - 1
+    if last >= len(run.start) or not runs.text.startswith(lead, int(run.start[last])):
+        return row + 1
+    fits = starts_with(runs.bytes, run.start[row:], run.stop[row:], lead.encode())
+    return len(run.start) if fits.all() else row + max(int(fits.argmin()), 1)

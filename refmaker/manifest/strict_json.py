@@ -15,7 +15,7 @@ from typing import Any
 
 from refmaker.errors import ManifestError
 
-__all__ = ["encoded", "key_name", "malformed", "parse", "shown", "text"]
+__all__ = ["encoded", "key_name", "malformed", "members", "parse", "parse_at", "shown", "text"]
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -31,7 +31,7 @@ class _TwiceError(ValueError):
     """A key stands twice and says two things."""
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object. A key may stand twice if it says the same: which of two is meant is a guess."""
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -41,7 +41,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite, object_pairs_hook=_members)
+_DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite, object_pairs_hook=members)
 
 
 def shown(value: object) -> str:
@@ -88,3 +88,9 @@ def parse(data: bytes | str, *, structure: str, source: str | None) -> Any:
         raise ManifestError(f"not JSON: {error}", structure=structure, source=source) from error
     except RecursionError as error:
         raise ManifestError("JSON nested too deeply", structure=structure, source=source) from error
+
+
+def parse_at(data: str, at: int) -> tuple[Any, int]:
+    """Parse the JSON value that begins at a place; give it, and where it ends. A `ValueError` where there is none."""
+    found: tuple[Any, int] = _DECODER.raw_decode(data, at)
+    return found
