@@ -5,7 +5,7 @@ Contract: the same content whatever the form; strict JSON is left to the writers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from refmaker import __version__
@@ -13,7 +13,9 @@ from refmaker.manifest._kerchunk_targets import EXTENSION_FORMAT
 from refmaker.manifest.check import ancestors
 from refmaker.manifest.manifest import Manifest, Target
 
-__all__ = ["below", "documents", "extension"]
+__all__ = ["CONSOLIDATED", "below", "consolidated", "documents", "extension"]
+
+CONSOLIDATED = ".zmetadata"
 
 
 def below(path: str, name: str) -> str:
@@ -36,6 +38,14 @@ def documents(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
         else:
             yield below(path, ".zarray"), array.metadata
             yield below(path, ".zattrs"), array.attributes
+
+
+def consolidated(found: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Give the consolidated metadata of Zarr 2: stock `reference://` lists nothing below the groups in the root.
+
+    Sorted by key, so that a group stands before what is in it.
+    """
+    return {"zarr_consolidated_format": 1, "metadata": dict(sorted(found))}
 
 
 def _groups(manifest: Manifest) -> dict[str, dict[str, Any]]:

@@ -84,8 +84,8 @@ def _read(data: bytes, source: str) -> Manifest:
         text, document, runs = found
         try:
             return _understood(document, source, _Runs(text, np.frombuffer(data, "u1"), runs))
-        except UnusualError:
-            pass  # parsed as a whole then
+        except (UnusualError, ManifestError):
+            pass  # parsed as a whole then, which finds what is wrong in the order of the text
     return _understood(parse(data, structure="manifest", source=source), source, None)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from refmaker.manifest import strict_json as strict
-from refmaker.manifest._documents import below, documents, extension
+from refmaker.manifest._documents import CONSOLIDATED, below, consolidated, documents, extension
 from refmaker.manifest._kerchunk_reader import load_json, read_json
 from refmaker.manifest._packing import suffix_of, write_packed
 from refmaker.manifest._rows import reference_rows
@@ -58,7 +58,7 @@ def iter_json(manifest: Manifest) -> Iterator[bytes]:
     """
     layouts = check_manifest(manifest)
     urls = [strict.encoded(target.url, structure=f"target {strict.shown(target.url)}") for target in manifest.targets]
-    head = b'{"version":1,"refs":{\n' + b",\n".join(itertools.starmap(_document, documents(manifest)))
+    head = b'{"version":1,"refs":{\n' + b",\n".join(_metadata(manifest))
     leads = {path: b",\n" + _key(below(path, ""))[:-1] for path in layouts}
     extra = {key: b",\n" + _key(key)[:-1] for key in manifest.extra}
     tail = b'\n},"refmaker":' + strict.encoded(extension(manifest), structure="refmaker") + b"}\n"
@@ -83,6 +83,14 @@ def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def _key(key: str) -> bytes:
     return strict.encoded(key, structure=strict.key_name(key))
+
+
+def _metadata(manifest: Manifest) -> Iterator[bytes]:
+    """Give the JSON members that hold Zarr metadata; in Zarr 2, where there are groups, consolidated ones as well."""
+    found = list(documents(manifest))
+    yield from itertools.starmap(_document, found)
+    if manifest.zarr_format == 2 and any("/" in key for key, _ in found if key.endswith(".zgroup")):
+        yield _document(CONSOLIDATED, consolidated(found))
 
 
 def _document(key: str, value: dict[str, Any]) -> bytes:

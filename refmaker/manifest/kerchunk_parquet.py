@@ -69,7 +69,7 @@ def write_parquet(manifest: Manifest, path: str | os.PathLike[str], *, record_si
 
 def _head(manifest: Manifest, record_size: int) -> dict[str, Any]:
     """Give `.zmetadata`, the digests left out."""
-    metadata = {}
+    metadata: dict[str, Any] = {}
     for key, document in documents(manifest):
         strict.encoded({key: document}, structure=strict.key_name(key))
         metadata[key] = {**document, "dimension_separator": "."} if key.endswith(".zarray") else document
@@ -79,7 +79,8 @@ def _head(manifest: Manifest, record_size: int) -> dict[str, Any]:
     if manifest.extra:
         ours["extra"] = {key: f"base64:{base64.b64encode(data).decode()}" for key, data in manifest.extra.items()}
     strict.encoded(ours, structure="refmaker")
-    return {"metadata": metadata, "record_size": record_size, "refmaker": ours}
+    version = {"zarr_consolidated_format": 1} if manifest.zarr_format == 2 else {}
+    return {**version, "metadata": metadata, "record_size": record_size, "refmaker": ours}
 
 
 def _write_array(manifest: Manifest, path: str, folder: str, record_size: int) -> dict[str, list[Any]]:

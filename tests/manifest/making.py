@@ -97,11 +97,17 @@ def plain_refs(manifest):
 
 def parsed_refs(text):
     refs = strict_json(text)["refs"]
+    consolidated = refs.pop(".zmetadata", None)
     leaves = (".zgroup", ".zattrs", ".zarray", "zarr.json")
     for key in refs:
         if key.rpartition("/")[2] in leaves:
             assert type(refs[key]) is str
             refs[key] = strict_json(refs[key])
+    nested = any("/" in key and key.endswith("/.zgroup") for key in refs)
+    assert (consolidated is not None) == nested
+    if consolidated is not None:
+        documents = {key: value for key, value in sorted(refs.items()) if key.rpartition("/")[2] in leaves}
+        assert list(strict_json(consolidated)["metadata"].items()) == list(documents.items())
     return refs
 
 

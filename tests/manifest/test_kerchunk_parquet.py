@@ -24,6 +24,7 @@ from refmaker.manifest import Manifest, ManifestArray, References, Target
 from refmaker.manifest import _shard_codec as codec
 from refmaker.manifest.forms import open_manifest
 from refmaker.manifest.kerchunk_parquet import load_parquet, write_parquet
+from refmaker.manifest.load import load_bytes
 from tests.manifest.making import array, comparable, manifests, metadata, rows
 
 pa = pytest.importorskip("pyarrow")
@@ -535,3 +536,39 @@ def test_root_array(tmp_path: Path) -> None:
     found = load_parquet(stored(tmp_path, held))
     assert found.groups == {}
     assert found.arrays[""].references.at(1) == (0, 5, 6)
+
+
+def test_stock_finds_groups_with_zarr_and_xarray(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", minversion="3")
+    xr = pytest.importorskip("xarray")
+    (tmp_path / "data").write_bytes(np.arange(6, dtype="<i4").tobytes())
+    held = rows([0, 1, 2], [0, 8, 16], [8, 8, 8])
+    node = array((3,), held, chunk=2, attributes={"_ARRAY_DIMENSIONS": ["n"]})
+    found = dict.fromkeys(("b/x", "b/a/x", "y"), node)
+    made = Manifest(2, {"": {}, "b": {"t": 1}}, found, (Target(str(tmp_path / "data")),))
+    mapper = stock(stored(tmp_path, made, 100))
+    options = {"remote_protocol": "file", "remote_options": {"asynchronous": True}}
+    fs = fsspec.filesystem("reference", fo=mapper, asynchronous=True, skip_instance_cache=True, **options)
+    store = zarr.storage.FsspecStore(fs, read_only=True)
+    for group, name in ((None, "y"), ("b", "x"), ("b/a", "x")):
+        with xr.open_zarr(store, group=group) as data:
+            assert data[name].values.tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("form", ["m.json", "m.json.zst"])
+def test_stock_finds_groups_in_json(tmp_path: Path, form: str) -> None:
+    zarr = pytest.importorskip("zarr", minversion="3")
+    xr = pytest.importorskip("xarray")
+    (tmp_path / "data").write_bytes(np.arange(6, dtype="<i4").tobytes())
+    held = rows([0, 1, 2], [0, 8, 16], [8, 8, 8])
+    node = array((3,), held, chunk=2, attributes={"_ARRAY_DIMENSIONS": ["n"]})
+    made = Manifest(2, {"": {}, "b": {"t": 1}}, {"b/c/x": node}, (Target(str(tmp_path / "data")),))
+    made.to_json(tmp_path / form)
+    document = json.loads(load_bytes(tmp_path / form))
+    options = {"remote_protocol": "file", "remote_options": {"asynchronous": True}}
+    fs = fsspec.filesystem("reference", fo=document, asynchronous=True, skip_instance_cache=True, **options)
+    store = zarr.storage.FsspecStore(fs, read_only=True)
+    with xr.open_zarr(store, group="b") as data:
+        assert data.attrs == {"t": 1}
+    with xr.open_zarr(store, group="b/c") as data:
+        assert data["x"].values.tolist() == list(range(6))
