@@ -102,7 +102,8 @@ class Listing:
         if not below:
             owner, start, stop = self._chunk_folder(path) or ("", 0, 0)
             found = self._all_chunks(owner, start, stop)
-        return dict(sorted(zip(found.files, found.sizes, strict=True)))
+        sizes = dict(zip(found.files, found.sizes, strict=True))
+        return {name: sizes[name] for name in sorted(sizes)}
 
     def entry(self, path: str) -> Entry:
         """Give the folder or file at `path`, under that name.
