@@ -13,8 +13,10 @@ import click
 import refmaker
 from refmaker.errors import RefmakerError
 
+from .convert import convert
 from .info import info
 from .output import FAILED, INTERRUPTED, say
+from .rewrite import rewrite
 from .scan import scan
 from .verify import verify
 
@@ -45,3 +47,5 @@ def main() -> None:
 main.add_command(scan)
 main.add_command(info)
 main.add_command(verify)
+main.add_command(convert)
+main.add_command(rewrite)
