@@ -72,22 +72,24 @@ class Bench:
         """Run a tool in pairs with ours; give state, versions and figures of the pairs."""
         if format not in TOOLS[tool].reads:
             return {"state": "other format"}
-        runs: list[dict[str, Any]] = []
-        versions: dict[str, str] = {}
-        theirs = Run("ok")
+        result: dict[str, Any] = {}
+        pairs = []
         for _ in range(self.pairs):
-            pair = {}
-            if tool not in OURS:
-                pair["ours"] = self._ours(TOOLS[tool].rival, path, format, expected)
-            theirs = self.run(tool, path, format)
-            theirs.compare(expected)
-            if theirs.state not in MEASURED:
+            pair = {} if tool in OURS else {"ours": self._ours(TOOLS[tool].rival, path, format, expected)}
+            result = self.result(self.run(tool, path, format), expected)
+            if result["state"] not in MEASURED:
                 if tool in OURS:
-                    sys.exit(f"{os.path.basename(path)}: {tool} {theirs.state}: {theirs.reason}")
-                return {"state": theirs.state, "reason": theirs.reason}
-            versions = theirs.figures["versions"]
-            runs.append({**pair, "run": compact(theirs.figures)})
-        return {"state": theirs.state, "versions": versions, "runs": runs}
+                    sys.exit(f"{os.path.basename(path)}: {tool} {result['state']}: {result['reason']}")
+                return result
+            pairs.append(pair | result["runs"][0])
+        return result | {"runs": pairs}
+
+    def result(self, run: Run, expected: Run) -> dict[str, Any]:
+        """Compare a run and give what is stored of it: state and reason, or versions and figures."""
+        run.compare(expected)
+        if run.state not in MEASURED:
+            return {"state": run.state, "reason": run.reason}
+        return {"state": run.state, "versions": run.figures["versions"], "runs": [{"run": compact(run.figures)}]}
 
     def _ours(self, tool: str, path: str, format: str, expected: Run) -> dict[str, float | int]:
         ours = self.run(tool, path, format)
