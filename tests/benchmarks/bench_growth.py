@@ -103,7 +103,7 @@ def main() -> None:
     )
     options = parse(parser)
     if options.quick:
-        options.pairs, options.series = 1, ["btree", "datasets"]
+        options.pairs, options.series = 1, ["datasets"]
     peers = QUICK_PEERS if options.quick else PEERS
     with tempfile.TemporaryDirectory() as scratch:
         bench, here, found = make_bench(options, scratch), environment(), {}

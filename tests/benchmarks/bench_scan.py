@@ -28,7 +28,7 @@ from tests.benchmarks.tools import OURS, TOOLS
 
 PEERS = tuple(name for name in TOOLS if name not in OURS)
 QUICK_FILES = ("W1",)
-QUICK_TOOLS = ("refmaker-json", "kerchunk", "libhdf5")
+QUICK_TOOLS = ("refmaker-json", "kerchunk")
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""How long the command line takes to start: whole processes, wall seconds.
+"""How long the command line takes to start: whole processes, wall and CPU seconds.
 
     python -m tests.benchmarks.bench_startup [--peers PYTHON] [--pairs 11]
     python -m tests.benchmarks.bench_startup --quick
@@ -11,6 +11,7 @@ bench_scan go.
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -44,26 +45,27 @@ def commands(source: str, output: str, peers: str) -> dict[str, list[str]]:
     }
 
 
-def seconds(command: list[str]) -> float:
-    """Run a command; give its wall time. A command that fails ends the program."""
-    start = time.perf_counter()
+def run(command: list[str]) -> dict[str, float]:
+    """Run a command; give its wall and CPU seconds."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, env=environment_of(ROOT), capture_output=True, text=True, check=False)
-    taken = time.perf_counter() - start
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
-    return taken
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"wall": round(wall, 4), "cpu": round(cpu, 4)}
 
 
 def measure(peers: str, repeat: int, folder: str, *, warm: bool = True) -> dict[str, Any]:
     """Run all commands in turns; with `warm` once more, in the first turn, which compiles what is not compiled yet."""
     source, output = os.path.join(folder, "small.h5"), os.path.join(folder, "small.json")
     many_datasets(source, 4, 6)
-    runs: dict[str, list[float]] = {}
+    runs: dict[str, list[dict[str, float]]] = {}
     everything = commands(source, output, peers)
     for turn in range(repeat + warm):
         for name, command in list(everything.items()):
             try:
-                taken = seconds(command)
+                taken = run(command)
             except RuntimeError as error:
                 if "refmaker" in name:
                     raise
@@ -72,7 +74,7 @@ def measure(peers: str, repeat: int, folder: str, *, warm: bool = True) -> dict[
                 runs.pop(name, None)
                 continue
             if turn >= warm:
-                runs.setdefault(name, []).append(round(taken, 4))
+                runs.setdefault(name, []).append(taken)
     return {"bytes": os.path.getsize(source), "runs": runs}
 
 
@@ -84,7 +86,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = measure(options.peers, 1 if options.quick else options.pairs, folder, warm=not options.quick)
     for name, runs in found["runs"].items():
-        print(f"{name:30s} median {statistics.median(runs):6.3f} s  minimum {min(runs):6.3f} s")
+        wall, cpu = (statistics.median(run[figure] for run in runs) for figure in ("wall", "cpu"))
+        print(f"{name:30s} {wall:6.3f} s wall  {cpu:6.3f} s CPU  least {min(run['wall'] for run in runs):6.3f} s wall")
     store(options.results, "startup", {"environment": environment() | stamp(), **found})
 
 

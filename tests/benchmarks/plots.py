@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.bench_scan import median
+from tests.benchmarks.report import number
 from tests.benchmarks.runs import MEASURED
 from tests.benchmarks.tools import TOOLS
 
@@ -41,28 +42,39 @@ def _figure(path: Path, *shape: Any, **options: Any) -> Iterator[Any]:
         plt.close(figure)
 
 
-def _measured(entry: dict[str, Any], names: list[str]) -> dict[str, dict[str, Any]]:
-    return {name: entry["tools"][name] for name in names if entry["tools"].get(name, {}).get("state") in MEASURED}
-
-
 def scan(results: dict[str, Any], path: Path) -> None:
     """Draw CPU time and peak memory, a row of bars for each file."""
-    names = [name for name in TOOLS if not name.endswith("-json")]
     files = results["scan"]["files"]
-    with _figure(path, len(files), 2, figsize=(9, 1.35 * len(files)), squeeze=False, sharex="col") as axes:
+    with _figure(path, len(files), 2, figsize=(9, 1.4 * len(files)), squeeze=False, sharex="col") as axes:
         for row, (file, entry) in zip(axes, files.items(), strict=True):
-            found = _measured(entry, names)
-            for axis, figure, scale in zip(row, ("cpu", "peak"), (1, 1e6), strict=True):
-                values = [median(result, figure) / scale for result in found.values()]
-                axis.barh(list(found), values, color=[COLOURS[name] for name in found], height=0.75)
-                axis.set_xscale("log")
-                axis.invert_yaxis()
-                axis.grid(axis="x", alpha=0.3)
-                axis.set_axisbelow(True)
+            found = {name: entry["tools"][name] for name in TOOLS if name in entry["tools"] and name[-5:] != "-json"}
+            found = {name: result for name, result in found.items() if result["state"] != "other format"}
+            _bars(row[0], found, "cpu", 1)
+            _bars(row[1], found, "peak", 1e6)
             row[0].set_ylabel(file, rotation=0, labelpad=22, fontweight="bold")
             row[1].set_yticklabels([])
         axes[0][0].set_title("CPU, s")
         axes[0][1].set_title("peak memory, MB")
+
+
+def _bars(axis: Any, found: dict[str, dict[str, Any]], figure: str, scale: float) -> None:
+    """Draw a bar for each tool, or the word that says why there is none."""
+    values = [median(result, figure) / scale if result["state"] in MEASURED else 0 for result in found.values()]
+    labels = [
+        number(value) if result["state"] in MEASURED else result["state"]
+        for value, result in zip(values, found.values(), strict=True)
+    ]
+    axis.set_xscale("log")
+    bars = axis.barh(list(found), values, color=[COLOURS[name] for name in found], height=0.75)
+    for bar, value, label in zip(bars, values, labels, strict=True):
+        middle, of = bar.get_y() + bar.get_height() / 2, "data" if value else "axes fraction"
+        style = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
+        axis.annotate(label, (value, middle), xycoords=(of, "data"), **style)
+    axis.minorticks_off()
+    axis.margins(x=0.15)
+    axis.invert_yaxis()
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
 
 
 def growth(results: dict[str, Any], path: Path) -> None:
@@ -80,13 +92,14 @@ def growth(results: dict[str, Any], path: Path) -> None:
 def _grow(axis: Any, series: dict[str, Any], label: str, value: Callable[[dict[str, Any]], float]) -> None:
     sizes = sorted(series["points"], key=int)
     for name in TOOLS:
-        found = [(int(n), _measured(series["points"][n], [name])) for n in sizes]
-        points = [(n, value(entry[name])) for n, entry in found if entry]
+        found = [(int(n), series["points"][n]["tools"].get(name, {"state": "not run"})) for n in sizes]
+        points = [(n, value(result)) for n, result in found if result["state"] in MEASURED]
         if points:
             style = {"linewidth": 2, "zorder": 3} if name == "refmaker" else {"linewidth": 1}
             axis.plot(*zip(*points, strict=True), "o-", label=name, color=COLOURS[name], markersize=3, **style)
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.set_ylabel(label)
 
@@ -96,7 +109,8 @@ def startup(results: dict[str, Any], path: Path) -> None:
     runs = results["startup"]["runs"]
     with _figure(path, figsize=(7, 1.8)) as axis:
         colours = ["#c1272d" if name.startswith("refmaker") else "#888888" for name in runs]
-        axis.barh(list(runs), [statistics.median(values) for values in runs.values()], color=colours, height=0.7)
+        medians = [statistics.median(run["wall"] for run in values) for values in runs.values()]
+        axis.barh(list(runs), medians, color=colours, height=0.7)
         axis.invert_yaxis()
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)

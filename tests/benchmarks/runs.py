@@ -26,6 +26,7 @@ from tests.benchmarks.tools import OURS
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "docs" / "benchmarks" / "results.json"
 MEASURED = ("ok", "unchecked")
+MEASURED_CODE = ("refmaker", "cli")
 
 
 @dataclass(slots=True)
@@ -112,8 +113,11 @@ def _cpu() -> str:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    """Name the last commit that changed what is measured; "+" where it has been changed since."""
+    log = ["git", "log", "-1", "--format=%h", "--abbrev=10", "--", *MEASURED_CODE]
+    last = subprocess.run(log, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *MEASURED_CODE], cwd=ROOT, check=False).returncode
+    return last + "+" * bool(changed)
 
 
 def earlier(path: str | None, part: str, here: dict[str, Any]) -> dict[str, Any]:
