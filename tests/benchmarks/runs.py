@@ -50,8 +50,9 @@ class Run:
 
 
 def environment_of(folder: str | Path) -> dict[str, str]:
-    """Give the environment variables of a process that finds this project, and no plug-in caches of others."""
-    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"}
+    """Give the environment of a process that finds this project, and may keep its bytecode as an installed one does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**kept, "PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"}
 
 
 def run(tool: str, path: str, *, warm: str, scratch: str, peers: str, limit: float) -> Run:
