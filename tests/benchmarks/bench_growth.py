@@ -1,10 +1,10 @@
 """How the cost of a scan grows: CPU seconds and peak memory against the number of chunks and of datasets.
 
-    python -m tests.benchmarks.bench_growth FOLDER [--peers PYTHON] [--pairs 3] [--limit 60] [--largest 4000000]
+    python -m tests.benchmarks.bench_growth FOLDER [--peers PYTHON] [--pairs 3] [--longest 60] [--largest 4000000]
     python -m tests.benchmarks.bench_growth --quick
 
 Files that `FOLDER` does not have are made (0.9 GB in all). refmaker scans every file `--pairs` times, a peer once; a
-peer is not given a file on which, going by the one before, it would take longer than `--limit` seconds. All answers are
+peer is not given a file on which, going by the one before, it would take longer than `--longest` seconds. All answers are
 compared with refmaker's. The results go where those of bench_scan go.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.benchmarks.bench_scan import Bench, arguments, line, make_bench, parse
 from tests.benchmarks.make_files import V110, made, many_chunks, many_datasets
-from tests.benchmarks.runs import MEASURED, environment, stamp, store
+from tests.benchmarks.runs import MEASURED, earlier, environment, stamp, store
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ PEERS = ("kerchunk", "virtualizarr", "async-hdf5", "pyfive", "hidefix", "libhdf5
 QUICK_PEERS = ("libhdf5",)
 
 
-def measure(bench: Bench, name: str, folder: str, sizes: tuple[int, ...], peers: tuple[str, ...]) -> dict[str, Any]:
+def measure(
+    bench: Bench, name: str, folder: str, sizes: tuple[int, ...], peers: tuple[str, ...], longest: float
+) -> dict[str, Any]:
     """Measure a series, file after file."""
     series, points, given_up = SERIES[name], {}, set()
     tools = ("refmaker", *peers)
@@ -70,7 +72,7 @@ def measure(bench: Bench, name: str, folder: str, sizes: tuple[int, ...], peers:
         expected, judge = bench.expected(path, "hdf5")
         point = {"bytes": os.path.getsize(path), "checked with": judge, "tools": {}}
         for tool in tools:
-            if tool in last and last[tool][1] * size / last[tool][0] > bench.limit:
+            if tool in last and last[tool][1] * size / last[tool][0] > longest:
                 given_up.add(tool)
             if tool in given_up:
                 continue
@@ -96,7 +98,7 @@ def _without_rival(bench: Bench, tool: str, path: str, expected: Any) -> dict[st
 def main() -> None:
     """Run."""
     parser = arguments(__doc__)
-    parser.set_defaults(pairs=3, limit=60.0)
+    parser.set_defaults(pairs=3)
     parser.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
     parser.add_argument(
         "--largest", type=int, default=sys.maxsize, metavar="N", help="no file of more chunks, datasets"
@@ -106,12 +108,13 @@ def main() -> None:
         options.pairs, options.series = 1, ["datasets"]
     peers = QUICK_PEERS if options.quick else PEERS
     with tempfile.TemporaryDirectory() as scratch:
-        bench, here, found = make_bench(options, scratch), environment(), {}
+        bench, here = make_bench(options, scratch), environment()
+        found = earlier(options.results, "growth", here).get("series", {})
         for name in options.series:
             sizes = SERIES[name].quick if options.quick else SERIES[name].sizes
             sizes = tuple(size for size in sizes if size <= options.largest)
-            found[name] = measure(bench, name, options.folder or scratch, sizes, peers)
-            store(options.results, "growth", {"environment": here | stamp(), "series": found})
+            found[name] = measure(bench, name, options.folder or scratch, sizes, peers) | stamp()
+            store(options.results, "growth", {"environment": here, "series": found})
 
 
 if __name__ == "__main__":

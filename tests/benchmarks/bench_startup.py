@@ -88,7 +88,7 @@ def main() -> None:
     for name, runs in found["runs"].items():
         wall, cpu = (statistics.median(run[figure] for run in runs) for figure in ("wall", "cpu"))
         print(f"{name:30s} {wall:6.3f} s wall  {cpu:6.3f} s CPU  least {min(run['wall'] for run in runs):6.3f} s wall")
-    store(options.results, "startup", {"environment": environment() | stamp(), **found})
+    store(options.results, "startup", {"environment": environment(), **stamp(), **found})
 
 
 if __name__ == "__main__":

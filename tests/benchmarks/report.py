@@ -217,22 +217,28 @@ def startup(results: Results) -> str:
 def conditions(results: Results) -> str:
     """Say on what, when and with which versions was measured."""
     scan = results["scan"]
-    here = scan["environment"]
+    here, growth, startup = scan["environment"], results.get("growth"), results.get("startup")
     done = [result for _, entry in _files(results) for result in entry["tools"].values()]
     pairs = {len(result["runs"]) for result in done if result["state"] in MEASURED}
     found: dict[str, set[str]] = {}
     for result in done:
         for package, version in result.get("versions", {}).items():
             found.setdefault(package, set()).add(version)
-    load = _span({result["load"] for result in done})
+    parts = [("scanning", done), ("growth", list(growth["series"].values()) if growth else [])]
+    parts.append(("start-up", [startup] if startup else []))
     lines = [
         f"- {here['cpu']}, {here['cores']} cores, {here['system']}, Python {here['python']}",
-        f"- measured {_span({result['date'] for result in done})}, load of the machine (one minute) {load}",
-        f"- state of the project: {', '.join(sorted({result['commit'] for result in done}))}",
-        f"- pairs of runs: {_span(pairs)}",
+        *(f"- {name}: {_when(measured)}" for name, measured in parts if measured),
+        f"- pairs of runs of scanning: {_span(pairs)}",
         "- " + ", ".join(f"{package} {'/'.join(sorted(found[package]))}" for package in sorted(found)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _when(measured: list[Any]) -> str:
+    dates, loads = ({one[field] for one in measured} for field in ("date", "load"))
+    commits = ", ".join(sorted({one["commit"] for one in measured}))
+    return f"measured {_span(dates)}, at commit {commits}, load of the machine (one minute) {_span(loads)}"
 
 
 def _span(values: set[Any]) -> str:
