@@ -4,8 +4,8 @@
     python -m tests.benchmarks.bench_growth --quick
 
 Files that `FOLDER` does not have are made (0.9 GB in all). refmaker scans every file `--pairs` times, a peer once; a
-peer is not given a file on which, going by the one before, it would take longer than `--longest` seconds. All answers are
-compared with refmaker's. The results go where those of bench_scan go.
+peer is not given a file on which, going by the one before, it would take longer than `--longest` seconds. All answers
+are compared with refmaker's. The results go where those of bench_scan go.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.set_defaults(pairs=3)
     parser.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
+    parser.add_argument("--longest", type=float, default=60, metavar="SECONDS", help="no peer is to take longer")
     parser.add_argument(
         "--largest", type=int, default=sys.maxsize, metavar="N", help="no file of more chunks, datasets"
     )
@@ -113,7 +114,8 @@ def main() -> None:
         for name in options.series:
             sizes = SERIES[name].quick if options.quick else SERIES[name].sizes
             sizes = tuple(size for size in sizes if size <= options.largest)
-            found[name] = measure(bench, name, options.folder or scratch, sizes, peers) | stamp()
+            found[name] = measure(bench, name, options.folder or scratch, sizes, peers, options.longest)
+            found[name] |= stamp()
             store(options.results, "growth", {"environment": here, "series": found})
 
 
