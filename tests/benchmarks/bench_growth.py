@@ -115,7 +115,7 @@ def main() -> None:
             sizes = SERIES[name].quick if options.quick else SERIES[name].sizes
             sizes = tuple(size for size in sizes if size <= options.largest)
             found[name] = measure(bench, name, options.folder or scratch, sizes, peers, options.longest)
-            found[name] |= stamp()
+            found[name] |= {"longest": options.longest, **stamp()}
             store(options.results, "growth", {"environment": here, "series": found})
 
 

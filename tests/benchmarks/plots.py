@@ -17,7 +17,7 @@ COLOURS = {
     "refmaker": "#c1272d",
     "refmaker-json": "#c1272d",
     "libhdf5": "#888888",
-    "hidefix": "#b8860b",
+    "hidefix": "#17a2b8",
     "async-hdf5": "#0072b2",
     "pyfive": "#009e73",
     "virtualizarr": "#8a5fb0",

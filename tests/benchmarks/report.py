@@ -184,7 +184,9 @@ def growth(results: Results) -> str:
             row = [series["title"], f"{n:,} {series['unit']}", f"{number(cpu)} s", number(cpu / n * 1e6)]
             rows.append([*row, f"{peak / 1e6:,.0f} MB", number(max(held, 0) / n)])
     head = ["", "size", "CPU", "µs each", "peak memory", "bytes each, beyond what was held before"]
-    return table(head, rows) + "\n" + "\n".join(_exponents(results)) + "\n"
+    longest = _span({series["longest"] for series in results["growth"]["series"].values()})
+    end = f"Where a peer's line ends, it would have taken longer than {longest} s for the next file, or was not right."
+    return "\n".join([table(head, rows), *_exponents(results), "", end, ""])
 
 
 def _exponents(results: Results) -> Iterator[str]:
