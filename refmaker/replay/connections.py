@@ -8,21 +8,17 @@ server to ignore `Range`, and a login page has a length too.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from refmaker.errors import SourceError
 from refmaker.replay.location import protocol_of
 
-__all__ = ["Pool", "call", "check_range_reply", "pool"]
+__all__ = ["Pool", "belongs_here", "call", "pool"]
 
 T = TypeVar("T")
-
-_ENCODINGS = (None, "", "identity")
 
 
 class Pool:
@@ -31,6 +27,7 @@ class Pool:
     def __init__(self) -> None:
         self.filesystems: dict[Hashable, Any] = {}
         self.sessions: list[Any] = []
+        self.engines: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._keeper = self._keep()
         self._running: dict[Hashable, asyncio.Task[Any]] = {}
         self._done: dict[Hashable, tuple[float, Any]] = {}
@@ -69,10 +66,9 @@ class Pool:
         return self.filesystems[key], kind._strip_protocol(url)
 
     def _http(self, kind: Any, options: Mapping[str, Any]) -> Any:
-        """Make the filesystem for http and https, with `check_range_reply` unless the caller brings a client."""
+        """Make the filesystem for http and https."""
         if "get_client" not in options:
             client = dict(options.get("client_kwargs", {}))
-            client.setdefault("raise_for_status", check_range_reply)
             # A compressed answer would be a range of something else than the file.
             client["headers"] = {"Accept-Encoding": "identity", **client.get("headers", {})}
             options = {**options, "client_kwargs": client}
@@ -129,9 +125,14 @@ async def pool() -> Pool:
 
 async def call(filesystem: Any, method: str, *args: Any, **options: Any) -> Any:
     """Call a method of any filesystem from the running loop: directly where it belongs here, else in a thread."""
-    if filesystem.async_impl and (filesystem.asynchronous or filesystem.loop is asyncio.get_running_loop()):
+    if belongs_here(filesystem):
         return await getattr(filesystem, f"_{method}")(*args, **options)
     return await asyncio.to_thread(getattr(filesystem, method), *args, **options)
+
+
+def belongs_here(filesystem: Any) -> bool:
+    """Tell whether the coroutines of a filesystem can be awaited in the running loop."""
+    return bool(filesystem.async_impl and (filesystem.asynchronous or filesystem.loop is asyncio.get_running_loop()))
 
 
 def _bound(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,27 +143,3 @@ def _bound(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     if kind.async_impl and asyn.loop[0] is not asyncio.get_running_loop():
         return {**rest, "asynchronous": True, "skip_instance_cache": True}
     return rest
-
-
-async def check_range_reply(response: Any) -> None:
-    """Refuse an HTTP answer that is not the range that was asked for. Failures are left to the caller.
-
-    Parameters
-    ----------
-    response
-        An `aiohttp.ClientResponse` whose body was not read yet.
-    """
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", response.request_info.headers.get("Range", ""))
-    if wanted is None or response.status >= 400:
-        return
-    first, last = wanted[1], wanted[2]
-    got = response.headers.get("Content-Range", "")
-    if response.headers.get("Content-Encoding") not in _ENCODINGS:
-        raise SourceError("the server sent compressed data", got=response.headers["Content-Encoding"])
-    if response.status == 206:
-        if not got.startswith(f"bytes {first}-{last}/"):
-            raise SourceError("the server sent another range", expected=f"bytes {first}-{last}", got=got or "none")
-    elif first != "0" or response.content_length != int(last) + 1:
-        size = response.content_length
-        what = f"status {response.status}, {response.content_type}, {'unknown' if size is None else size} bytes"
-        raise SourceError("the server ignored the range and sent something else", got=what)

@@ -2,7 +2,7 @@
 
 Contract: read-only, asynchronous, made for Zarr stores (`zarr.storage.FsspecStore`, `fsspec.get_mapper`) and for
 everything else that takes an fsspec filesystem. Absent keys are `FileNotFoundError`; all that cannot be read for
-another reason is a `RefmakerError`, and no way of asking leaves it out. All reads of targets go through `_fetch`.
+another reason is a `RefmakerError`, and no way of asking leaves it out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from fsspec.asyn import AsyncFileSystem, _run_coros_in_chunks, get_loop, iothread, reset_lock, sync
+from fsspec.asyn import AsyncFileSystem, get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
@@ -21,7 +21,8 @@ from refmaker.manifest.manifest import Manifest
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
 from refmaker.replay.opening import Opened, load
-from refmaker.replay.targets import Access, Request, Targets
+from refmaker.replay.targets import Access, Targets
+from refmaker.replay.transparent import Transparent, View, Wanted
 
 __all__ = ["FileSystem"]
 
@@ -60,6 +61,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         Let a manifest that came over the network refer to files of this machine.
     timeout
         Seconds within which a read of a target must end.
+    attempts
+        How often a read is tried that fails for a reason which may go away, such as a lost connection.
     """
 
     protocol = "refmaker"
@@ -78,13 +81,15 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         check: Check = "strict",
         allow_local: bool = False,
         timeout: float = 300.0,
+        attempts: int = 4,
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Any,
     ) -> None:
         unknown = options.keys() - _STOCK_TUNING - _FSSPEC_OPTIONS
-        if unknown or check not in ("strict", "size", "off") or not timeout > 0:
-            what = f"unknown: {', '.join(sorted(unknown))}" if unknown else f"check={check!r}, timeout={timeout!r}"
+        if unknown or check not in ("strict", "size", "off") or not timeout > 0 or attempts < 1:
+            given = f"check={check!r}, timeout={timeout!r}, attempts={attempts!r}"
+            what = f"unknown: {', '.join(sorted(unknown))}" if unknown else given
             raise TypeError(f"bad options for the refmaker filesystem: {what}")
         super().__init__(asynchronous=asynchronous, loop=loop, **options)
         self.fo = fo
@@ -97,10 +102,10 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             check=check,
             allow_local=allow_local,
             timeout=timeout,
+            attempts=attempts,
         )
         self._loading: Any = None
-        self._opened: Opened | None = None
-        self._targets: Targets | None = None
+        self._view: View | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -117,59 +122,36 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     # Reading
 
-    async def _fetch(self, requests: Sequence[Request], batch_size: int | None = None) -> list[bytes | Exception]:
-        """Read from targets, concurrently: the one place where that is done.
-
-        Returns
-        -------
-        list
-            For every request its bytes, or the error; in the order of the requests.
-        """
-        await self._ready()
-        reads = [self._targets.read(request) for request in requests] if self._targets else []
-        done: list[bytes | Exception] = await _run_coros_in_chunks(
-            reads, batch_size=batch_size or self.batch_size, return_exceptions=True, nofiles=True
-        )
-        return done
-
     async def _read(
-        self,
-        paths: Sequence[str],
-        starts: Sequence[int | None],
-        ends: Sequence[int | None],
-        batch_size: int | None = None,
+        self, paths: Sequence[str], starts: Sequence[int | None], ends: Sequence[int | None]
     ) -> list[bytes | Exception]:
         """Read slices of keys: for each its bytes, or the error."""
-        lookup = (await self._ready()).lookup
+        view = self._view or await self._ready()
         out: list[bytes | Exception] = []
-        pending: list[tuple[int, slice, Request]] = []
+        places: list[int] = []
+        wanted: list[Wanted] = []
         for path, start, end in zip(paths, starts, ends, strict=True):
             key = self._strip_protocol(path)
-            part = slice(start, end)
             try:
-                found = lookup.find(key)
+                found = view.lookup.find(key)
             except (FileNotFoundError, RefmakerError) as error:
                 out.append(error)
                 continue
             if isinstance(found, bytes):
-                out.append(found[part])
-                continue
-            out.append(b"")
-            if found.size is None:
-                pending.append((len(out) - 1, part, Request(key, found.target, 0, None)))
-            elif (stop := part.indices(found.size)[1]) > (first := part.indices(found.size)[0]):
-                request = Request(key, found.target, found.offset + first, stop - first)
-                pending.append((len(out) - 1, slice(None), request))
-        fetched = await self._fetch([request for _, _, request in pending], batch_size)
-        for (at, part, _), data in zip(pending, fetched, strict=True):
-            out[at] = data if isinstance(data, Exception) else data[part]
+                out.append(found[start:end])
+            else:
+                places.append(len(out))
+                wanted.append((key, found, start, end))
+                out.append(b"")
+        for at, data in zip(places, await view.read_all(wanted) if wanted else [], strict=True):
+            out[at] = data
         return out
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        data = (await self._read([path], [start], [end]))[0]
-        if isinstance(data, Exception):
-            raise data
-        return data
+        view = self._view or await self._ready()
+        key = self._strip_protocol(path)
+        found = view.lookup.find(key)
+        return found[start:end] if isinstance(found, bytes) else await view.read(key, found, start, end)
 
     async def _cat(
         self,
@@ -185,7 +167,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             paths = [key for p in paths for key in await self._find(p)]
         everything = [None] * len(paths)
         out: dict[str, bytes | Exception] = {}
-        for p, data in zip(paths, await self._read(paths, everything, everything, batch_size), strict=True):
+        for p, data in zip(paths, await self._read(paths, everything, everything), strict=True):
             if isinstance(data, Exception) and on_error != "return":
                 if on_error == "omit" and isinstance(data, FileNotFoundError):
                     continue
@@ -205,7 +187,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     ) -> list[bytes | Exception]:
         first = list(starts) if isinstance(starts, Iterable) else [starts] * len(paths)
         stop = list(ends) if isinstance(ends, Iterable) else [ends] * len(paths)
-        out = await self._read(paths, first, stop, batch_size)
+        out = await self._read(paths, first, stop)
         for data in out:
             if isinstance(data, Exception) and on_error != "return":
                 raise data
@@ -246,12 +228,12 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)
-        opened = await self._ready()
-        entry = opened.listing.entry(path.strip("/"))
-        if entry.size is None and not entry.folder and self._targets is not None:
-            found = opened.lookup.find(path)
+        view = await self._ready()
+        entry = view.listing.entry(path.strip("/"))
+        if entry.size is None and not entry.folder:
+            found = view.lookup.find(path)
             if not isinstance(found, bytes):
-                entry = Entry(entry.name, await self._targets.size(found.target, path))
+                entry = Entry(entry.name, await view.size(path, found))
         return _described(path, entry)
 
     async def _isfile(self, path: str) -> bool:
@@ -283,22 +265,22 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     # The manifest
 
-    async def _ready(self) -> Opened:
+    async def _ready(self) -> View:
         """Give the manifest; load it first, without holding up the event loop, if that was not done yet."""
-        if self._opened is None:
+        if self._view is None:
             self._mind_fork()
             loading = self._loading
             if loading is None:
                 loading = self._loading = load(self.fo, self.target_protocol, self.target_options)
             try:
-                opened = await asyncio.shield(asyncio.wrap_future(loading))
+                opened: Opened = await asyncio.shield(asyncio.wrap_future(loading))
             except BaseException:
                 if loading.done() and self._loading is loading:
                     self._loading = None  # whoever asks next tries again
                 raise
-            self._targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
-            self._opened = opened
-        return self._opened
+            targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
+            self._view = Transparent(opened, targets)
+        return self._view
 
     def _mind_fork(self) -> None:
         if self._pid != os.getpid():

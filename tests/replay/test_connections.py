@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -10,7 +9,7 @@ from fsspec.asyn import get_loop, sync
 
 from refmaker.errors import SourceError
 from refmaker.replay import connections
-from refmaker.replay.connections import Pool, call, check_range_reply, pool
+from refmaker.replay.connections import Pool, call, pool
 from tests.servers import RangeServer
 
 
@@ -140,48 +139,3 @@ async def test_the_client_of_the_user_is_kept() -> None:
     http, _ = (await pool()).connect("http://h/a", {"client_kwargs": {"headers": {"A": "b"}, "trust_env": True}})
     assert http.client_kwargs["headers"] == {"Accept-Encoding": "identity", "A": "b"}
     assert http.client_kwargs["trust_env"]
-    assert http.client_kwargs["raise_for_status"] is check_range_reply
-
-
-def reply(wanted: str | None, status: int, length: int | None = 4, **headers: str) -> SimpleNamespace:
-    return SimpleNamespace(
-        request_info=SimpleNamespace(headers={} if wanted is None else {"Range": wanted}),
-        status=status,
-        headers={name.replace("_", "-"): value for name, value in headers.items()},
-        content_length=length,
-        content_type="text/plain",
-    )
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        reply(None, 200),
-        reply("bytes=2-5", 404),
-        reply("bytes=2-5", 206, Content_Range="bytes 2-5/10"),
-        reply("bytes=2-5", 206, Content_Range="bytes 2-5/*", Content_Encoding="identity"),
-        reply("bytes=0-3", 200),  # the whole file was asked for
-    ],
-)
-@pytest.mark.asyncio
-async def test_range_replies_that_are_right(answer: SimpleNamespace) -> None:
-    await check_range_reply(answer)
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (reply("bytes=2-5", 200), "ignored the range"),
-        (reply("bytes=0-3", 200, 10), "ignored the range"),
-        (reply("bytes=0-3", 200, None), "ignored the range"),
-        (reply("bytes=2-5", 206), "another range"),
-        (reply("bytes=2-5", 206, Content_Range="bytes 2-50/100"), "another range"),
-        (reply("bytes=2-5", 206, Content_Range="bytes 12-5/100"), "another range"),
-        (reply("bytes=2-5", 206, Content_Range="bytes 2-5/10", Content_Encoding="gzip"), "compressed"),
-        (reply("bytes=2-5", 204, None), "ignored the range"),
-    ],
-)
-@pytest.mark.asyncio
-async def test_range_replies_that_are_not(answer: SimpleNamespace, message: str) -> None:
-    with pytest.raises(SourceError, match=message):
-        await check_range_reply(answer)

@@ -170,8 +170,8 @@ def test_arrays_whose_keys_are_spelled_otherwise(tmp_path: Path) -> None:
     mapper = fsspec.get_mapper("refmaker://", fo=fo)
     lookup = mapper.fs
     mapper[".zattrs"]
-    document = lookup._opened.lookup.manifest.arrays["g/x"].metadata
-    lookup._opened.lookup.layout("g/x")
+    document = lookup._view.lookup.manifest.arrays["g/x"].metadata
+    lookup._view.lookup.layout("g/x")
     document["dimension_separator"] = "/"
     if ZARR == 3:
         from zarr.storage import FsspecStore
@@ -187,5 +187,5 @@ def _asynchronous(fs: Any) -> Any:
     from refmaker.replay.filesystem import FileSystem
 
     other = FileSystem(fs.fo, asynchronous=True)
-    other._opened, other._targets = fs._opened, fs._targets
+    other._view = fs._view
     return other
