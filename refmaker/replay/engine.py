@@ -90,9 +90,9 @@ class Variable:
         row = int(np.searchsorted(self.references.cell, cell))
         return row if row < len(self.references.cell) and self.references.cell[row] == cell else None
 
-    def rows(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Give the references of chunks, as rows."""
-        return positions
+    def rows(self, positions: npt.NDArray[np.int64]) -> tuple[References, npt.NDArray[np.int64]]:
+        """Give the references of chunks, as columns and rows of them."""
+        return self.references, positions
 
 
 class _Block:
@@ -182,9 +182,14 @@ class Engine:
             self.foresee(variable, cell, request.size)
         return got if isinstance(got, bytes) else await got
 
-    async def read_all(self, requests: Iterable[Request]) -> list[bytes | Exception]:
-        """Give all that is wanted, for each its bytes or its error."""
+    async def read_all(
+        self, requests: Iterable[Request], variable: Variable | None = None, cell: int = 0
+    ) -> list[bytes | Exception]:
+        """Give all that is wanted, for each its bytes or its error; see `read`."""
+        requests = list(requests)
         begun = [self._begin(request) for request in requests]
+        if variable is not None:
+            self.foresee(variable, cell, sum(request.size or 0 for request in requests))
         return [got if isinstance(got, bytes) else await _outcome(got) for got in begun]
 
     def _begin(self, request: Request) -> bytes | asyncio.Future[bytes]:
@@ -233,15 +238,14 @@ class Engine:
     async def _fetch(self, gate: asyncio.Semaphore, code: int, start: int, stop: int | None) -> bytes:
         """Read one range, all of it."""
         async with gate, asyncio.timeout(self.timeout):
-            attempt = 1
-            while True:
+            for attempt in range(1, self.attempts):
                 try:
                     return await self._attempt(code, start, stop)
                 except Exception as error:  # every filesystem raises errors of its own
-                    if attempt == self.attempts or not transient(error):
+                    if not transient(error):
                         raise
                 await asyncio.sleep(min(PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.25, 0.75))  # noqa: S311
-                attempt += 1
+            return await self._attempt(code, start, stop)
 
     async def _attempt(self, code: int, start: int, stop: int | None) -> bytes:
         store = self._stores.get(code)
@@ -253,7 +257,7 @@ class Engine:
         if stop is not None and len(data) != stop - start:
             message = "came back with another length: a changed file, or a server that does not serve ranges?"
             raise SourceError(message, expected=stop - start, got=len(data))
-        return data if isinstance(data, bytes) else bytes(data)
+        return data
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -282,7 +286,7 @@ class Engine:
         self, variable: Variable, positions: npt.NDArray[np.int64], block: int
     ) -> Iterator[tuple[int, int, int, int]]:
         """Give the merged ranges of chunks: target, start, stop, and bytes of chunks in it."""
-        references, rows = variable.references, variable.rows(positions)
+        references, rows = variable.rows(positions)
         codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
         fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
         for code in np.unique(codes[fit]).tolist():

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from fsspec.asyn import AsyncFileSystem, get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
@@ -18,6 +19,7 @@ from fsspec.spec import AbstractBufferedFile
 
 from refmaker.errors import OutputError, RefmakerError
 from refmaker.manifest.manifest import Manifest
+from refmaker.replay.decoded import Decoded
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
 from refmaker.replay.opening import Opened, load
@@ -32,6 +34,9 @@ _STOCK_TUNING = frozenset({"max_gap", "max_block", "cache_size", "simple_templat
 _FSSPEC_OPTIONS = frozenset(
     {"batch_size", "use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
 )
+
+
+_VIEWS = ("transparent", "decoded")
 
 
 class FileSystem(AsyncFileSystem):  # type: ignore[misc]
@@ -63,6 +68,11 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         Seconds within which a read of a target must end.
     attempts
         How often a read is tried that fails for a reason which may go away, such as a lost connection.
+    view
+        "transparent": chunks as they are in the targets. "decoded": the same arrays uncompressed, on a coarser grid,
+        for readers that lack codecs, and for small chunks.
+    chunk_target
+        Bytes of a chunk of the decoded view that are aimed at, as a number or as "1MiB".
     """
 
     protocol = "refmaker"
@@ -82,13 +92,15 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         allow_local: bool = False,
         timeout: float = 300.0,
         attempts: int = 4,
+        view: Literal["transparent", "decoded"] = "transparent",
+        chunk_target: int | str = "1MiB",
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Any,
     ) -> None:
         unknown = options.keys() - _STOCK_TUNING - _FSSPEC_OPTIONS
-        if unknown or check not in ("strict", "size", "off") or not timeout > 0 or attempts < 1:
-            given = f"check={check!r}, timeout={timeout!r}, attempts={attempts!r}"
+        if unknown or check not in ("strict", "size", "off") or not timeout > 0 or attempts < 1 or view not in _VIEWS:
+            given = f"check={check!r}, timeout={timeout!r}, attempts={attempts!r}, view={view!r}"
             what = f"unknown: {', '.join(sorted(unknown))}" if unknown else given
             raise TypeError(f"bad options for the refmaker filesystem: {what}")
         super().__init__(asynchronous=asynchronous, loop=loop, **options)
@@ -104,6 +116,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             timeout=timeout,
             attempts=attempts,
         )
+        self.view = view
+        self.chunk_target = _size_of(chunk_target)
         self._loading: Any = None
         self._view: View | None = None
 
@@ -279,7 +293,10 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
                     self._loading = None  # whoever asks next tries again
                 raise
             targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
-            self._view = Transparent(opened, targets)
+            if self.view == "decoded":
+                self._view = await asyncio.to_thread(Decoded, opened, targets, self.chunk_target)
+            else:
+                self._view = Transparent(opened, targets)
         return self._view
 
     def _mind_fork(self) -> None:
@@ -304,3 +321,12 @@ def _described(name: str, entry: Entry) -> dict[str, Any]:
     if entry.folder:
         return {"name": name, "size": 0, "type": "directory"}
     return {"name": name, "size": entry.size, "type": "file"}
+
+
+def _size_of(text: int | str) -> int:
+    """Read a number of bytes such as "1MiB"; raises `TypeError` for what is none."""
+    found = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", str(text).strip())
+    if found is None or isinstance(text, bool) or not int(found[1]):
+        raise TypeError(f"bad options for the refmaker filesystem: chunk_target={text!r}")
+    base = 1000 if found[3] == "B" else 1024
+    return int(int(found[1]) * base ** "_KMG".find(found[2] or "_"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from refmaker.errors import SourceError
 from refmaker.manifest.manifest import Target
@@ -76,8 +76,8 @@ class AnyStore:
         """See `Store.read`."""
         await self._look()
         if stop is None:
-            return cast(bytes, await call(self.filesystem, "cat_file", self.path))
-        return cast(bytes, await call(self.filesystem, "cat_file", self.path, start=start, end=stop))
+            return bytes(await call(self.filesystem, "cat_file", self.path))
+        return bytes(await call(self.filesystem, "cat_file", self.path, start=start, end=stop))
 
     async def seen(self) -> Seen:
         """Look the target up."""
