@@ -75,6 +75,8 @@ class RangeServer:
         What is served, by path without a leading slash; see `add`.
     fault
         What goes wrong with every GET, one of `FAULTS`; `faults` says it for one path.
+    redirects
+        Where paths lead to by status 302.
     fault_heads
         HEAD fails as well where the fault is a status, a reset or silence.
     latency
@@ -88,6 +90,7 @@ class RangeServer:
     files: dict[str, File] = field(default_factory=dict)
     fault: str | None = None
     faults: dict[str, str] = field(default_factory=dict)
+    redirects: dict[str, str] = field(default_factory=dict)
     fault_heads: bool = False
     latency: float = 0.0
     validators: bool = True
@@ -200,7 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
         fault = owner.faults.get(path, owner.fault)
         if self.command == "HEAD" and not owner.fault_heads:
             fault = None
-        if fault == "hang":
+        if path in owner.redirects:
+            self._send(302, {"Location": owner.redirects[path]}, b"")
+        elif fault == "hang":
             owner.stopping.wait()
             self.close_connection = True
         elif fault == "reset":

@@ -14,11 +14,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hash
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from refmaker.errors import SourceError
 from refmaker.replay.location import protocol_of
+from refmaker.replay.policy import Policy
 
 __all__ = ["Pool", "belongs_here", "call", "pool"]
 
 T = TypeVar("T")
+
+ANYWHERE = Policy()
 
 
 class Pool:
@@ -43,35 +47,43 @@ class Pool:
             for session in self.sessions:
                 await session.close()
 
-    def connect(self, url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    def connect(self, url: str, options: Mapping[str, Any], policy: Policy = ANYWHERE) -> tuple[Any, str]:
         """Give the filesystem of `url`, and the path of `url` in it.
 
         Parameters
         ----------
         options
             For the filesystem, as fsspec takes them.
+        policy
+            What connections and redirects are held to.
         """
         import fsspec
 
         protocol = protocol_of(url)
         kind = fsspec.get_filesystem_class(protocol)
         if "::" in url:
-            filesystem, path = fsspec.core.url_to_fs(url, **_bound(kind, options))
-            return self.filesystems.setdefault(url, filesystem), path
+            held = _chained(url, options, policy) if policy.limits else options
+            filesystem, path = fsspec.core.url_to_fs(url, **_bound(kind, held))
+            key: Hashable = (url, repr(sorted(options.items())), policy if policy.limits else None)
+            return self.filesystems.setdefault(key, filesystem), path
         options = {**kind._get_kwargs_from_urls(url), **options}
-        key = (protocol, repr(sorted(options.items())))
+        key = (protocol, repr(sorted(options.items())), policy if policy.limits else None)
         if key not in self.filesystems:
             http = protocol in ("http", "https")
-            self.filesystems[key] = self._http(kind, options) if http else kind(**_bound(kind, options))
+            self.filesystems[key] = self._http(kind, options, policy) if http else kind(**_bound(kind, options))
         return self.filesystems[key], kind._strip_protocol(url)
 
-    def _http(self, kind: Any, options: Mapping[str, Any]) -> Any:
-        """Make the filesystem for http and https."""
-        if "get_client" not in options:
+    def _http(self, kind: Any, options: Mapping[str, Any], policy: Policy) -> Any:
+        """Make the filesystem for http and https; where the caller brings a client, it cannot be kept to a policy."""
+        if "get_client" in options:
+            options = {**options, "allow_redirects": False} if policy.limits else options
+        else:
             client = dict(options.get("client_kwargs", {}))
             # A compressed answer would be a range of something else than the file.
             client["headers"] = {"Accept-Encoding": "identity", **client.get("headers", {})}
             options = {**options, "client_kwargs": client}
+            if policy.limits:
+                options["get_client"] = partial(_held_to, policy)
         filesystem = kind(**_bound(kind, options))
         if filesystem.asynchronous:  # then fsspec leaves it to its users to close sessions
             filesystem.get_client = partial(self._session, filesystem.get_client, weakref.ref(filesystem))
@@ -121,6 +133,45 @@ async def pool() -> Pool:
         found = _pools[loop] = Pool()
         await found.open()
     return found
+
+
+def _chained(url: str, options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+    """Give options of a chained url that keep its parts to a policy."""
+    held = dict(options)
+    for protocol in {protocol_of(bit) for bit in url.split("::")} & {"http", "https"}:
+        held[str(protocol)] = {**options.get(str(protocol), {}), "get_client": partial(_held_to, policy)}
+    return held
+
+
+async def _held_to(policy: Policy, **options: Any) -> Any:
+    """Make a client session that goes only where a policy lets it: as to redirects, and to addresses behind names."""
+    import aiohttp
+    from aiohttp.abc import AbstractResolver
+
+    class Resolver(AbstractResolver):
+        def __init__(self) -> None:
+            self.inner = aiohttp.DefaultResolver()
+
+        async def resolve(self, host: str, port: int = 0, *args: Any, **kwargs: Any) -> Any:
+            found = await self.inner.resolve(host, port, *args, **kwargs)
+            if not policy.exempt(host, port) and not all(policy.admits(one["host"]) for one in found):
+                raise SourceError(f"{host} is an address that is not public, where the manifest may not lead")
+            return found
+
+        async def close(self) -> None:
+            await self.inner.close()
+
+    async def redirected(session: Any, context: Any, params: Any) -> None:
+        headers = params.response.headers
+        where = headers.get("Location") or headers.get("URI")
+        if where is not None:
+            policy.check(str(params.response.url.join(type(params.url)(where))))
+
+    watch = aiohttp.TraceConfig()
+    watch.on_request_redirect.append(redirected)
+    traces = [*(options.pop("trace_configs", None) or []), watch]
+    connector = options.pop("connector", None) or aiohttp.TCPConnector(resolver=Resolver())
+    return aiohttp.ClientSession(connector=connector, trace_configs=traces, **options)
 
 
 async def call(filesystem: Any, method: str, *args: Any, **options: Any) -> Any:

@@ -62,8 +62,10 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     check
         What must be as the manifest recorded it before a target is read. "strict": size, and ETag or modification
         time; "size"; "off".
+    allow
+        Prefixes of urls or paths that the manifest may refer to, and redirects lead to; nothing else is read.
     allow_local
-        Let a manifest that came over the network refer to files of this machine.
+        Let a manifest that came over the network refer to files of this machine, and to addresses that are not public.
     timeout
         Seconds within which a read of a target must end.
     attempts
@@ -89,6 +91,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         remote_options: Mapping[str, Any] | None = None,
         fs: Any = None,
         check: Check = "strict",
+        allow: Iterable[str] | None = None,
         allow_local: bool = False,
         timeout: float = 300.0,
         attempts: int = 4,
@@ -99,8 +102,15 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         unknown = options.keys() - _STOCK_TUNING - _FSSPEC_OPTIONS
-        if unknown or check not in ("strict", "size", "off") or not timeout > 0 or attempts < 1 or view not in _VIEWS:
-            given = f"check={check!r}, timeout={timeout!r}, attempts={attempts!r}, view={view!r}"
+        if (
+            unknown
+            or check not in ("strict", "size", "off")
+            or not timeout > 0
+            or attempts < 1
+            or view not in _VIEWS
+            or isinstance(allow, str)
+        ):
+            given = f"check={check!r}, timeout={timeout!r}, attempts={attempts!r}, view={view!r}, allow={allow!r}"
             what = f"unknown: {', '.join(sorted(unknown))}" if unknown else given
             raise TypeError(f"bad options for the refmaker filesystem: {what}")
         super().__init__(asynchronous=asynchronous, loop=loop, **options)
@@ -112,6 +122,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             remote_protocol=remote_protocol,
             fs=fs,
             check=check,
+            allow=None if allow is None else tuple(allow),
             allow_local=allow_local,
             timeout=timeout,
             attempts=attempts,

@@ -18,10 +18,11 @@ from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import call, pool
 from refmaker.replay.engine import Engine, Request
-from refmaker.replay.faults import Differs
+from refmaker.replay.faults import Differs, hidden, secrets_of
 from refmaker.replay.identity import Check, Seen, changed
 from refmaker.replay.local import LocalStore
-from refmaker.replay.location import is_local, local_path, protocol_of, refuse_local, resolve
+from refmaker.replay.location import is_local, local_path, protocol_of, resolve
+from refmaker.replay.policy import Policy
 from refmaker.replay.stores import Store, store_of
 
 __all__ = ["Access", "Request", "Targets"]
@@ -35,6 +36,7 @@ class Access:
     remote_protocol: str | None = None
     fs: Any = None
     check: Check = "strict"
+    allow: tuple[str, ...] | None = None
     allow_local: bool = False
     timeout: float = 300.0
     attempts: int = 4
@@ -55,6 +57,7 @@ class Targets:
         self.records = records
         self.base = base
         self.access = access
+        self.policy = Policy(base, access.allow, access.allow_local)
         self._engine: tuple[asyncio.AbstractEventLoop | None, Engine | None] = (None, None)
 
     async def engine(self) -> Engine:
@@ -96,8 +99,9 @@ class Targets:
             if filesystem is None:
                 return (await asyncio.to_thread(os.stat, path)).st_size
             return (await self._seen(filesystem, path)).size
-        except Exception as error:  # every filesystem raises errors of its own, OSError among them
-            raise SourceError(f"cannot be reached: {self._cause(error)}", source=url, path=key) from error
+        except Exception as error:  # noqa: BLE001 - every filesystem raises errors of its own, OSError among them
+            failure = self._caused("cannot be reached", error, source=hidden(url), path=key)
+        raise failure
 
     def location(self, code: int) -> tuple[str, Mapping[str, Any]]:
         """Give the absolute location of a target, and the options for the filesystem that it is in.
@@ -108,8 +112,7 @@ class Targets:
             The manifest may not refer there.
         """
         url = self._locate(self.records[code].url)
-        if not self.access.allow_local:
-            refuse_local(url, self.base)
+        self.policy.check(url)
         return url, self._options(url)
 
     async def _store(self, code: int) -> Store:
@@ -124,17 +127,29 @@ class Targets:
         """Make the error that a reader sees of one that a store raised."""
         if isinstance(error, RefmakerError) and not isinstance(error, SourceError):
             return error
-        url = self._locate(self.records[request.target].url)
+        url = hidden(self._locate(self.records[request.target].url))
         if isinstance(error, Differs):
             return changed(url, request.key, error.differences)
         where: dict[str, Any] = {"source": url, "path": request.key, "address": request.offset}
         what = "the whole file" if request.size is None else f"{request.size} bytes"
         if isinstance(error, SourceError):
-            message = f"{what} cannot be read: {error.message}"
+            message = f"{what} cannot be read: {hidden(error.message, self._secrets)}"
             return SourceError(message, expected=error.expected, got=error.got, **where)
-        explained = SourceError(f"{what} cannot be read: {self._cause(error)}", **where)
-        explained.__cause__ = error
-        return explained
+        return self._caused(f"{what} cannot be read", error, **where)
+
+    def _caused(self, message: str, error: Exception, **where: Any) -> SourceError:
+        """Make an error that says its cause, and leaves the cause itself out where that would give secrets away."""
+        cause = self._cause(error)
+        shown = hidden(cause, self._secrets)
+        found = SourceError(f"{message}: {shown}", **where)
+        found.__cause__ = error if shown == cause else None
+        found.__suppress_context__ = True
+        return found
+
+    @cached_property
+    def _secrets(self) -> set[str]:
+        given = self.access.fs if isinstance(self.access.fs, Mapping) else {}
+        return secrets_of(self.access.remote_options) | secrets_of({str(name): value for name, value in given.items()})
 
     def _locate(self, url: str) -> str:
         """Give the absolute location of a target, or the path for the filesystem that the opener brought."""
@@ -150,12 +165,12 @@ class Targets:
         """Give filesystem and path of a target. The filesystem of plain local files is None."""
         given = self._given(protocol_of(url))
         if given is not None and not isinstance(given, Mapping):
+            self.policy.check(url, given=True)
             return given, given._strip_protocol(url)
-        if not self.access.allow_local:
-            refuse_local(url, self.base)
+        self.policy.check(url)
         if is_local(url) and given is None:
             return None, local_path(url)
-        return (await pool()).connect(url, self._options(url) if given is None else given)
+        return (await pool()).connect(url, self._options(url) if given is None else given, self.policy)
 
     def _beside(self, protocol: str) -> bool:
         """Tell whether the manifest lies where targets without a protocol of their own would."""
