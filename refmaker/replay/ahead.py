@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Foresight"]
+__all__ = ["Foresight", "Stream"]
 
 _HITS = 2
 """Chunks that must come as expected before more are foreseen."""
@@ -34,7 +34,7 @@ class Stream:
     """One walk through a box of the grid."""
 
     def __init__(self, grid: Sequence[int], index: Sequence[int]) -> None:
-        self.low = [0, *index[1:]]
+        self.low = [0, *index[1:]][: len(index)]
         self.high = list(grid)
         self.hits = 0
         self.bytes = 0
@@ -47,11 +47,11 @@ class Stream:
     def follow(self, index: Sequence[int], size: int) -> bool:
         """Take a chunk as the next of this walk, if it is: as expected, among those foreseen, or behind a turn."""
         ordinal = self.ordinal(index)
-        if ordinal is not None and self.at < ordinal <= self.front:
+        if ordinal != self.at + 1 and self._turned(index):
+            self._arrive(index)
+        elif ordinal is not None and self.at < ordinal <= self.front:
             self.front = max(self.front, ordinal + 1)
             self.at, self.index = ordinal, index
-        elif self._turned(index):
-            self._arrive(index)
         else:
             return False
         self.hits += 1
@@ -136,12 +136,17 @@ class Foresight:
         del self._streams[_STREAMS:]
         return None
 
+    def due(self, stream: Stream) -> bool:
+        """Tell whether it is time to read ahead."""
+        enough = stream.hits < _HITS or stream.ahead > stream.window // 2
+        return not enough and self.wasted <= _WASTE + self.used // 4
+
     def plan(self, stream: Stream) -> npt.NDArray[np.int64] | None:
         """Give the cells that should be read now because the walk will come to them, None if there are none.
 
         Whoever reads them adds their bytes to `stream.ahead`.
         """
-        if stream.hits < _HITS or stream.ahead > stream.window // 2 or self.wasted > _WASTE + self.used // 4:
+        if not self.due(stream):
             return None
         rest = stream.length - stream.front
         if rest <= 0:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from refmaker.errors import SourceError
 from refmaker.manifest.manifest import References
 from refmaker.ranges import coalesce
-from refmaker.replay.ahead import Foresight
+from refmaker.replay.ahead import Foresight, Stream
 from refmaker.replay.faults import transient
 from refmaker.replay.stores import Store
 
@@ -160,6 +160,7 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._stores: dict[int, Store] = {}
         self._pending: dict[int, list[_Want]] = {}
+        self._due: dict[int, tuple[Variable, Foresight, Stream]] = {}
         self._foresights: dict[str, Foresight] = {}
         self._starts: dict[int, list[int]] = {}
         self._blocks: OrderedDict[tuple[int, int], _Block] = OrderedDict()
@@ -205,9 +206,12 @@ class Engine:
 
     def _ask(self, want: _Want) -> None:
         """Put a request among those that go out at the end of this turn of the event loop."""
-        if not self._pending:
-            self._loop.call_soon(self._flush)
+        self._schedule()
         self._pending.setdefault(want.request.target, []).append(want)
+
+    def _schedule(self) -> None:
+        if not self._pending and not self._due:
+            self._loop.call_soon(self._flush)
 
     # Merging
 
@@ -222,14 +226,21 @@ class Engine:
                 else:
                     for want in group:
                         want.give(data, start)
+        due, self._due = self._due, {}
+        for each in due.values():
+            self._read_ahead(*each)
 
     async def _serve(self, code: int, start: int, stop: int | None, group: list[_Want]) -> None:
         try:
             data = await self._fetch(self._gate, code, start, stop)
         except Exception as error:  # noqa: BLE001 - every filesystem raises errors of its own
             for want in group:
-                want.fail(self.explain(want.request, error))
+                want.fail(self._explained(want.request, error))
             return
+        except BaseException:
+            for want in group:
+                want.future.cancel()
+            raise
         for want in group:
             if want.request.size is None:
                 want.stop = len(data)
@@ -259,6 +270,12 @@ class Engine:
             raise SourceError(message, expected=stop - start, got=len(data))
         return data
 
+    def _explained(self, request: Request, error: Exception) -> Exception:
+        try:
+            return self.explain(request, error)
+        except Exception as another:  # noqa: BLE001 - whatever it is, the reader must not wait for ever
+            return another
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
@@ -275,8 +292,13 @@ class Engine:
         if foresight is None:
             foresight = self._foresights[variable.path] = Foresight(variable.grid, start=START, limit=LIMIT)
         stream = foresight.note(position, size)
-        positions = None if stream is None else foresight.plan(stream)
-        if stream is None or positions is None:
+        if stream is not None and foresight.due(stream):
+            self._schedule()
+            self._due[id(stream)] = variable, foresight, stream
+
+    def _read_ahead(self, variable: Variable, foresight: Foresight, stream: Stream) -> None:
+        positions = foresight.plan(stream)
+        if positions is None:
             return
         for code, start, stop, used in self._ranges(variable, positions, stream.window // 4):
             stream.ahead += used

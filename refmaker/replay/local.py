@@ -31,7 +31,8 @@ _FAR = 1 << 62
 # Without O_NONBLOCK, opening a named pipe would wait for a writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
-_NOT_CACHED = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_NO_SUCH_READ = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+"""The filesystem, or the system, does not know reads without waiting."""
 
 
 class _Descriptor:
@@ -90,7 +91,7 @@ class LocalStore:
                 return None
             status = os.stat(self.path)
         except OSError as error:
-            self._slow = error.errno in _NOT_CACHED[1:]
+            self._slow = error.errno in _NO_SUCH_READ
             return None
         if (status.st_dev, status.st_ino) != identity or self._differences(status):
             return None
