@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -75,6 +75,8 @@ class RangeServer:
         What is served, by path without a leading slash; see `add`.
     fault
         What goes wrong with every GET, one of `FAULTS`; `faults` says it for one path.
+    chaos
+        Gives the fault of each GET that has no other.
     redirects
         Where paths lead to by status 302.
     fault_heads
@@ -90,6 +92,7 @@ class RangeServer:
     files: dict[str, File] = field(default_factory=dict)
     fault: str | None = None
     faults: dict[str, str] = field(default_factory=dict)
+    chaos: Callable[[], str | None] | None = None
     redirects: dict[str, str] = field(default_factory=dict)
     fault_heads: bool = False
     latency: float = 0.0
@@ -201,6 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.server.owner
         path = self.path.partition("?")[0].lstrip("/")
         fault = owner.faults.get(path, owner.fault)
+        if fault is None and owner.chaos is not None:
+            with owner.lock:
+                fault = owner.chaos()
         if self.command == "HEAD" and not owner.fault_heads:
             fault = None
         if path in owner.redirects:

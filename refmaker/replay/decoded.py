@@ -23,9 +23,10 @@ import numpy.typing as npt
 from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import References
 from refmaker.replay.coarse import Coarse, coarsened
-from refmaker.replay.engine import Request, Variable
+from refmaker.replay.engine import Variable
 from refmaker.replay.listing import Listing
 from refmaker.replay.lookup import Lookup, Reference
+from refmaker.replay.merging import Request
 from refmaker.replay.opening import Opened
 from refmaker.replay.targets import Targets
 from refmaker.replay.transparent import Transparent, Wanted

@@ -12,11 +12,8 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from bisect import bisect_right, insort
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +22,12 @@ from refmaker.errors import SourceError
 from refmaker.manifest.manifest import References
 from refmaker.ranges import coalesce
 from refmaker.replay.ahead import Foresight, Stream
+from refmaker.replay.blocks import Block, Blocks
 from refmaker.replay.faults import transient
+from refmaker.replay.merging import NEAR, SMALL, Request, Want, merged, widest_gap
 from refmaker.replay.stores import Store
 
-__all__ = ["Engine", "Request", "Variable"]
-
-SMALL = 128 * 1024
-"""Bytes: requests of more are neither merged nor foreseen; they are worth a connection each."""
-
-BLOCK = 1 << 20
-"""Bytes of merged requests, at most: more would be slower in one connection than in several."""
+__all__ = ["Engine", "Variable"]
 
 START, LIMIT = 1 << 18, 1 << 25
 """Bytes that are read ahead of one walk through an array, at first and at most."""
@@ -51,21 +44,8 @@ PARALLEL, PARALLEL_AHEAD = 128, 16
 PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds before the first and before any new attempt, twice what they are on average."""
 
-_GAP = 4096
-"""Bytes that are read in any case where they lie between two ranges; more of them only beside larger ranges."""
-
 _FAR = 1 << 62
 """Bytes: farther than any target reaches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
-
-    key: str
-    target: int
-    offset: int
-    size: int | None
 
 
 class Variable:
@@ -95,43 +75,6 @@ class Variable:
         return self.references, positions
 
 
-class _Block:
-    """A range that was read ahead: its bytes once they are there, and who waits for them."""
-
-    __slots__ = ("code", "data", "foresight", "left", "start", "stop", "waiting")
-
-    def __init__(self, code: int, start: int, stop: int, left: int, foresight: Foresight) -> None:
-        self.foresight = foresight
-        self.code = code
-        self.start = start
-        self.stop = stop
-        self.left = left
-        self.data: bytes | None = None
-        self.waiting: list[_Want] = []
-
-
-class _Want:
-    """A request and the future of its bytes."""
-
-    __slots__ = ("future", "request", "start", "stop")
-
-    def __init__(self, request: Request, future: asyncio.Future[bytes]) -> None:
-        self.request = request
-        self.start = request.offset
-        self.stop = request.offset + (request.size or 0)
-        self.future = future
-
-    def give(self, data: bytes, origin: int) -> None:
-        if not self.future.done():
-            whole = origin == self.start and len(data) == self.stop - self.start
-            self.future.set_result(data if whole else data[self.start - origin : self.stop - origin])
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # who was cancelled meanwhile does not ask for it
-
-
 class Engine:
     """Reads of the targets of one manifest, in one event loop.
 
@@ -159,13 +102,11 @@ class Engine:
         self.attempts = attempts
         self._loop = asyncio.get_running_loop()
         self._stores: dict[int, Store] = {}
-        self._pending: dict[int, list[_Want]] = {}
+        self._pending: dict[int, list[Want]] = {}
         self._due: dict[int, tuple[Variable, Foresight, Stream]] = {}
         self._foresights: dict[str, Foresight] = {}
-        self._starts: dict[int, list[int]] = {}
-        self._blocks: OrderedDict[tuple[int, int], _Block] = OrderedDict()
-        self._held = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._blocks = Blocks(MEMORY)
+        self._tasks: set[asyncio.Task[bytes]] = set()
         self._gate, self._ahead = asyncio.Semaphore(PARALLEL), asyncio.Semaphore(PARALLEL_AHEAD)
 
     # Asking
@@ -191,23 +132,46 @@ class Engine:
         begun = [self._begin(request) for request in requests]
         if variable is not None:
             self.foresee(variable, cell, sum(request.size or 0 for request in requests))
-        return [got if isinstance(got, bytes) else await _outcome(got) for got in begun]
+        pending = iter(
+            await asyncio.gather(*(got for got in begun if not isinstance(got, bytes)), return_exceptions=True)
+        )
+        out: list[bytes | Exception] = []
+        for got in begun:
+            outcome = got if isinstance(got, bytes) else next(pending)
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
+                raise outcome
+            out.append(outcome)
+        return out
 
     def _begin(self, request: Request) -> bytes | asyncio.Future[bytes]:
         """Give bytes that are there, else the future of those that are on their way from now on."""
         if request.size == 0:
             return b""
-        want = _Want(request, self._loop.create_future())
-        block = self._block(request.target, want.start, want.stop) if request.size else None
+        want = Want(request, self._loop.create_future())
+        block = self._blocks.find(request.target, want.start, want.stop) if request.size else None
         if block is not None:
             return self._take(block, want)
-        self._ask(want)
+        self._ask([want])
         return want.future
 
-    def _ask(self, want: _Want) -> None:
-        """Put a request among those that go out at the end of this turn of the event loop."""
-        self._schedule()
-        self._pending.setdefault(want.request.target, []).append(want)
+    def _take(self, block: Block, want: Want) -> bytes | asyncio.Future[bytes]:
+        """Give bytes out of a block."""
+        size = want.stop - want.start
+        block.left -= size
+        block.foresight.used += size
+        if block.data is None:
+            block.waiting.append(want)
+            return want.future
+        data = block.data[want.start - block.start : want.stop - block.start]
+        if block.left <= 0:
+            self._drop(block)
+        return data
+
+    def _ask(self, wants: Iterable[Want]) -> None:
+        """Put requests among those that go out at the end of this turn of the event loop."""
+        for want in wants:
+            self._schedule()
+            self._pending.setdefault(want.request.target, []).append(want)
 
     def _schedule(self) -> None:
         if not self._pending and not self._due:
@@ -219,10 +183,10 @@ class Engine:
         pending, self._pending = self._pending, {}
         for code, wants in pending.items():
             store = self._stores.get(code)
-            for start, stop, group in _merged(wants, _GAP if store is None else store.gap):
+            for start, stop, group in merged(wants, NEAR if store is None else store.gap):
                 data = None if store is None or stop is None else store.now(start, stop)
                 if data is None:
-                    self._run(self._serve(code, start, stop, group))
+                    self._fetch(self._gate, code, start, stop, partial(self._served, start, group))
                 else:
                     for want in group:
                         want.give(data, start)
@@ -230,32 +194,40 @@ class Engine:
         for each in due.values():
             self._read_ahead(*each)
 
-    async def _serve(self, code: int, start: int, stop: int | None, group: list[_Want]) -> None:
-        try:
-            data = await self._fetch(self._gate, code, start, stop)
-        except Exception as error:  # noqa: BLE001 - every filesystem raises errors of its own
-            for want in group:
-                want.fail(self._explained(want.request, error))
-            return
-        except BaseException:
-            for want in group:
-                want.future.cancel()
-            raise
+    def _served(self, start: int, group: list[Want], task: asyncio.Task[bytes]) -> None:
+        """Hand out a range that was read, or what went wrong."""
+        self._tasks.discard(task)
         for want in group:
-            if want.request.size is None:
-                want.stop = len(data)
-            want.give(data, start)
+            if task.cancelled():
+                want.future.cancel()
+            elif (error := task.exception()) is None:
+                want.give(task.result(), start)
+            else:
+                want.fail(self.explain(want.request, error) if isinstance(error, Exception) else error)
 
-    async def _fetch(self, gate: asyncio.Semaphore, code: int, start: int, stop: int | None) -> bytes:
+    def _fetch(
+        self,
+        gate: asyncio.Semaphore,
+        code: int,
+        start: int,
+        stop: int | None,
+        done: Callable[[asyncio.Task[bytes]], None],
+    ) -> None:
+        task = self._loop.create_task(self._range(gate, code, start, stop))
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    async def _range(self, gate: asyncio.Semaphore, code: int, start: int, stop: int | None) -> bytes:
         """Read one range, all of it."""
         async with gate, asyncio.timeout(self.timeout):
             for attempt in range(1, self.attempts):
                 try:
                     return await self._attempt(code, start, stop)
                 except Exception as error:  # every filesystem raises errors of its own
-                    if not transient(error):
-                        raise
-                await asyncio.sleep(min(PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.25, 0.75))  # noqa: S311
+                    if transient(error):
+                        await asyncio.sleep(min(PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.25, 0.75))  # noqa: S311
+                        continue
+                    raise
             return await self._attempt(code, start, stop)
 
     async def _attempt(self, code: int, start: int, stop: int | None) -> bytes:
@@ -269,17 +241,6 @@ class Engine:
             message = "came back with another length: a changed file, or a server that does not serve ranges?"
             raise SourceError(message, expected=stop - start, got=len(data))
         return data
-
-    def _explained(self, request: Request, error: Exception) -> Exception:
-        try:
-            return self.explain(request, error)
-        except Exception as another:  # noqa: BLE001 - whatever it is, the reader must not wait for ever
-            return another
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # Reading ahead
 
@@ -302,7 +263,26 @@ class Engine:
             return
         for code, start, stop, used in self._ranges(variable, positions, stream.window // 4):
             stream.ahead += used
-            self._add(_Block(code, start, stop, used, foresight))
+            self._add(Block(code, start, stop, used, foresight))
+
+    def _add(self, block: Block) -> None:
+        orphans = self._blocks.add(block)
+        if orphans is None:
+            return
+        self._ask(orphans)
+        self._loop.call_later(KEPT, self._drop, block)
+        self._fetch(self._ahead, block.code, block.start, block.stop, partial(self._filled, block))
+
+    def _filled(self, block: Block, task: asyncio.Task[bytes]) -> None:
+        """Keep a block that was read. Who waits for one that was not asks again, and gets the error."""
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is None:
+            block.arrive(task.result())
+        if block.data is None or block.left <= 0 or block not in self._blocks:
+            self._drop(block)
+
+    def _drop(self, block: Block) -> None:
+        self._ask(self._blocks.drop(block))
 
     def _ranges(
         self, variable: Variable, positions: npt.NDArray[np.int64], block: int
@@ -313,102 +293,11 @@ class Engine:
         fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
         for code in np.unique(codes[fit]).tolist():
             store = self._stores.get(code)
-            farthest, longest = (_GAP, START) if store is None else (store.gap, store.block)
+            farthest, longest = (NEAR, START) if store is None else (store.gap, store.block)
             mine = fit & (codes == code)
             first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
-            gap = min(farthest, max(_GAP, int(size.mean()) // 2))
+            gap = widest_gap(farthest, int(size.mean()))
             merged = coalesce(first, first + size, gap=gap, block=min(max(block, START), longest))
             used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
             for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
                 yield code, start, stop, int(useful)
-
-    def _add(self, block: _Block) -> None:
-        size = block.stop - block.start
-        if (block.code, block.start) in self._blocks or size > MEMORY:
-            return
-        while self._held + size > MEMORY:
-            oldest = next(iter(self._blocks.values()))
-            oldest.foresight.wasted += max(oldest.left, 0)
-            self._drop(oldest)
-        self._blocks[block.code, block.start] = block
-        insort(self._starts.setdefault(block.code, []), block.start)
-        self._held += size
-        self._loop.call_later(KEPT, self._drop, block)
-        self._run(self._fill(block))
-
-    async def _fill(self, block: _Block) -> None:
-        await asyncio.sleep(0)  # what was asked for in this turn goes first
-        try:
-            data = await self._fetch(self._ahead, block.code, block.start, block.stop)
-        except Exception:  # noqa: BLE001 - who wants these bytes asks again, and gets the error
-            self._drop(block)
-            return
-        waiting, block.waiting = block.waiting, []
-        for want in waiting:
-            want.give(data, block.start)
-        if block.left <= 0:
-            self._drop(block)
-        elif self._blocks.get((block.code, block.start)) is block:
-            block.data = data
-
-    def _block(self, code: int, start: int, stop: int) -> _Block | None:
-        """Give the block that holds a range."""
-        starts = self._starts.get(code)
-        at = bisect_right(starts, start) - 1 if starts else -1
-        if not starts or at < 0:
-            return None
-        block = self._blocks[code, starts[at]]
-        return block if stop <= block.stop else None
-
-    def _take(self, block: _Block, want: _Want) -> bytes | asyncio.Future[bytes]:
-        block.left -= want.stop - want.start
-        block.foresight.used += want.stop - want.start
-        if block.data is None:
-            block.waiting.append(want)
-            return want.future
-        data = block.data[want.start - block.start : want.stop - block.start]
-        if block.left <= 0:
-            self._drop(block)
-        return data
-
-    def _drop(self, block: _Block) -> None:
-        """Forget a block. Who waits for it asks for itself."""
-        if self._blocks.get((block.code, block.start)) is not block:
-            return
-        del self._blocks[block.code, block.start]
-        self._starts[block.code].remove(block.start)
-        self._held -= block.stop - block.start
-        block.data = None
-        waiting, block.waiting = block.waiting, []
-        for want in waiting:
-            self._ask(want)
-
-
-def _merged(wants: list[_Want], gap: int) -> Iterator[tuple[int, int | None, list[_Want]]]:
-    """Merge small requests that lie close together; give start, stop (None: all of the target) and requests."""
-    group: list[_Want] = []
-    stop = 0
-    for want in sorted(wants, key=_start):
-        size = want.stop - want.start
-        if want.request.size is None or size > SMALL:
-            yield want.start, None if want.request.size is None else want.stop, [want]
-            continue
-        near = want.start - stop <= min(gap, max(_GAP, size // 2))
-        if group and not (near and max(stop, want.stop) - group[0].start <= BLOCK):
-            yield group[0].start, stop, group
-            group = []
-        stop = max(stop, want.stop) if group else want.stop
-        group.append(want)
-    if group:
-        yield group[0].start, stop, group
-
-
-def _start(want: _Want) -> int:
-    return want.start
-
-
-async def _outcome(future: asyncio.Future[bytes]) -> bytes | Exception:
-    try:
-        return await future
-    except Exception as error:  # noqa: BLE001 - given, not hidden
-        return error

@@ -8,6 +8,7 @@ read ends within a time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,12 @@ from typing import Any, cast
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import call, pool
-from refmaker.replay.engine import Engine, Request
+from refmaker.replay.engine import Engine
 from refmaker.replay.faults import Differs, hidden, secrets_of
 from refmaker.replay.identity import Check, Seen, changed
 from refmaker.replay.local import LocalStore
 from refmaker.replay.location import is_local, local_path, protocol_of, resolve
+from refmaker.replay.merging import Request
 from refmaker.replay.policy import Policy
 from refmaker.replay.stores import Store, store_of
 
@@ -101,7 +103,7 @@ class Targets:
             return (await self._seen(filesystem, path)).size
         except Exception as error:  # noqa: BLE001 - every filesystem raises errors of its own, OSError among them
             failure = self._caused("cannot be reached", error, source=hidden(url), path=key)
-        raise failure
+            raise failure from failure.__cause__
 
     def location(self, code: int) -> tuple[str, Mapping[str, Any]]:
         """Give the absolute location of a target, and the options for the filesystem that it is in.
@@ -127,7 +129,10 @@ class Targets:
         """Make the error that a reader sees of one that a store raised."""
         if isinstance(error, RefmakerError) and not isinstance(error, SourceError):
             return error
-        url = hidden(self._locate(self.records[request.target].url))
+        url = self.records[request.target].url
+        with contextlib.suppress(RefmakerError, OSError):  # a working directory that is gone
+            url = self._locate(url)
+        url = hidden(url)
         if isinstance(error, Differs):
             return changed(url, request.key, error.differences)
         where: dict[str, Any] = {"source": url, "path": request.key, "address": request.offset}

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from refmaker.replay.engine import SMALL, Request, Variable
+from refmaker.replay.engine import Variable
 from refmaker.replay.keys import cell_of
 from refmaker.replay.listing import Listing
 from refmaker.replay.lookup import Lookup, Reference
+from refmaker.replay.merging import SMALL, Request
 from refmaker.replay.opening import Opened
 from refmaker.replay.targets import Targets
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from refmaker.errors import SourceError
 from refmaker.replay import engine as module
-from refmaker.replay.engine import BLOCK, SMALL, Engine, Request, Variable
+from refmaker.replay.engine import Engine, Variable
 from refmaker.replay.faults import Incomplete
+from refmaker.replay.merging import BLOCK, SMALL, Request
 from tests.replay.scenes import references
 
 DATA = np.random.default_rng(0).bytes(1 << 22)
@@ -253,7 +254,7 @@ async def test_chunks_in_order_are_read_ahead(skip: int) -> None:
     assert asked < 4000 * size * 1.01
     assert max(stop or 0 for _, stop in store.asked) <= 4000 * size
     assert not engine._blocks
-    assert engine._held == 0
+    assert engine._blocks.held == 0
 
 
 @pytest.mark.asyncio
@@ -314,8 +315,9 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for cell in range(200):
         for k, array in enumerate(arrays):
             assert await read(engine, array, cell) == DATA[(cell + 7 * k) * 1000 : (cell + 7 * k + 1) * 1000]
-            assert engine._held <= 600_000
-    assert engine._held == sum(block.stop - block.start for block in engine._blocks.values())
+            assert engine._blocks.held <= 600_000
+    blocks = engine._blocks._blocks.values()
+    assert engine._blocks.held == sum(block.stop - block.start for block in blocks)
 
 
 @pytest.mark.asyncio
@@ -329,7 +331,7 @@ async def test_what_nobody_came_for_is_dropped(monkeypatch: pytest.MonkeyPatch) 
     async with asyncio.timeout(5):
         while engine._blocks:
             await asyncio.sleep(0.005)
-    assert (engine._held, engine._starts[0]) == (0, [])
+    assert (engine._blocks.held, engine._blocks._starts[0]) == (0, [])
     assert await read(engine, array, 5) == DATA[5000:6000]
 
 

@@ -339,3 +339,11 @@ def test_remote_that_changed_back(range_server: RangeServer) -> None:
 def test_no_error_of_ours_is_an_error_that_zarr_takes_for_a_missing_chunk() -> None:
     kinds = [RefmakerError, *RefmakerError.__subclasses__(), *SourceError.__subclasses__()]
     assert not any(issubclass(kind, OSError | KeyError) for kind in kinds)
+
+
+def test_the_working_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SourceError, match=r"a\.nc"):
+        read("a.nc")
