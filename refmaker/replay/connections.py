@@ -46,6 +46,10 @@ class Pool:
         finally:
             for session in self.sessions:
                 await session.close()
+            for filesystem in self.filesystems.values():
+                client = getattr(filesystem, "_s3creator", None)
+                if client is not None and filesystem.asynchronous:  # s3fs leaves that to its users
+                    await client.__aexit__(None, None, None)
 
     def connect(self, url: str, options: Mapping[str, Any], policy: Policy = ANYWHERE) -> tuple[Any, str]:
         """Give the filesystem of `url`, and the path of `url` in it.
@@ -150,7 +154,7 @@ async def _held_to(policy: Policy, **options: Any) -> Any:
 
     class Resolver(AbstractResolver):
         def __init__(self) -> None:
-            self.inner = aiohttp.DefaultResolver()
+            self.inner = aiohttp.ThreadedResolver()
 
         async def resolve(self, host: str, port: int = 0, *args: Any, **kwargs: Any) -> Any:
             found = await self.inner.resolve(host, port, *args, **kwargs)

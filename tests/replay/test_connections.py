@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import warnings
 
 import fsspec
 import pytest
@@ -10,7 +11,7 @@ from fsspec.asyn import get_loop, sync
 from refmaker.errors import SourceError
 from refmaker.replay import connections
 from refmaker.replay.connections import Pool, call, pool
-from tests.servers import RangeServer
+from tests.servers import RangeServer, S3Server
 
 
 class Work:
@@ -111,6 +112,21 @@ def test_sessions_end_with_their_loop(range_server: RangeServer) -> None:
         return filesystem._session
 
     assert asyncio.run(read()).closed
+
+
+def test_clients_of_s3_end_with_their_loop(s3_server: S3Server) -> None:
+    url = s3_server.add("connections/a", b"0123456789")
+
+    async def read() -> None:
+        filesystem, path = (await pool()).connect(url, s3_server.options)
+        assert await call(filesystem, "cat_file", path, start=2, end=5) == b"234"
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        asyncio.run(read())
+        connections._pools.clear()
+        gc.collect()
+    assert [str(one.message) for one in found if "Unclosed" in str(one.message)] == []
 
 
 def test_sessions_end_with_their_filesystem(range_server: RangeServer) -> None:
