@@ -23,7 +23,7 @@ import numpy.typing as npt
 from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import References
 from refmaker.replay.coarse import Coarse, coarsened
-from refmaker.replay.engine import Variable
+from refmaker.replay.engine import PARALLEL, Variable
 from refmaker.replay.listing import Listing
 from refmaker.replay.lookup import Lookup, Reference
 from refmaker.replay.merging import Request
@@ -35,6 +35,9 @@ __all__ = ["Decoded"]
 
 _MEMORY = 1 << 26
 """Bytes of decoded chunks that are kept, for readers that come for one row after the other."""
+
+_FLIGHT = 1 << 28
+"""Bytes of decoded chunks that are under way at a time when many are asked for."""
 
 _KEPT = 60.0
 """Seconds for which they are."""
@@ -71,7 +74,8 @@ class Decoded:
 
     async def read_all(self, wanted: Sequence[Wanted]) -> list[bytes | Exception]:
         """See `View.read_all`."""
-        gate = asyncio.Semaphore(4 * _workers())
+        largest = max((found.size or 0 for _, found, _, _ in wanted), default=0)
+        gate = asyncio.Semaphore(min(max(_FLIGHT // max(largest, 1), 4), PARALLEL))
 
         async def one(key: str, found: Reference, start: int | None, end: int | None) -> bytes:
             async with gate:
