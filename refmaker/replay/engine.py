@@ -132,16 +132,7 @@ class Engine:
         begun = [self._begin(request) for request in requests]
         if variable is not None:
             self.foresee(variable, cell, sum(request.size or 0 for request in requests))
-        pending = iter(
-            await asyncio.gather(*(got for got in begun if not isinstance(got, bytes)), return_exceptions=True)
-        )
-        out: list[bytes | Exception] = []
-        for got in begun:
-            outcome = got if isinstance(got, bytes) else next(pending)
-            if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
-                raise outcome
-            out.append(outcome)
-        return out
+        return [got if isinstance(got, bytes) else await _outcome(got) for got in begun]
 
     def _begin(self, request: Request) -> bytes | asyncio.Future[bytes]:
         """Give bytes that are there, else the future of those that are on their way from now on."""
@@ -301,3 +292,11 @@ class Engine:
             used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
             for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
                 yield code, start, stop, int(useful)
+
+
+async def _outcome(future: asyncio.Future[bytes]) -> bytes | Exception:
+    """Wait for a future; give its result or its error. Most are done by the time that one before them is."""
+    if not future.done():
+        await asyncio.wait([future])
+    error = None if future.cancelled() else future.exception()
+    return error if isinstance(error, Exception) else future.result()

@@ -1,7 +1,8 @@
 """Requests, and how those that lie close together are put into one.
 
 Contract: pure; nothing is read. Small requests (`SMALL`) are merged across gaps that are no larger than they are, into
-ranges of at most `BLOCK` bytes; larger ones, and those for all of a target, go out alone.
+ranges of at most `BLOCK` bytes, or an eighth of all that is wanted at a time where that is more; larger ones, and those
+for all of a target, go out alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ SMALL = 128 * 1024
 
 BLOCK = 1 << 20
 """Bytes of merged requests, at most: more would be slower in one connection than in several."""
+
+LONGEST, _WAYS = 8 << 20, 8
+"""Bytes of merged requests where so much is wanted that there still are that many of them."""
 
 NEAR = 4096
 """Bytes that are read in any case where they lie between two ranges."""
@@ -67,13 +71,14 @@ def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[
     """
     group: list[Want] = []
     stop = 0
+    block = min(max(BLOCK, sum(want.stop - want.start for want in wants) // _WAYS), LONGEST)
     for want in sorted(wants, key=_start):
         size = want.stop - want.start
         if want.request.size is None or size > SMALL:
             yield want.start, None if want.request.size is None else want.stop, [want]
             continue
         near = want.start - stop <= widest_gap(gap, size)
-        if group and not (near and max(stop, want.stop) - group[0].start <= BLOCK):
+        if group and not (near and max(stop, want.stop) - group[0].start <= block):
             yield group[0].start, stop, group
             group = []
         stop = max(stop, want.stop) if group else want.stop
