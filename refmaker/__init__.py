@@ -21,17 +21,22 @@ from refmaker.errors import (
 )
 
 if TYPE_CHECKING:
+    from refmaker.combining.combine import append, combination, combine
+    from refmaker.combining.records import Combination, CombineError, Mismatch
     from refmaker.manifest.kerchunk_json import load_json as open_manifest
     from refmaker.manifest.manifest import Manifest
     from refmaker.replay.filesystem import FileSystem
     from refmaker.scanning import Inspection, Progress, inspect, scan
 
 __all__ = [
+    "Combination",
+    "CombineError",
     "FileSystem",
     "FormatError",
     "Inspection",
     "Manifest",
     "ManifestError",
+    "Mismatch",
     "OutputError",
     "Progress",
     "RefmakerError",
@@ -40,6 +45,9 @@ __all__ = [
     "TruncatedError",
     "Unsupported",
     "__version__",
+    "append",
+    "combination",
+    "combine",
     "inspect",
     "open_manifest",
     "scan",
@@ -48,10 +56,16 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Combination": ("refmaker.combining.records", "Combination"),
+    "CombineError": ("refmaker.combining.records", "CombineError"),
     "FileSystem": ("refmaker.replay.filesystem", "FileSystem"),
     "Inspection": ("refmaker.scanning", "Inspection"),
     "Manifest": ("refmaker.manifest.manifest", "Manifest"),
+    "Mismatch": ("refmaker.combining.records", "Mismatch"),
     "Progress": ("refmaker.scanning", "Progress"),
+    "append": ("refmaker.combining.combine", "append"),
+    "combination": ("refmaker.combining.combine", "combination"),
+    "combine": ("refmaker.combining.combine", "combine"),
     "inspect": ("refmaker.scanning", "inspect"),
     "open_manifest": ("refmaker.manifest.kerchunk_json", "load_json"),
     "scan": ("refmaker.scanning", "scan"),

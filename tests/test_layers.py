@@ -33,6 +33,7 @@ LAYERS = [
     "refmaker.assembly",
     "refmaker.scanning",
     "refmaker.replay",
+    "refmaker.combining",
     "refmaker.batch",
     "refmaker.verify",
     "refmaker",
