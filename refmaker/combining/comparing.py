@@ -99,6 +99,8 @@ def compare_aspects(
         what = _named(name, [aspects[form][name] for form in distinct])
         texts = [aspects[form][name] for form in forms]
         found.append(labelled(collection, path, what, inputs, texts, can_recode=what in RECODABLE))
+    if any(one.mismatch.what == "_FillValue" for one in found):
+        found = [one for one in found if one.mismatch.what != "fill value"]
     return found
 
 

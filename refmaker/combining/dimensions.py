@@ -122,9 +122,14 @@ def chosen_dimensions(
     differing = [path for path, coordinate in coordinates.items() if coordinate.differs and path in sizes]
     if differing:
         return _plain(collection, differing, coordinates)
-    if all(_covers(collection, path, coordinates) for path in sizes):
-        return _without_coordinate(collection, coordinates, sizes)
-    return ()
+    shared = [
+        path
+        for path, coordinate in coordinates.items()
+        if len(coordinate.block_of) > 1 and _is_time(collection, coordinate) and path in sizes
+    ]
+    if len({path.rpartition("/")[2] for path in shared}) == 1:
+        return tuple(shared)  # either the inputs have different variables, or the same times twice
+    return _without_coordinate(collection, coordinates, sizes)
 
 
 def _named(concat: Sequence[str], sizes: Mapping[str, Any]) -> tuple[str, ...]:
@@ -162,10 +167,6 @@ def _is_time(collection: Collection, coordinate: Coordinate) -> bool:
     return any(
         time_units(collection.form(coordinate.series, entry).attributes) is not None for entry in coordinate.entries
     )
-
-
-def _covers(collection: Collection, path: str, coordinates: Mapping[str, Coordinate]) -> bool:
-    return path not in coordinates or not coordinates[path].differs
 
 
 def _without_coordinate(

@@ -27,7 +27,6 @@ DECODING = (
     "_Encoding",
     "units",
     "calendar",
-    "dtype",
     "standard_name",
     "positive",
     "axis",
@@ -109,14 +108,18 @@ class Form:
         found = {
             "dtype": canonical(dtype[1:]) if self.zarr_format == 2 and isinstance(dtype, str) else self.dtype_text,
             "byte order": self.endian,
-            "codecs": canonical([self.codecs, self.metadata.get("order")]),
+            "codecs": canonical([*map(_as_decoded, self.codecs), *([] if self._is_c else ["order F"])]),
             "chunk grid": canonical(self.chunks),
             "dimensions": ABSENT if self.dimensions is None else canonical(self.dimensions),
             "fill value": self._masked,
         }
-        for name in DECODING:
+        for name in DECODING:  # none of them is called as one of the above
             found[name] = canonical(self.attributes[name]) if name in self.attributes else ABSENT
         return found
+
+    @property
+    def _is_c(self) -> bool:
+        return self.metadata.get("order") != "F"
 
     @property
     def _masked(self) -> str:
@@ -178,6 +181,27 @@ def _form(zarr_format: Literal[2, 3], metadata: dict[str, Any], attributes: dict
         if all(isinstance(name, str) for name in names):
             dimensions = tuple(names)
     return Form(zarr_format, metadata, attributes, dimensions, tuple(chunks))
+
+
+_ENCODING_ONLY = {
+    "zlib": ("level",),
+    "gzip": ("level",),
+    "bz2": ("level",),
+    "zstd": ("level", "checksum"),
+    "lz4": ("acceleration",),
+    "blosc": ("clevel", "cname", "shuffle", "blocksize", "typesize"),
+}
+"""Settings that are for writing: chunks say themselves what was chosen, or it does not matter for reading them."""
+
+
+def _as_decoded(codec: object) -> object:
+    """Give a codec as far as it matters for decoding."""
+    if not isinstance(codec, Mapping):
+        return codec
+    name = str(codec.get("id", codec.get("name"))).removeprefix("numcodecs.")
+    settings = codec if "id" in codec else codec.get("configuration") or {}
+    left = {key: value for key, value in settings.items() if key not in (*_ENCODING_ONLY.get(name, ()), "id")}
+    return [name, left] if left else name
 
 
 def _name(codec: object) -> object:
