@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import accumulate
 from struct import unpack_from
 from typing import TypeAlias
 
@@ -36,6 +37,7 @@ _verified: ContextVar[bool] = ContextVar("checksums_verified", default=True)
 
 _M = 0xFFFFFFFF
 FEW = 12  # below, plain Python is faster than numpy
+_SMALL = 1 << 15  # rows times steps that are laid out side by side
 _MIX = ((0, 2, 4, 1), (1, 0, 6, 2), (2, 1, 8, 0), (0, 2, 16, 1), (1, 0, 19, 2), (2, 1, 4, 0))
 _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14), (2, 1, 24))
 
@@ -102,6 +104,9 @@ def _together(groups: list[Rows]) -> npt.NDArray[np.uint32]:
     start = np.repeat(np.array([(0xDEADBEEF + size) & _M for size in sizes], "u4"), counts)
     state = [start, start.copy(), start.copy()]
     steps = [(size - 1) // 12 for size in sizes]
+    if len(groups) > 1 and len(start) * (steps[0] + 1) <= _SMALL:
+        _padded(groups, steps, state)
+        return state[2]
     done = 0
     for last in range(len(groups) - 1, -1, -1):
         active = sum(counts[: last + 1])
@@ -117,6 +122,29 @@ def _together(groups: list[Rows]) -> npt.NDArray[np.uint32]:
         tail[:, : sizes[last] - 12 * done] = groups[last][:, 12 * done :]
         _finish(_words([tail]), [s[first:active] for s in state])
     return state[2]
+
+
+def _padded(groups: list[Rows], steps: list[int], state: list[npt.NDArray[np.uint32]]) -> None:
+    """Go through rows of many sizes laid out side by side, each filled up with zeros to the longest."""
+    counts = [len(rows) for rows in groups]
+    whole = np.zeros((sum(counts), 12 * (steps[0] + 1)), "u1")
+    stops = list(accumulate(counts))
+    for rows, stop in zip(groups, stops, strict=True):
+        whole[stop - len(rows) : stop, : rows.shape[1]] = rows
+    words = np.ascontiguousarray(whole.view("<u4").T)
+    done, left = 0, 0
+    for step, active in zip(reversed(steps), reversed(stops), strict=True):
+        if active < FEW:
+            left = active
+            break
+        if step > done:
+            _mix(words[3 * done : 3 * step, :active], [s[:active] for s in state])
+            done = step
+    if left:
+        _one_by_one(groups[: stops.index(left) + 1], done, [s[:left] for s in state])
+    last = 3 * np.repeat(steps, counts)[left:]
+    rest = np.arange(left, len(whole))
+    _finish(np.stack([words[last + k, rest] for k in range(3)]), [s[left:] for s in state])
 
 
 def _words(parts: list[Rows]) -> npt.NDArray[np.uint32]:
