@@ -13,6 +13,8 @@ import click
 import refmaker
 from refmaker.errors import RefmakerError
 
+from .append import append
+from .combine import combine
 from .info import info
 from .output import FAILED, INTERRUPTED, say
 from .scan import scan
@@ -44,4 +46,6 @@ def main() -> None:
 
 main.add_command(scan)
 main.add_command(info)
+main.add_command(combine)
+main.add_command(append)
 main.add_command(verify)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from refmaker.combining.building import build
 from refmaker.combining.collecting import Collection
 from refmaker.combining.comparing import Disagreement
-from refmaker.combining.loading import Input, collect, load_manifest
+from refmaker.combining.loading import Input, collect, is_manifest
 from refmaker.combining.planning import Plan, make_plan
 from refmaker.combining.reading import Reader
 from refmaker.combining.recoding import rechunked, unified
@@ -31,6 +31,7 @@ from refmaker.combining.records import (
     Progress,
 )
 from refmaker.combining.subchunks import subchunked
+from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest, References
 
 __all__ = ["append", "combination", "combine"]
@@ -63,10 +64,10 @@ def append(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[In
 
 def appended(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any) -> Combination:
     """Add inputs to a combined manifest; give it with how it came about. See `append`."""
-    if not isinstance(combined, Manifest):
-        combined = load_manifest(os.fspath(combined), options.get("storage_options") or {})
+    if not isinstance(combined, Manifest) and not is_manifest(combined, options.get("storage_options")):
+        raise ManifestError("not a manifest: only to one can anything be appended", source=os.fspath(combined))
     added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
-    return combination([combined, *added], zarr_format=combined.zarr_format, **options)
+    return combination([combined, *added], **options)
 
 
 def combination(

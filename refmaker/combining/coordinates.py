@@ -74,6 +74,8 @@ def read_coordinate(collection: Collection, path: str, reader: Reader) -> Coordi
         Values that cannot be decoded, or not compared, because their units are of different kinds.
     """
     series = collection.series[path]
+    if any(len(shape) != 1 for shape in series.shapes):
+        raise Unsupported("one-dimensional in some inputs only", path="/" + path)
     raw, which, chunks = read_values(collection, path, reader)
     firsts = [which.index(number) for number in range(len(raw))]
     forms = [collection.form(series, entry) for entry in firsts]

@@ -44,11 +44,12 @@ DECODING = (
 """Attributes that decide what values mean. Others may differ: the first input's are taken, and the report says so."""
 
 ABSENT = "absent"
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def canonical(value: object) -> str:
     """Give one text for equal JSON."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 @dataclass(eq=False)
@@ -148,6 +149,7 @@ class Forms:
     def __init__(self) -> None:
         self.all: list[Form] = []
         self._numbers: dict[str, int] = {}
+        self._spelt: dict[str, int] = {}
 
     def number(self, zarr_format: Literal[2, 3], metadata: Mapping[str, Any], attributes: dict[str, Any]) -> int:
         """Give the number of the form of an array.
@@ -158,11 +160,15 @@ class Forms:
             As in `ManifestArray`.
         """
         rest = {name: value for name, value in metadata.items() if name != "shape"}
-        text = canonical([rest, attributes])
-        if text not in self._numbers:
-            self._numbers[text] = len(self.all)
-            self.all.append(_form(zarr_format, rest, attributes))
-        return self._numbers[text]
+        spelt = repr((rest, attributes))  # quicker to make, and mostly the same where the form is
+        number = self._spelt.get(spelt)
+        if number is None:
+            text = canonical([rest, attributes])
+            number = self._numbers.setdefault(text, len(self.all))
+            if number == len(self.all):
+                self.all.append(_form(zarr_format, rest, attributes))
+            self._spelt[spelt] = number
+        return number
 
     def take(self, other: Forms) -> list[int]:
         """Take over the forms of another collection; give the number here of each of them."""

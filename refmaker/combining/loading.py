@@ -20,12 +20,12 @@ from refmaker.combining.quick import QuickReader
 from refmaker.combining.records import Progress
 from refmaker.errors import RefmakerError
 from refmaker.manifest._load import load_bytes
-from refmaker.manifest.kerchunk_json import load_json, read_json
+from refmaker.manifest.kerchunk_json import read_json
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.sniff import looks_like_manifest
 from refmaker.replay.location import is_local, locate, refuse_local, resolve
 
-__all__ = ["Input", "collect"]
+__all__ = ["Input", "collect", "is_manifest"]
 
 Input: TypeAlias = str | os.PathLike[str] | Manifest
 
@@ -134,7 +134,7 @@ class _Loader:
 
     def _add(self, name: str) -> None:
         options = {} if is_local(name) else dict(self.storage_options)
-        if not looks_like_manifest(name, storage_options=options):
+        if not is_manifest(name, self.storage_options):
             from refmaker.scanning import scan
 
             self.collection.add(name, scan(name, storage_options=options, zarr_format=self._format))
@@ -161,7 +161,7 @@ def placed(manifest: Manifest, base: str) -> Manifest:
     return replace(manifest, targets=tuple(targets))
 
 
-def load_manifest(path: str, storage_options: Mapping[str, Any]) -> Manifest:
-    """Read one manifest, its targets made absolute."""
-    options = {} if is_local(path) else dict(storage_options)
-    return placed(load_json(path, storage_options=options), locate(path))
+def is_manifest(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None) -> bool:
+    """Tell whether an input is a manifest, not a file to scan."""
+    name = os.fspath(path)
+    return looks_like_manifest(name, storage_options={} if is_local(name) else storage_options)

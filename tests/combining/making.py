@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ def write(
             options: dict[str, Any] = {"contiguous": True} if contiguous else {"chunksizes": chunks}
             if not contiguous and compression:
                 options |= {"compression": compression, "shuffle": shuffle, "complevel": level}
-            made = file.createVariable(variable, dtype, dims, fill_value=fill, endian=endian, **options)
+            stored = np.dtype(dtype).newbyteorder(">" if endian == "big" else "=")
+            made = file.createVariable(variable, stored, dims, fill_value=fill, endian=endian, **options)
             made.set_auto_maskandscale(False)
             made.setncatts({"units": "K", "long_name": "temperature", **(attributes or {})})
             data = values(start, rows) if raw is None else raw
@@ -86,8 +88,10 @@ def shown(manifest: Manifest, group: str | None = None) -> xr.Dataset:
 
     store = FsspecStore(FileSystem(manifest, asynchronous=True), read_only=True, path="")
     options: dict[str, Any] = {} if manifest.zarr_format == 3 else {"zarr_format": 2}
-    with xr.open_zarr(store, consolidated=False, group=group, **options) as dataset:
-        return dataset.load()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Numcodecs codecs are not in the Zarr version 3 specification")
+        with xr.open_zarr(store, consolidated=False, group=group, **options) as dataset:
+            return dataset.load()
 
 
 def original(*paths: Path) -> list[xr.Dataset]:
