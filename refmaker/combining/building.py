@@ -21,7 +21,7 @@ from refmaker.combining.planning import Plan
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError, Options
 from refmaker.combining.times import TimeUnits, encode, ticks, time_units
-from refmaker.combining.values import decoded, encoded
+from refmaker.combining.values import decoded, dtype_of, encoded, fill_of
 from refmaker.errors import RefmakerError, Unsupported
 from refmaker.manifest.manifest import Manifest, ManifestArray, References
 
@@ -141,6 +141,10 @@ def _along(collection: Collection, plan: Plan, axis: Axis, options: Options) -> 
         raise CombineError(
             f"{values.nbytes} bytes of a coordinate are more than the inline limit of {options.inline_limit} bytes"
         )
+    own = dtype_of(form)
+    if values.dtype.kind != own.kind and form.fill_value is not None:
+        metadata = {**form.metadata, "fill_value": np.array(fill_of(form)).astype(values.dtype).item()}
+        form = Form(form.zarr_format, metadata, form.attributes, form.dimensions, form.chunks)
     return written(form, dict(form.attributes), values)
 
 

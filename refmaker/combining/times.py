@@ -53,9 +53,11 @@ _SINCE = re.compile(r"\s*([A-Za-z]+)\s+since\s+(.+?)\s*", re.IGNORECASE)
 _DATE = re.compile(
     r"(\d{1,4})-(\d{1,2})-(\d{1,2})"
     r"(?:[T\s]\s*(\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d{0,9}))?)?)?)?"
-    r"\s*(Z|UTC|GMT|[+-]\d{1,2}(?::?\d{2})?)?",
+    r"\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?",
     re.IGNORECASE,
 )
+_ODD_ZONE = re.compile(r".*\s[+-]\d{1,2}(:\d{2})?")
+"""A zone without minutes, or of one digit, which some readers take for one and others do not."""
 _REFORM = int(np.datetime64("1582-10-15", "D").astype("i8"))
 _NS_YEARS = (1678, 2261)
 """Years whose times are nanoseconds since 1970 in 64 bits."""
@@ -131,6 +133,8 @@ def _reference(units: TimeUnits) -> int:
             seconds, nanoseconds = _parsed(found, units)
             if units.calendar == "proleptic_gregorian" or seconds >= _REFORM * 86400:
                 return seconds * 10**9 + nanoseconds
+    if _ODD_ZONE.fullmatch(units.reference):
+        raise Unsupported(f"times in {units.text!r} cannot be converted: readers disagree about such a time zone")
     return _by_cftime(units)
 
 
@@ -149,8 +153,7 @@ def _zone(text: str | None) -> int:
     if not text or text[0] not in "+-":
         return 0
     digits = text[1:].replace(":", "")
-    hours, minutes = (int(digits), 0) if len(digits) <= 2 else (int(digits[:-2]), int(digits[-2:]))
-    return (hours * 3600 + minutes * 60) * (-1 if text[0] == "-" else 1)
+    return (int(digits[:-2]) * 3600 + int(digits[-2:]) * 60) * (-1 if text[0] == "-" else 1)
 
 
 def _by_cftime(units: TimeUnits) -> int:
@@ -178,9 +181,9 @@ def _bounds(values: npt.NDArray[Any]) -> tuple[int, int]:
 def _fits(values: npt.NDArray[Any], reference: int, unit: int) -> bool:
     low, high = _bounds(values)
     first, last = (int(np.datetime64(f"{year}-01-01", "s").astype("i8")) * 10**9 for year in _NS_YEARS)
-    return (
-        first <= reference + (low - 1) * unit and reference + (high + 1) * unit <= last and first <= reference <= last
-    )
+    products = (low - 1) * unit, (high + 1) * unit
+    within = all(abs(one) < 1 << 63 and first <= reference + one <= last for one in products)
+    return within and first <= reference <= last
 
 
 def _ticks(values: npt.NDArray[Any], reference: int, unit: int, per_second: int) -> npt.NDArray[np.int64]:
@@ -188,15 +191,17 @@ def _ticks(values: npt.NDArray[Any], reference: int, unit: int, per_second: int)
     low, high = _bounds(values)
     if unit < scale or reference % scale:
         raise Unsupported("nanoseconds, outside the years that they can count")
-    if max(abs((low - 1) * (unit // scale)), abs((high + 1) * (unit // scale))) + abs(reference // scale) >= 1 << 62:
+    step, start = unit // scale, reference // scale
+    ends = [(low - 1) * step, (high + 1) * step]
+    if any(abs(end) >= 1 << 63 or abs(end + start) >= 1 << 63 for end in ends) or abs(start) >= 1 << 63:
         raise Unsupported("times out of range")
     if values.dtype.kind == "f":
-        product = values.astype("f8") * float(unit // scale)
+        product = values.astype("f8") * float(step)
         # xarray cuts off nanoseconds, cftime rounds microseconds
         whole = product.astype("i8") if per_second == 10**9 else np.rint(product).astype("i8")
     else:
-        whole = values.astype("i8") * (unit // scale)
-    result: npt.NDArray[np.int64] = whole + reference // scale
+        whole = values.astype("i8") * step
+    result: npt.NDArray[np.int64] = whole + start
     return result
 
 
@@ -226,9 +231,12 @@ def encode(
             # readers fall back to floats for references that nanoseconds do not reach
             units, start = TimeUnits(smallest, "1970-01-01", wished.calendar), 0
         scale = 10**9 // per_second
-        step, offset = _NS[smallest] // scale, start // scale
-        if step and all(((one - offset) % step == 0).all() for one in found):
-            return [(one - offset) // step for one in found], units
+        step = _NS[smallest] // scale
+        if not step or start % scale:
+            continue
+        whole, rest = divmod(start // scale, step)
+        if abs(whole) < 1 << 62 and all(((one - rest) % step == 0).all() for one in found):
+            return [(one - rest) // step - whole for one in found], units
     raise Unsupported("times that no unit counts exactly")
 
 
