@@ -103,7 +103,7 @@ def make_plan(collection: Collection, options: Options, reader: Reader) -> Plan:
             plan.times |= _linked(collection, key)
     if plan.found:
         return plan  # without an order nothing else can be said
-    plan.first = min((_first_input(axis) for axis in plan.axes.values()), default=0)
+    plan.first = _first_input(list(plan.axes.values()))
     for path in collection.series:
         _plan_array(collection, plan, path, options, reader)
     _note_groups(collection, plan)
@@ -146,9 +146,14 @@ def _linked(collection: Collection, path: str) -> dict[str, str]:
     return found
 
 
-def _first_input(axis: Axis) -> int:
-    first = int(axis.runs[0, 0]) if len(axis.runs) else 0
-    return min((number for number, block in axis.block_of.items() if block == first), default=0)
+def _first_input(axes: Sequence[Axis]) -> int:
+    """Give the input that comes first along all axes, or along most of the first ones where none does along all."""
+    found: set[int] = set()
+    for axis in axes:
+        first = int(axis.runs[0, 0]) if len(axis.runs) else 0
+        own = {number for number, block in axis.block_of.items() if block == first}
+        found = (found & own) or found or own
+    return min(found, default=0)
 
 
 def _plan_array(collection: Collection, plan: Plan, path: str, options: Options, reader: Reader) -> None:
