@@ -7,8 +7,10 @@ stay references.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -146,9 +148,19 @@ def _fill(form: Form) -> Any:
     value = form.attributes.get("_FillValue")
     if form.zarr_format == 2 and form.fill_value is not None:
         value = form.fill_value
+    if form.zarr_format == 3 and isinstance(value, str) and dtype_of(form).kind == "f":
+        value = _unpacked(value)  # as xarray has it in Zarr 3
     if value is None:
         return None
     return {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(value, value)
+
+
+def _unpacked(text: str) -> float:
+    try:
+        value: float = struct.unpack("<d", base64.b64decode(text, validate=True))[0]
+    except (ValueError, struct.error) as error:
+        raise CombineError(f"_FillValue {text!r} is not understood") from error
+    return value
 
 
 def _packing(form: Form) -> tuple[str, str]:

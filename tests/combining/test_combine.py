@@ -411,9 +411,10 @@ class TestOnMismatch:
             ({"dtype": "i4", "attributes": {"add_offset": 8.0}}, {"dtype": "i4", "attributes": {"add_offset": 16.0}}),
         ],
     )
-    def test_inlined(self, first: dict[str, Any], second: dict[str, Any], tmp_path: Path) -> None:
+    @pytest.mark.parametrize("zarr_format", [2, 3])
+    def test_inlined(self, first: dict[str, Any], second: dict[str, Any], zarr_format: Any, tmp_path: Path) -> None:
         paths = write(tmp_path / "a.nc", **first), write(tmp_path / "b.nc", **{"start": 4, **second})
-        made = refmaker.combination(paths, on_mismatch="inline")
+        made = refmaker.combination(paths, on_mismatch="inline", zarr_format=zarr_format)
         assert {one.action for one in made.outcomes} == {"inlined"}
         assert made.manifest.arrays["t2m"].references.inline
         assert len(made.manifest.arrays["t2m"].references.cell) > 0
