@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeAlias
 from refmaker.combining.collecting import Collection
 from refmaker.combining.quick import QuickReader
 from refmaker.combining.records import Progress
-from refmaker.errors import RefmakerError
+from refmaker.errors import RefmakerError, SourceError
+from refmaker.hdf5.checksum import Deferred, deferring, wrong
 from refmaker.manifest._load import load_bytes
 from refmaker.manifest.kerchunk_json import read_json
 from refmaker.manifest.manifest import Manifest
@@ -28,6 +29,9 @@ from refmaker.replay.location import is_local, locate, refuse_local, resolve
 __all__ = ["Input", "collect", "is_manifest"]
 
 Input: TypeAlias = str | os.PathLike[str] | Manifest
+
+_SCANNED = 64
+"""Files of which checksums are verified together."""
 
 _SLICE = 256
 """Inputs that a process reads at a time."""
@@ -66,6 +70,7 @@ def collect(
         loader.add(one)
         if progress is not None:
             progress(Progress(done + 1, len(inputs)))
+    loader.flush()
     return loader.collection
 
 
@@ -76,6 +81,7 @@ def _in_processes(
 
     # What the first input is decides about the format in which the others are scanned.
     loader.add(names[0])
+    loader.flush()
     rest, settings = names[1:], loader.settings
     size = max(min(_SLICE, -(-len(rest) // jobs)), 1)
     slices = [rest[start : start + size] for start in range(0, len(rest), size)]
@@ -93,6 +99,7 @@ def _collect_slice(names: Sequence[str], settings: tuple[Mapping[str, Any], Lite
     loader = _Loader(*settings)
     for name in names:
         loader.add(name)
+    loader.flush()
     loader.collection.pack()
     return loader.collection
 
@@ -105,6 +112,7 @@ class _Loader:
         self.storage_options = storage_options
         self.zarr_format = zarr_format
         self.quick = QuickReader(self.collection)
+        self.scanned: list[tuple[str, Manifest, Deferred]] = []
 
     @property
     def settings(self) -> tuple[Mapping[str, Any], Literal[2, 3] | None]:
@@ -117,9 +125,38 @@ class _Loader:
             return self.zarr_format
         return 3 if self.collection.zarr_formats[:1] == [3] else 2
 
+    def _scan(self, name: str) -> tuple[Manifest, Deferred]:
+        """Scan a file, and leave its checksums for later; a file that cannot be read so is scanned as it should be."""
+        from refmaker.scanning import scan
+
+        options = {} if is_local(name) else self.storage_options
+        try:
+            with deferring() as later:
+                return scan(name, storage_options=options, zarr_format=self._format), later
+        except SourceError:
+            raise
+        except RefmakerError:
+            return scan(name, storage_options=options, zarr_format=self._format), Deferred()
+
+    def flush(self) -> None:
+        """Verify the checksums of what was scanned, and take it over. Where one is wrong, the file is scanned again.
+
+        A damaged object is refused by name, which takes an ordinary scan.
+        """
+        from refmaker.scanning import scan
+
+        scanned, self.scanned = self.scanned, []
+        damaged = set(wrong([later for _, _, later in scanned]))
+        for number, (name, manifest, _) in enumerate(scanned):
+            if number in damaged:
+                options = {} if is_local(name) else self.storage_options
+                manifest = scan(name, storage_options=options, zarr_format=manifest.zarr_format)
+            self.collection.add(name, manifest)
+
     def add(self, one: Input) -> None:
         """Read an input."""
         if isinstance(one, Manifest):
+            self.flush()
             urls = [target.url for target in one.targets]
             name = urls[0] if len(urls) == 1 else f"manifest {len(self.collection) + 1}"
             self.collection.add(name, one)
@@ -135,10 +172,11 @@ class _Loader:
     def _add(self, name: str) -> None:
         options = {} if is_local(name) else dict(self.storage_options)
         if not is_manifest(name, self.storage_options):
-            from refmaker.scanning import scan
-
-            self.collection.add(name, scan(name, storage_options=options, zarr_format=self._format))
+            self.scanned.append((name, *self._scan(name)))
+            if len(self.scanned) >= _SCANNED:
+                self.flush()
             return
+        self.flush()
         data = load_bytes(name, storage_options=options)
         base = locate(name)
         if not self.quick.add(name, data, base):

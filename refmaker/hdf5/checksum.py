@@ -1,7 +1,8 @@
 """Checksums of metadata: Bob Jenkins' lookup3 (hashlittle), initial value 0.
 
 Contract: pure. `lookup3` for one block, `lookup3_groups` for many blocks at once in numpy. Within
-`unverified()`, in the same thread or task, the two functions that verify do nothing.
+`unverified()`, in the same thread or task, the two functions that verify do nothing; within `deferring()`, checksums of
+object headers are kept for `wrong`.
 HDF5 File Format Specification 4.0, I; burtleburtle.net/bob/c/lookup3.c.
 """
 
@@ -21,6 +22,9 @@ from refmaker.errors import FormatError
 from refmaker.window import Buffer
 
 __all__ = [
+    "Deferred",
+    "defer",
+    "deferring",
     "lookup3",
     "lookup3_groups",
     "lookup3_rows",
@@ -29,11 +33,15 @@ __all__ = [
     "verify",
     "verify_groups",
     "verify_rows",
+    "wrong",
 ]
 
 Rows: TypeAlias = npt.NDArray[np.uint8]
 
 _verified: ContextVar[bool] = ContextVar("checksums_verified", default=True)
+
+_later: ContextVar[Deferred | None] = ContextVar("checksums_deferred", default=None)
+_MOST_DEFERRED = 1 << 18
 
 _M = 0xFFFFFFFF
 FEW = 12  # below, plain Python is faster than numpy
@@ -203,6 +211,60 @@ def unverified() -> Iterator[None]:
         yield
     finally:
         _verified.reset(token)
+
+
+class Deferred:
+    """Blocks of object headers, of one file, whose checksums are still to be looked at.
+
+    Attributes
+    ----------
+    blocks
+        Each with its checksum in the last four bytes.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[bytes] = []
+
+    def take(self, blocks: Sequence[bytes]) -> bool:
+        """Keep blocks for later, unless they are so many that they are better verified at once; say so."""
+        if sum(map(len, blocks)) > _MOST_DEFERRED:
+            return False
+        self.blocks += blocks
+        return True
+
+
+@contextmanager
+def deferring() -> Iterator[Deferred]:
+    """Put off the checksums of object headers: of many small files together they take a fraction of the time."""
+    later = Deferred()
+    token = _later.set(later)
+    try:
+        yield later
+    finally:
+        _later.reset(token)
+
+
+def defer(blocks: Sequence[bytes]) -> bool:
+    """Put off verifying blocks, within `deferring()`; say whether that was done."""
+    later = _later.get()
+    return later is not None and later.take(blocks)
+
+
+def wrong(files: Sequence[Deferred]) -> list[int]:
+    """Verify what was put off, all together; give the numbers of the files in which a checksum is wrong."""
+    by_size: dict[int, tuple[list[int], list[bytes]]] = {}
+    for number, file in enumerate(files):
+        for block in file.blocks:
+            numbers, blocks = by_size.setdefault(len(block), ([], []))
+            numbers.append(number)
+            blocks.append(block)
+    groups = [np.frombuffer(b"".join(blocks), "u1").reshape(len(blocks), -1) for _, blocks in by_size.values()]
+    found: set[int] = set()
+    sums = lookup3_groups([rows[:, :-4] for rows in groups])
+    for (numbers, _), rows, computed in zip(by_size.values(), groups, sums, strict=True):
+        stored = np.ascontiguousarray(rows[:, -4:]).view("<u4")[:, 0]
+        found.update(numbers[i] for i in np.flatnonzero(computed != stored).tolist())
+    return sorted(found)
 
 
 def verified() -> bool:
