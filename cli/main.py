@@ -13,6 +13,8 @@ import click
 import refmaker
 from refmaker.errors import RefmakerError
 
+from .append import append
+from .combine import combine
 from .convert import convert
 from .info import info
 from .output import FAILED, INTERRUPTED, say
@@ -46,6 +48,8 @@ def main() -> None:
 
 main.add_command(scan)
 main.add_command(info)
+main.add_command(combine)
+main.add_command(append)
 main.add_command(verify)
 main.add_command(convert)
 main.add_command(rewrite)

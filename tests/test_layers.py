@@ -34,6 +34,7 @@ LAYERS = [
     "refmaker.scanning",
     "refmaker.many",
     "refmaker.replay",
+    "refmaker.combining",
     "refmaker.batch",
     "refmaker.verify",
     "refmaker",
