@@ -13,6 +13,8 @@ import click
 import refmaker
 from refmaker.errors import RefmakerError
 
+from .batch import batch
+from .check import check
 from .info import info
 from .output import FAILED, INTERRUPTED, say
 from .scan import scan
@@ -45,3 +47,5 @@ def main() -> None:
 main.add_command(scan)
 main.add_command(info)
 main.add_command(verify)
+main.add_command(batch)
+main.add_command(check)

@@ -34,6 +34,7 @@ LAYERS = [
     "refmaker.scanning",
     "refmaker.many",
     "refmaker.replay",
+    "refmaker.engines",
     "refmaker.batch",
     "refmaker.verify",
     "refmaker",
