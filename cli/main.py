@@ -15,8 +15,10 @@ from refmaker.errors import RefmakerError
 
 from .batch import batch
 from .check import check
+from .convert import convert
 from .info import info
 from .output import FAILED, INTERRUPTED, say
+from .rewrite import rewrite
 from .scan import scan
 from .verify import verify
 
@@ -49,3 +51,5 @@ main.add_command(info)
 main.add_command(verify)
 main.add_command(batch)
 main.add_command(check)
+main.add_command(convert)
+main.add_command(rewrite)

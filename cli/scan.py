@@ -15,6 +15,7 @@ import click
 import refmaker
 from refmaker.errors import OutputError, RefmakerError
 
+from .destination import check_outputs, write
 from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, list_refusals, say
 
 if TYPE_CHECKING:
@@ -77,17 +78,18 @@ def scan(
 ) -> None:
     """Write the reference manifest of each FILE (a path or an fsspec url).
 
-    Without -o, the manifest of dir/x.nc is x.nc.json in the current directory.
+    Without -o, the manifest of dir/x.nc is x.nc.json in the current directory. The name of OUT says the form: .parq a
+    Parquet set, .json.gz and .json.zst packed JSON, anything else JSON.
     """
     outputs = _outputs(files, output)
-    _check_outputs(files, [*outputs, *([] if report is None else [report])])
+    check_outputs(files, [*outputs, *([] if report is None else [report])])
     options = {name: value for name, value in given.items() if value is not None}
     entries: list[dict[str, Any]] = []
     statuses = set()
     for source, destination in zip(files, outputs, strict=True):
         try:
             manifest = _scan(source, options, quiet=quiet)
-            _write(manifest, destination)
+            write(manifest, destination)
         except RefmakerError as error:
             say(f"refmaker: {describe(error, source)}", err=True)
             entries.append({"source": source, "objects": [], "error": str(error)})
@@ -125,49 +127,11 @@ def _location(url: str) -> str:
     return first.split("?", 1)[0].split("#", 1)[0] if first.startswith(("http://", "https://")) else first
 
 
-def _check_outputs(files: Sequence[str], outputs: Sequence[str]) -> None:
-    """Fail before the work rather than after it: outputs that collide, or that cannot be written."""
-    sources = {os.path.realpath(file.removeprefix("file://")): file for file in files}
-    seen: dict[str, str] = {}
-    for output in outputs:
-        if output == "-":
-            continue
-        real = os.path.realpath(output)
-        if real in sources:
-            raise click.UsageError(f"{output!r} would take the place of the source {sources[real]!r}")
-        if real in seen:
-            raise click.UsageError(f"two outputs would be written to {output!r}")
-        seen[real] = output
-        if os.path.isdir(real):
-            raise OutputError(f"cannot write {output!r}: it is a directory, name a file in it")
-        parent = os.path.dirname(real)
-        if not os.path.isdir(parent):
-            raise OutputError(f"cannot write {output!r}: there is no directory {parent!r}, make it first")
-        if not os.path.exists(real) and not os.access(parent, os.W_OK):
-            raise OutputError(f"cannot write {output!r}: no permission to write in {parent!r}")
-
-
 def _scan(source: str, options: dict[str, Any], *, quiet: bool) -> Manifest:
     if quiet or not sys.stderr.isatty():
         return refmaker.scan(source, **options)
     with ProgressLine(source) as progress:
         return refmaker.scan(source, progress=progress, **options)
-
-
-def _write(manifest: Manifest, destination: str) -> None:
-    from refmaker.manifest.kerchunk_json import iter_json, write_json
-
-    if destination != "-":
-        write_json(manifest, destination)
-        return
-    try:
-        for piece in iter_json(manifest):
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise  # the reader had enough: click ends quietly with status 1
-    except OSError as error:
-        raise OutputError(f"cannot write to the standard output: {error.strerror}") from error
 
 
 def _summarise(manifest: Manifest, source: str, destination: str, report: str | None) -> None:

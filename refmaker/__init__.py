@@ -23,7 +23,7 @@ from refmaker.errors import (
 )
 
 if TYPE_CHECKING:
-    from refmaker.manifest.kerchunk_json import load_json as open_manifest
+    from refmaker.manifest.forms import open_manifest
     from refmaker.manifest.manifest import Manifest
     from refmaker.many import scan_many
     from refmaker.replay.filesystem import FileSystem
@@ -59,7 +59,7 @@ _LAZY = {
     "Manifest": ("refmaker.manifest.manifest", "Manifest"),
     "Progress": ("refmaker.scanning", "Progress"),
     "inspect": ("refmaker.scanning", "inspect"),
-    "open_manifest": ("refmaker.manifest.kerchunk_json", "load_json"),
+    "open_manifest": ("refmaker.manifest.forms", "open_manifest"),
     "scan": ("refmaker.scanning", "scan"),
     "scan_many": ("refmaker.many", "scan_many"),
 }

@@ -17,7 +17,7 @@ import numpy as np
 
 from refmaker._verify_values import counted
 from refmaker.errors import RefmakerError, SourceError
-from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest.layout import ChunkLayout
 from refmaker.manifest.manifest import ManifestArray, Target
 from refmaker.replay.identity import Seen
 from refmaker.replay.location import is_local, local_path

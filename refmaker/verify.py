@@ -24,7 +24,7 @@ from refmaker._verify_source import Originals
 from refmaker._verify_targets import TargetResult, check_targets, reference_problems
 from refmaker._verify_values import Misfit, NoCounterpart, counted
 from refmaker.errors import RefmakerError, SourceError
-from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest.layout import ChunkLayout
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.replay.location import is_local
 from refmaker.replay.lookup import Lookup
@@ -122,6 +122,7 @@ def verify(
     options: Mapping[str, Any] = {} if storage_options is None else storage_options
     named = None if isinstance(manifest, Manifest) else os.fspath(manifest)
     opened = load(manifest, None, _manifest_options(named, options)).result()
+    opened.lookup.manifest.load()
     targets = Targets(opened.lookup.manifest.targets, opened.location, Access(remote_options=options))
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
     report.targets = check_targets(targets)

@@ -55,7 +55,9 @@ FACADES = ("refmaker", "refmaker.manifest")
 """They name what lies below them."""
 SHORTCUTS = {
     ("refmaker.manifest.manifest", "refmaker.manifest.kerchunk_json"),  # Manifest.to_json calls the writer
-    ("refmaker.manifest.kerchunk_json", "refmaker"),  # the version
+    ("refmaker.manifest.manifest", "refmaker.manifest.kerchunk_parquet"),
+    ("refmaker.manifest.cache", "refmaker"),
+    ("refmaker.manifest._documents", "refmaker"),  # the version
 }
 MAX_LINES = 400
 

@@ -19,7 +19,9 @@ from typing import Any
 
 from refmaker.batch.places import Remote, absolute
 from refmaker.errors import OutputError
+from refmaker.manifest.forms import write_manifest
 from refmaker.manifest.manifest import Manifest, Target
+from refmaker.manifest.rewriting import with_targets_at
 from refmaker.replay.location import is_local, local_path, protocol_of
 
 __all__ = ["Destination"]
@@ -66,7 +68,7 @@ class Destination:
             os.makedirs(os.path.dirname(path), exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {path!r}: {error.strerror}") from error
-        _write(manifest, path)
+        write_manifest(manifest, path)
         return os.path.getsize(_head(path))
 
     def sizes(self, names: Iterable[str]) -> Mapping[str, int | None]:
@@ -106,7 +108,7 @@ class Destination:
     def relative(self, manifest: Manifest, name: str) -> Manifest:
         """Give a manifest with its targets relative to where it will be, as far as these lie in the same store."""
         folder = posixpath.dirname(self.place(name))
-        return replace(manifest, targets=tuple(_relative(target, folder) for target in manifest.targets))
+        return with_targets_at(manifest, lambda target: _relative(target, folder))
 
     def _local_sizes(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
         for name in names:
@@ -123,7 +125,7 @@ class Destination:
         remote = Remote(self.place(name), self.storage_options)
         with tempfile.TemporaryDirectory(prefix="refmaker-") as folder:
             path = os.path.join(folder, posixpath.basename(name))
-            _write(manifest, path)
+            write_manifest(manifest, path)
             files = [path] if os.path.isfile(path) else _files_of(path)
             try:
                 for file in files:
@@ -138,15 +140,6 @@ class Destination:
 def destination(out: str, storage_options: Mapping[str, Any] | None = None) -> Destination:
     """Give the output directory of a path or url."""
     return Destination(absolute(out), {} if storage_options is None else storage_options)
-
-
-def _write(manifest: Manifest, path: str) -> None:
-    if path.endswith(".json"):
-        manifest.to_json(path)
-        return
-    from refmaker.manifest.forms import write_manifest
-
-    write_manifest(manifest, path)
 
 
 def _head(path: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from refmaker.errors import RefmakerError, SourceError, TargetChanged, TruncatedError, Unsupported
 from refmaker.manifest.manifest import References
+from refmaker.sources.container import MemberSource
 from refmaker.sources.identity import Identity
 from refmaker.sources.local import LocalSource
 from refmaker.sources.room import Room
@@ -68,6 +69,11 @@ class Space:
         self.files = [_File(self.identity, self.main, is_local(self.identity.url))]
         self.numbers = {self.identity.url: 0}
 
+    @property
+    def start(self) -> int:
+        """Where the scanned file begins in the file that it is part of."""
+        return self.main.start if isinstance(self.main, MemberSource) else 0
+
     # Files.
 
     @property
@@ -87,6 +93,8 @@ class Space:
         """
         if url in self.numbers:
             return self.numbers[url]
+        if self.start:
+            raise Unsupported("other files than the member of a container that is scanned")
         if len(self.files) >= MEMORY:
             raise Unsupported(f"more than {MEMORY} files")
         try:
@@ -217,7 +225,7 @@ class Space:
         """Take addresses apart into targets and offsets; put what is in no file inline."""
         offset = references.offset
         if not len(offset) or int(offset.max()) <= _BELOW:
-            return references
+            return replace(references, offset=offset + np.uint64(self.start)) if self.start else references
         number = (offset >> np.uint64(FILE_BITS)).astype("u4")
         below = offset & np.uint64(_BELOW)
         self._check(number, below, references.size)
@@ -231,6 +239,7 @@ class Space:
                 known[place] = bytes(self.memory[start : start + size])
             inline[cell] = known[place]
         there = ~kept
+        below = np.where(number == 0, below + np.uint64(self.start), below)
         return References(
             references.cell[there], number[there], below[there], references.size[there], inline, references.whole
         )

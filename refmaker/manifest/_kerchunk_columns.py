@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._check import chunk_like
-from refmaker.manifest._digits import parse_indices
 from refmaker.manifest._kerchunk_targets import UrlTable
-from refmaker.manifest._layout import ChunkLayout
-from refmaker.manifest._strict_json import key_name, malformed
+from refmaker.manifest._row_text import Run, UnusualError
+from refmaker.manifest.check import chunk_like
+from refmaker.manifest.digits import parse_indices
+from refmaker.manifest.layout import ChunkLayout
 from refmaker.manifest.manifest import References
+from refmaker.manifest.strict_json import key_name, malformed
 
 __all__ = ["Chunks", "inline_data"]
 
@@ -61,6 +62,10 @@ class Chunks:
         Name -> value of what is not meant for a chunk, split off by `references`.
     outside
         Number of keys beyond the chunk grid, as arrays that were shrunk leave them. They say nothing about the array.
+    parts
+        Cells of rows of a run, with that run and which rows they are.
+    from_runs
+        There are rows of runs among `names` or `parts`: keys may stand twice.
     """
 
     path: str
@@ -70,6 +75,8 @@ class Chunks:
     values: list[Any] = field(default_factory=list)
     others: dict[str, Any] = field(default_factory=dict)
     outside: int = 0
+    parts: list[tuple[npt.NDArray[np.int64], Run, slice]] = field(default_factory=list)
+    from_runs: bool = False
 
     def key(self, name: str) -> str:
         """Give the full key of a name."""
@@ -78,9 +85,29 @@ class Chunks:
     def references(self, urls: UrlTable) -> References:
         """Turn names and values into columns."""
         cells = self._cells()
-        if not self._all_ranges():
-            return self._mixed(cells, urls)
-        return self._ranges(cells, urls)
+        found = self._ranges(cells, urls) if self._all_ranges() else self._mixed(cells, urls)
+        if not self.from_runs:
+            return found
+        if self.outside:  # a key that stands there twice would be counted twice
+            raise UnusualError
+        return _with_parts(found, self.parts, urls)
+
+    def take(self, text: npt.NDArray[np.uint8], run: Run, rows: slice, cut: int) -> None:
+        """Add rows of a run whose keys, `cut` characters left out, are indices of a chunk.
+
+        Raises
+        ------
+        UnusualError
+            They are not.
+        """
+        self.from_runs = True
+        starts, stops = run.start[rows] + cut, run.stop[rows]
+        indices = parse_indices(_lines(text, starts, stops), len(self.layout.grid), self.layout.separator)
+        if indices is None or len(indices) != len(starts):
+            raise UnusualError
+        cells = self._ravelled(indices)
+        self.outside += int(np.count_nonzero(cells < 0))
+        self.parts.append((cells, run, rows))
 
     def _cells(self) -> npt.NDArray[np.int64]:
         """Give the cell of every name, having split off what is not a chunk of the grid."""
@@ -90,7 +117,7 @@ class Chunks:
             return self._cells()
         inside = cells >= 0
         if not inside.all():
-            self.outside = len(cells) - int(np.count_nonzero(inside))
+            self.outside += len(cells) - int(np.count_nonzero(inside))
             self._keep(inside.tolist())
             cells = cells[inside]
         return cells
@@ -114,9 +141,13 @@ class Chunks:
         indices = parse_indices(text.encode(), len(layout.grid), layout.separator)
         if indices is None or len(indices) != len(names):
             return None
-        cells = np.zeros(len(names), "i8")
-        inside = np.ones(len(names), bool)
-        for axis, extent in enumerate(layout.grid):
+        return self._ravelled(indices)
+
+    def _ravelled(self, indices: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """Give the cells of indices, -1 outside the grid."""
+        cells = np.zeros(len(indices), "i8")
+        inside = np.ones(len(indices), bool)
+        for axis, extent in enumerate(self.layout.grid):
             inside &= indices[:, axis] < extent
             cells = cells * extent + np.where(inside, indices[:, axis], 0).astype("i8")
         cells[~inside] = -1
@@ -193,6 +224,44 @@ class Chunks:
                 pass
         index = next(i for i, n in enumerate(numbers) if type(n) is not int or not 0 <= n < 2**64)
         raise self._error(index, f"bad {name}", "an integer in [0, 2**64)", numbers[index])
+
+
+def _lines(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> bytes:
+    """Give pieces of a text, each with a quote behind it, as lines."""
+    lengths = stops + 1 - starts
+    ends = np.cumsum(lengths)
+    places = np.arange(int(ends[-1])) + np.repeat(starts - (ends - lengths), lengths)
+    lines: bytes = text[places].tobytes().replace(b'"', b"\n")
+    return lines
+
+
+def _with_parts(found: References, parts: list[tuple[npt.NDArray[np.int64], Run, slice]], urls: UrlTable) -> References:
+    """Put rows of runs and references together.
+
+    Raises
+    ------
+    UnusualError
+        Two are for one cell.
+    """
+    columns: list[list[npt.NDArray[Any]]] = [[found.cell], [found.target], [found.offset], [found.size]]
+    for cells, run, rows in parts:
+        inside = cells >= 0
+        code = np.array([urls[url] for url in run.url], "i8")[run.code[rows]]
+        for column, values in zip(columns, (cells, code, run.offset[rows], run.size[rows]), strict=True):
+            column.append(values if inside.all() else values[inside])
+    cell, target, offset, size = (np.concatenate(column) for column in columns)
+    if not (cell[1:] > cell[:-1]).all():
+        order = np.argsort(cell, kind="stable")
+        cell, target, offset, size = (column[order] for column in (cell, target, offset, size))
+    others = np.array([*found.inline, *found.whole], "i8")
+    if (cell[1:] == cell[:-1]).any() or np.isin(others, cell).any() or (offset + size < offset).any():
+        raise UnusualError
+    if len(target) and (target == target[0]).all():
+        same = int(target[0])
+        target = np.broadcast_to(np.array(same, np.min_scalar_type(same)), len(cell))
+    else:
+        target = target.astype(np.min_scalar_type(int(target.max(initial=0))))
+    return References(cell, target, offset, size, found.inline, found.whole)
 
 
 def _pattern(layout: ChunkLayout) -> re.Pattern[str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._check import METADATA, check_nodes
 from refmaker.manifest._kerchunk_columns import inline_data
-from refmaker.manifest._layout import chunk_layout
-from refmaker.manifest._strict_json import key_name, malformed, parse
+from refmaker.manifest.check import METADATA, check_nodes
+from refmaker.manifest.layout import chunk_layout
 from refmaker.manifest.manifest import Manifest, ManifestArray, References
+from refmaker.manifest.strict_json import key_name, malformed, parse
 
 __all__ = ["take_nodes"]
 

@@ -1,29 +1,47 @@
 """kerchunk JSON, versions 0 and 1: the reader.
 
-Contract: a manifest is data, from anyone. Nothing in it is evaluated: templates are plain substitution, generators and
-template calls are refused. What is malformed is a `ManifestError` with source, key, what was expected and what is
-there. Nothing is guessed, and nothing ignored except consolidated metadata (they repeat the rest) and keys outside the
-grid of their array (they cannot matter; `Manifest.history` counts them). Source: kerchunk documentation, "References
-specification"; where that is silent, what fsspec's `ReferenceFileSystem` does.
+Contract: a manifest is data, from anyone. Nothing in it is evaluated but integer arithmetic of generators; templates
+are plain substitution, template calls are refused. What is malformed is a `ManifestError` with source, key, what was
+expected and what is there; so is a key that stands twice and says two things. Nothing is guessed, and nothing ignored
+except consolidated metadata (they repeat the rest) and keys outside the grid of their array (they cannot matter;
+`Manifest.history` counts them). Source: kerchunk documentation, "References specification"; where that is silent, what
+fsspec's `ReferenceFileSystem` does.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from refmaker.errors import ManifestError
-from refmaker.manifest._check import owner_of, path_depth
+from refmaker.manifest._collection import collection_paused
+from refmaker.manifest._generators import generated
 from refmaker.manifest._kerchunk_columns import Chunks, inline_data
 from refmaker.manifest._kerchunk_nodes import take_nodes
-from refmaker.manifest._kerchunk_targets import EXTENSION_FORMAT, UrlTable, extension_lines, source_records, url_table
-from refmaker.manifest._layout import chunk_layout
-from refmaker.manifest._load import load_bytes
-from refmaker.manifest._strict_json import key_name, malformed, parse, shown
+from refmaker.manifest._kerchunk_targets import (
+    UrlTable,
+    check_extension,
+    extension_lines,
+    member,
+    source_records,
+    url_table,
+)
+from refmaker.manifest._row_text import Run, UnusualError, parse_with_runs, starts_with
+from refmaker.manifest.check import chunk_like, owner_of, path_depth
+from refmaker.manifest.layout import chunk_layout
+from refmaker.manifest.load import load_bytes
 from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.strict_json import key_name, malformed, parse, shown
 
 __all__ = ["load_json", "read_json"]
+
+_MANY = 64
+"""Rows of one array, from which on they are worth a few operations over columns."""
 
 
 def load_json(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> Manifest:
@@ -53,60 +71,77 @@ def read_json(data: bytes, *, source: str) -> Manifest:
     Raises
     ------
     ManifestError
-        The manifest is malformed, or has generators (`gen`), template calls, or a reference that is not a chunk of any
-        of its arrays.
+        The manifest is malformed, or has template calls, generators that do more than count, or a reference that is not
+        a chunk of any of its arrays.
     """
-    document = parse(data, structure="manifest", source=source)
+    with collection_paused():
+        return _read(data, source)
+
+
+def _read(data: bytes, source: str) -> Manifest:
+    found = parse_with_runs(data)
+    if found is not None:
+        text, document, runs = found
+        try:
+            return _understood(document, source, _Runs(text, np.frombuffer(data, "u1"), runs))
+        except (UnusualError, ManifestError):
+            pass  # parsed as a whole then, which finds what is wrong in the order of the text
+    return _understood(parse(data, structure="manifest", source=source), source, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Runs of references that were taken from a text."""
+
+    text: str
+    bytes: npt.NDArray[np.uint8]
+    runs: list[Run]
+
+
+def _understood(document: Any, source: str, runs: _Runs | None) -> Manifest:
     if not isinstance(document, dict):
         raise malformed("not a manifest", structure="manifest", expected="an object", got=document, source=source)
     if "version" in document:
-        return _version_1(document, source)
+        return _version_1(document, source, runs)
     if isinstance(document.get("refs"), dict):
         raise malformed("no version", structure="version", expected="1 where there are `refs`", got=None, source=source)
-    return _manifest(document, UrlTable({}, source))
+    return _manifest(document, UrlTable({}, source), runs)
 
 
-def _version_1(document: dict[str, Any], source: str) -> Manifest:
+def _version_1(document: dict[str, Any], source: str, runs: _Runs | None) -> Manifest:
     version = document["version"]
     if type(version) is not int or version != 1:
         raise malformed("unknown version", structure="version", expected="1, or none for 0", got=version, source=source)
-    if document.get("gen"):
-        message = "references made by a generator are not supported: expand them when the manifest is made"
-        raise ManifestError(message, structure="gen", got=shown(document["gen"]), source=source)
-    templates = _member(document, "templates", source)
+    templates = member(document, "templates", source)
     if not all(isinstance(text, str) for text in templates.values()):
         raise malformed("bad member", structure="templates", expected="strings", got=templates, source=source)
-    extension = _member(document, "refmaker", source)
+    extension = member(document, "refmaker", source)
     if extension:
-        _check_extension(extension, source)
+        check_extension(extension, source)
     if "refs" not in document:
         raise malformed("no references", structure="refs", expected="an object", got=None, source=source)
-    manifest = _manifest(_member(document, "refs", source), url_table(templates, extension, source))
+    refs = member(document, "refs", source)
+    if runs is not None and document.get("gen"):
+        raise UnusualError
+    for key, value in generated(document.get("gen", []), templates, source):
+        if refs.setdefault(key, value) != value:
+            message = "a generator makes another reference than there is under this key"
+            raise malformed(message, structure=key_name(key), expected=shown(refs[key]), got=value, source=source)
+    manifest = _manifest(refs, url_table(templates, extension, source), runs)
     manifest.refusals = extension_lines(extension, "refusals", dict, source)
     manifest.history = extension_lines(extension, "history", list, source) + manifest.history
     manifest.sources = source_records(extension, manifest, source)
     return manifest
 
 
-def _member(document: dict[str, Any], name: str, source: str) -> dict[str, Any]:
-    value = document.get(name, {})
-    if not isinstance(value, dict):
-        raise malformed("bad member", structure=name, expected="an object", got=value, source=source)
-    return value
-
-
-def _check_extension(extension: dict[str, Any], source: str) -> None:
-    got = extension.get("format")
-    if type(got) is not int or got != EXTENSION_FORMAT:
-        expected = str(EXTENSION_FORMAT)
-        raise malformed("unknown format", structure="refmaker.format", expected=expected, got=got, source=source)
-
-
-def _manifest(refs: dict[str, Any], urls: UrlTable) -> Manifest:
+def _manifest(refs: dict[str, Any], urls: UrlTable, runs: _Runs | None) -> Manifest:
     """Build the manifest of `refs`, which are used up."""
     source = urls.source
     manifest = take_nodes(refs, source)
     parts, others = _by_array(refs, manifest, source)
+    if runs is not None:
+        for run in runs.runs:
+            _sort_run(runs, run, parts, manifest, source)
     for path, chunks in parts.items():
         manifest.arrays[path].references = chunks.references(urls)
         others.update({chunks.key(name): value for name, value in chunks.others.items()})
@@ -153,3 +188,49 @@ def _extra(key: str, value: object, source: str) -> bytes:
     except UnicodeEncodeError as error:
         raise ManifestError("text with a lone surrogate", structure=key_name(key), source=source) from error
     return inline_data(key, value, source)
+
+
+def _sort_run(runs: _Runs, run: Run, parts: dict[str, Chunks], manifest: Manifest, source: str) -> None:
+    """Sort the rows of a run to the arrays that their keys stand below.
+
+    Raises
+    ------
+    UnusualError
+        A key is not one of a chunk.
+    """
+    text, depth = runs.text, path_depth(manifest.arrays)
+    starts, stops = run.start.tolist(), run.stop.tolist()
+    row = 0
+    while row < len(starts):
+        owner = owner_of(text[starts[row] : stops[row]], manifest.arrays, depth)
+        if owner is None:
+            raise UnusualError
+        if owner not in parts:
+            layout = chunk_layout(manifest.arrays[owner].metadata, manifest.zarr_format, structure=owner, source=source)
+            parts[owner] = Chunks(owner, layout, source)
+        chunks = parts[owner]
+        lead = chunks.key(chunks.layout.head) if chunks.layout.grid else chunks.key("")
+        stop = _same_lead(runs, run, lead, row)
+        if chunks.layout.grid and stop - row >= _MANY:
+            chunks.take(runs.bytes, run, slice(row, stop), len(lead))
+        else:
+            stop = row + 1
+            _take_one(chunks, text[starts[row] + len(chunks.key("")) : stops[row]], run.value(row))
+        row = stop
+
+
+def _take_one(chunks: Chunks, name: str, value: list[Any]) -> None:
+    if not chunk_like(name, chunks.layout):
+        raise UnusualError
+    chunks.from_runs = True
+    chunks.names.append(name)
+    chunks.values.append(value)
+
+
+def _same_lead(runs: _Runs, run: Run, lead: str, row: int) -> int:
+    """Give where the rows end whose keys begin as that of a row does."""
+    last = row + _MANY - 1
+    if last >= len(run.start) or not runs.text.startswith(lead, int(run.start[last])):
+        return row + 1
+    fits = starts_with(runs.bytes, run.start[row:], run.stop[row:], lead.encode())
+    return len(run.start) if fits.all() else row + max(int(fits.argmin()), 1)

@@ -11,10 +11,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._strict_json import malformed, shown
 from refmaker.manifest.manifest import Manifest, Target
+from refmaker.manifest.strict_json import malformed, shown
 
-__all__ = ["EXTENSION_FORMAT", "UrlTable", "extension_lines", "source_records", "url_table"]
+__all__ = [
+    "EXTENSION_FORMAT",
+    "UrlTable",
+    "check_extension",
+    "extension_lines",
+    "member",
+    "source_records",
+    "url_table",
+]
 
 EXTENSION_FORMAT = 1
 """Version of the member `refmaker`."""
@@ -81,6 +89,22 @@ class UrlTable(dict[str, int]):
                 raise self._error(f"no plain template {name!r}", shown(sorted(self.templates)), spelt)
         parts[1::2] = [self.templates[name] for name in parts[1::2]]
         return "".join(parts)
+
+
+def member(document: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
+    """Read a member that is an object; an empty one where there is none."""
+    value = document.get(name, {})
+    if not isinstance(value, dict):
+        raise malformed("bad member", structure=name, expected="an object", got=value, source=source)
+    return value
+
+
+def check_extension(extension: Mapping[str, Any], source: str) -> None:
+    """Make sure that the member `refmaker` is of the version that is read here."""
+    got = extension.get("format")
+    if type(got) is not int or got != EXTENSION_FORMAT:
+        expected = str(EXTENSION_FORMAT)
+        raise malformed("unknown format", structure="refmaker.format", expected=expected, got=got, source=source)
 
 
 def url_table(templates: Mapping[str, str], extension: Mapping[str, Any], source: str) -> UrlTable:

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.manifest._digits import digit_groups, put_digits
-from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest.digits import digit_groups, put_digits
+from refmaker.manifest.layout import ChunkLayout
 from refmaker.manifest.manifest import References
 
 __all__ = ["reference_rows"]

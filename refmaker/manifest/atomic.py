@@ -20,11 +20,16 @@ __all__ = ["atomic_write"]
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a binary file that takes the place of `path` when the block ends well.
 
     Permissions are those of the file replaced, or for a new one what the umask leaves. A symbolic link stays one: its
     target is replaced. What is neither a file nor a directory (a pipe, a terminal, /dev/null) is written directly.
+
+    Parameters
+    ----------
+    durable
+        Wait until all of it is on the disk. Without that, a crash of the machine can leave a damaged file.
 
     Raises
     ------
@@ -38,7 +43,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         real = os.path.realpath(name)
         mode = _mode(real)
         if mode is None or stat.S_ISREG(mode):
-            with _replacing(real, mode) as file:
+            with _replacing(real, mode, durable=durable) as file:
                 yield file
         else:
             with open(real, "wb") as file:
@@ -59,7 +64,7 @@ def _mode(path: str) -> int | None:
 
 
 @contextlib.contextmanager
-def _replacing(path: str, mode: int | None) -> Iterator[BinaryIO]:
+def _replacing(path: str, mode: int | None, *, durable: bool) -> Iterator[BinaryIO]:
     # The name does not repeat the output's: that one may already be as long as names can be.
     temporary = os.path.join(os.path.dirname(path), f".refmaker-{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
@@ -69,7 +74,8 @@ def _replacing(path: str, mode: int | None) -> Iterator[BinaryIO]:
                 os.chmod(temporary, stat.S_IMODE(mode))
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

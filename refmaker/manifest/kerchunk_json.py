@@ -14,15 +14,15 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from refmaker import __version__
-from refmaker.manifest import _strict_json as strict
-from refmaker.manifest._check import ancestors, check_manifest
+from refmaker.manifest import strict_json as strict
+from refmaker.manifest._documents import CONSOLIDATED, below, consolidated, documents, extension
 from refmaker.manifest._kerchunk_reader import load_json, read_json
-from refmaker.manifest._kerchunk_targets import EXTENSION_FORMAT
-from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest._packing import suffix_of, write_packed
 from refmaker.manifest._rows import reference_rows
 from refmaker.manifest.atomic import atomic_write
-from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+from refmaker.manifest.check import check_manifest
+from refmaker.manifest.layout import ChunkLayout
+from refmaker.manifest.manifest import Manifest, ManifestArray
 
 __all__ = ["iter_json", "load_json", "read_json", "write_json"]
 
@@ -31,6 +31,8 @@ _BLOCK = 1 << 18
 
 def write_json(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     """Write a manifest as kerchunk JSON version 1, whole or not at all.
+
+    Where the name of the file ends in `.gz`, `.zst` or `.zstd`, it is packed so.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def write_json(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     """
     blocks = iter_json(manifest)
     with atomic_write(path) as file:
-        file.writelines(blocks)
+        write_packed(blocks, file, suffix_of(os.fspath(path)))
 
 
 def iter_json(manifest: Manifest) -> Iterator[bytes]:
@@ -57,9 +59,9 @@ def iter_json(manifest: Manifest) -> Iterator[bytes]:
     layouts = check_manifest(manifest)
     urls = [strict.encoded(target.url, structure=f"target {strict.shown(target.url)}") for target in manifest.targets]
     head = b'{"version":1,"refs":{\n' + b",\n".join(_metadata(manifest))
-    leads = {path: b",\n" + _key(_below(path, ""))[:-1] for path in layouts}
+    leads = {path: b",\n" + _key(below(path, ""))[:-1] for path in layouts}
     extra = {key: b",\n" + _key(key)[:-1] for key in manifest.extra}
-    tail = b'\n},"refmaker":' + strict.encoded(_extension(manifest), structure="refmaker") + b"}\n"
+    tail = b'\n},"refmaker":' + strict.encoded(extension(manifest), structure="refmaker") + b"}\n"
     chunks = (_chunks(leads[path], layouts[path], array, urls) for path, array in manifest.arrays.items())
     others = (_data(lead, manifest.extra[key]) for key, lead in extra.items())
     return _joined(itertools.chain([head], itertools.chain.from_iterable(chunks), others, [tail]))
@@ -79,42 +81,16 @@ def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield b"".join(pending)
 
 
-def _below(path: str, name: str) -> str:
-    return f"{path}/{name}" if path else name
-
-
 def _key(key: str) -> bytes:
     return strict.encoded(key, structure=strict.key_name(key))
 
 
 def _metadata(manifest: Manifest) -> Iterator[bytes]:
-    """Give the JSON members that hold Zarr metadata, group by group, then array by array."""
-    for path, attributes in _groups(manifest).items():
-        if manifest.zarr_format == 3:
-            group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-            yield _document(_below(path, "zarr.json"), group)
-        else:
-            yield _document(_below(path, ".zgroup"), {"zarr_format": 2})
-            yield _document(_below(path, ".zattrs"), attributes)
-    for path, array in manifest.arrays.items():
-        if manifest.zarr_format == 3:
-            yield _document(_below(path, "zarr.json"), {**array.metadata, "attributes": array.attributes})
-        else:
-            yield _document(_below(path, ".zarray"), array.metadata)
-            yield _document(_below(path, ".zattrs"), array.attributes)
-
-
-def _groups(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Give the attributes of every group, of those too that are only implied by a node below them."""
-    if "" in manifest.arrays:
-        return {}
-    groups: dict[str, dict[str, Any]] = {"": {}}
-    for path in (*manifest.groups, *manifest.arrays):
-        for above in ancestors(path):
-            groups.setdefault(above, {})
-        if path in manifest.groups:
-            groups[path] = manifest.groups[path]
-    return groups
+    """Give the JSON members that hold Zarr metadata; in Zarr 2, where there are groups, consolidated ones as well."""
+    found = list(documents(manifest))
+    yield from itertools.starmap(_document, found)
+    if manifest.zarr_format == 2 and any("/" in key for key, _ in found if key.endswith(".zgroup")):
+        yield _document(CONSOLIDATED, consolidated(found))
 
 
 def _document(key: str, value: dict[str, Any]) -> bytes:
@@ -136,26 +112,3 @@ def _chunks(lead: bytes, layout: ChunkLayout, array: ManifestArray, urls: list[b
 def _data(lead: bytes, data: bytes) -> bytes:
     """Give a JSON member with inlined data; always base64, as plain data could itself begin with `base64:`."""
     return b'%b":"base64:%b"' % (lead, base64.b64encode(data))
-
-
-def _extension(manifest: Manifest) -> dict[str, Any]:
-    extension: dict[str, Any] = {
-        "format": EXTENSION_FORMAT,
-        "tool": f"refmaker {__version__}",
-        "targets": [_known(target) for target in manifest.targets],
-        "refusals": {_printable(path): _printable(reason) for path, reason in manifest.refusals.items()},
-        "history": [_printable(line) for line in manifest.history],
-    }
-    if manifest.sources:
-        extension["sources"] = {path: list(source) for path, source in manifest.sources.items()}
-    return extension
-
-
-def _known(target: Target) -> dict[str, Any]:
-    parts = {"url": target.url, "size": target.size, "etag": target.etag, "mtime": target.mtime}
-    return {name: value for name, value in parts.items() if value is not None}
-
-
-def _printable(line: str) -> str:
-    """Spell out lone surrogates. These lines are for people: a name that is not UTF-8 may be why it was refused."""
-    return line.encode("utf-8", "backslashreplace").decode()

@@ -7,15 +7,21 @@ all of them. Chunk keys such as `t2m/0.13.4` exist only at the edge, in writers 
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "References", "Target"]
+__all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Range", "References", "Target"]
 
 JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+
+Range: TypeAlias = tuple[int, int, int | None]
+"""Target, offset and size of a reference; size None: the whole target, from its first byte to its last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,38 @@ class References:
 
     def __len__(self) -> int:
         return len(self.cell) + len(self.inline) + len(self.whole)
+
+    def at(self, cell: int) -> bytes | Range | None:
+        """Give what is recorded for a cell: its bytes, where they are, or None for nothing."""
+        if cell in self.inline:
+            return self.inline[cell]
+        if cell in self.whole:
+            return self.whole[cell], 0, None
+        row = int(np.searchsorted(self.cell, cell))
+        if row == len(self.cell) or self.cell[row] != cell:
+            return None
+        return int(self.target[row]), int(self.offset[row]), int(self.size[row])
+
+    def between(self, start: int, stop: int) -> References:
+        """Give the references of the cells from `start` to before `stop`; the columns are views."""
+        first, last = np.searchsorted(self.cell, (start, stop))
+        part = slice(int(first), int(last))
+        inline = {cell: data for cell, data in self.inline.items() if start <= cell < stop}
+        whole = {cell: code for cell, code in self.whole.items() if start <= cell < stop}
+        return References(self.cell[part], self.target[part], self.offset[part], self.size[part], inline, whole)
+
+    def any_between(self, start: int, stop: int) -> bool:
+        """Tell whether any of the cells from `start` to before `stop` is recorded."""
+        first, last = np.searchsorted(self.cell, (start, stop))
+        others = itertools.chain(self.inline, self.whole)
+        return bool(last > first) or any(start <= cell < stop for cell in others)
+
+    def load(self) -> None:
+        """Read all that is read only when it is needed: nothing here, shards where a manifest has them."""
+
+    def is_loaded(self, cell: int | None = None) -> bool:
+        """Tell whether a cell, or all of them, can be looked at without reading anything."""
+        return True
 
     @staticmethod
     def empty() -> References:
@@ -120,7 +158,7 @@ class Manifest:
     arrays
         Zarr path -> array.
     targets
-        The files referred to.
+        The files referred to. A manifest of shards that does not list them adds to this as it meets them.
     refusals
         Path below the root of the manifest ("/a/b") -> reason, for every object of the source that it does not hold.
     objects
@@ -139,7 +177,7 @@ class Manifest:
     zarr_format: Literal[2, 3]
     groups: dict[str, dict[str, Any]]
     arrays: dict[str, ManifestArray]
-    targets: tuple[Target, ...]
+    targets: Sequence[Target]
     refusals: dict[str, str] = field(default_factory=dict)
     objects: list[ObjectReport] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
@@ -152,8 +190,24 @@ class Manifest:
         """Number of references, inlined chunks included."""
         return sum(len(a.references) for a in self.arrays.values())
 
-    def to_json(self, path: str) -> None:
-        """Write kerchunk JSON version 1 to `path`, whole or not at all. See `kerchunk_json.write_json`."""
+    @property
+    def is_loaded(self) -> bool:
+        """Whether all references can be looked at without reading anything."""
+        return all(array.references.is_loaded() for array in self.arrays.values())
+
+    def load(self) -> None:
+        """Read all references, where they are read from shards when they are needed."""
+        for array in self.arrays.values():
+            array.references.load()
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write kerchunk JSON version 1 to `path`, whole or not at all, packed where the name ends in .gz or .zst."""
         from refmaker.manifest.kerchunk_json import write_json
 
         write_json(self, path)
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write a Parquet set of references to the folder `path`. See `kerchunk_parquet.write_parquet`."""
+        from refmaker.manifest.kerchunk_parquet import write_parquet
+
+        write_parquet(self, path)

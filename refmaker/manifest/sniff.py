@@ -9,7 +9,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from refmaker.manifest._load import _GZIP, _ZSTD, _transport_errors
+from refmaker.manifest._packing import GZIP, ZSTD
+from refmaker.manifest._parquet_reader import looks_like_parquet
+from refmaker.manifest.load import transport_errors
 
 __all__ = ["looks_like_manifest"]
 
@@ -19,15 +21,17 @@ _HEAD = 512
 def looks_like_manifest(
     path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> bool:
-    """Tell whether a file begins as a kerchunk JSON manifest does: with `{`, or compressed (gzip, zstd).
+    """Tell whether there is a manifest: a file that begins with `{`, one packed with gzip or zstd, or a Parquet set.
 
     Neither HDF5 nor netCDF can begin so, except HDF5 behind a user block of JSON. Such a file is taken for a manifest.
     """
     try:
         head = _head(os.fspath(path_or_url), storage_options)
-    except _transport_errors():
-        return False
-    return head.startswith((_GZIP, _ZSTD)) or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    except transport_errors():
+        head = b""
+    if not head:
+        return looks_like_parquet(os.fspath(path_or_url), storage_options or {})
+    return head.startswith((GZIP, ZSTD)) or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
 def _head(name: str, storage_options: Mapping[str, Any] | None) -> bytes:

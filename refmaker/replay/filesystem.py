@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from fsspec.asyn import AsyncFileSystem, _run_coros_in_chunks, get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
-from refmaker.errors import OutputError, RefmakerError
+from refmaker.errors import OutputError
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
@@ -140,16 +141,14 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         batch_size: int | None = None,
     ) -> list[bytes | Exception]:
         """Read slices of keys: for each its bytes, or the error."""
-        lookup = (await self._ready()).lookup
+        keys = [self._strip_protocol(path) for path in paths]
+        recorded = await (await self._ready()).find(keys)
         out: list[bytes | Exception] = []
         pending: list[tuple[int, slice, Request]] = []
-        for path, start, end in zip(paths, starts, ends, strict=True):
-            key = self._strip_protocol(path)
+        for key, found, start, end in zip(keys, recorded, starts, ends, strict=True):
             part = slice(start, end)
-            try:
-                found = lookup.find(key)
-            except (FileNotFoundError, RefmakerError) as error:
-                out.append(error)
+            if isinstance(found, Exception):
+                out.append(found)
                 continue
             if isinstance(found, bytes):
                 out.append(found[part])
@@ -235,19 +234,42 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     async def _ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
         path = self._strip_protocol(path)
-        listing = (await self._ready()).listing
-        if listing.holds(path.strip("/"), folder=False):
+        opened = await self._ready()
+        if await opened.run(partial(opened.listing.holds, path.strip("/"), folder=False)):
             found = [await self._info(path)]
-        else:
-            # Names repeat the path as it was asked for: zarr's FsspecStore asks with a leading slash, and cuts it off.
-            lead = f"{path}/" if path else ""
-            found = [_described(lead + entry.name, entry) for entry in listing.entries(path.strip("/"))]
-        return found if detail else [entry["name"] for entry in found]
+            return found if detail else [path]
+        # Names repeat the path as it was asked for: zarr's FsspecStore asks with a leading slash, and cuts it off.
+        lead = f"{path}/" if path else ""
+        held = await opened.run(opened.listing.contents, path.strip("/"))
+        if not detail:
+            return [lead + name for name in (*held.files, *held.folders)]
+        files = [
+            {"name": lead + name, "size": size, "type": "file"}
+            for name, size in zip(held.files, held.sizes, strict=True)
+        ]
+        return files + [{"name": lead + name, "size": 0, "type": "directory"} for name in held.folders]
+
+    async def _find(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
+    ) -> list[str] | dict[str, dict[str, Any]]:
+        """List all files below a path: from the columns, unless folders are wanted too."""
+        if maxdepth is not None or withdirs:
+            return await super()._find(path, maxdepth=maxdepth, withdirs=withdirs, **kwargs)  # type: ignore[no-any-return]
+        path = self._strip_protocol(path)
+        lead = path[: len(path) - len(path.lstrip("/"))]
+        opened = await self._ready()
+        try:
+            found = await opened.run(opened.listing.find, path.strip("/"))
+        except FileNotFoundError:
+            found = {}  # as fsspec has it
+        if kwargs.get("detail"):
+            return {lead + name: {"name": lead + name, "size": size, "type": "file"} for name, size in found.items()}
+        return [lead + name for name in found] if lead else list(found)
 
     async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)
         opened = await self._ready()
-        entry = opened.listing.entry(path.strip("/"))
+        entry = await opened.run(opened.listing.entry, path.strip("/"))
         if entry.size is None and not entry.folder and self._targets is not None:
             found = opened.lookup.find(path)
             if not isinstance(found, bytes):
@@ -255,10 +277,12 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         return _described(path, entry)
 
     async def _isfile(self, path: str) -> bool:
-        return (await self._ready()).listing.holds(self._strip_protocol(path).strip("/"), folder=False)
+        opened = await self._ready()
+        return await opened.run(partial(opened.listing.holds, self._strip_protocol(path).strip("/"), folder=False))
 
     async def _isdir(self, path: str) -> bool:
-        return (await self._ready()).listing.holds(self._strip_protocol(path).strip("/"), folder=True)
+        opened = await self._ready()
+        return await opened.run(partial(opened.listing.holds, self._strip_protocol(path).strip("/"), folder=True))
 
     async def _exists(self, path: str, **kwargs: Any) -> bool:
         return await self._isfile(path) or await self._isdir(path)

@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest.digits import digit_groups, put_digits
+from refmaker.manifest.layout import ChunkLayout
 
 __all__ = ["cell_of", "indices_of", "names_of", "position"]
 
 _NUMBER = re.compile("0|[1-9][0-9]*")
 _DIGITS = 19  # of the largest int64: a longer number is outside any grid
+_BLOCK = 1 << 17
 
 
 def cell_of(layout: ChunkLayout, name: str) -> int | None:
@@ -55,9 +57,26 @@ def position(layout: ChunkLayout, indices: Sequence[str]) -> int | None:
     return cell
 
 
-def names_of(layout: ChunkLayout, cells: npt.NDArray[np.int64]) -> list[str]:
-    """Give the names of `cells` below their array, in their order."""
+def names_of(layout: ChunkLayout, cells: npt.NDArray[np.int64], prefix: str = "") -> list[str]:
+    """Give the names of `cells` below their array, in their order, with `prefix` in front."""
     if not layout.grid:
-        return [layout.scalar] * len(cells)
-    columns = [column.tolist() for column in np.unravel_index(cells, layout.grid)]
-    return [layout.head + layout.separator.join(map(str, row)) for row in zip(*columns, strict=True)]
+        return [prefix + layout.scalar] * len(cells)
+    names: list[str] = []
+    for start in range(0, len(cells), _BLOCK):
+        text = _lines(layout, cells[start : start + _BLOCK])
+        names += text.split("\n")
+        names.pop()
+    prefix += layout.head
+    return [prefix + name for name in names] if prefix else names
+
+
+def _lines(layout: ChunkLayout, cells: npt.NDArray[np.int64]) -> str:
+    """Give the indices of cells as text, a line for each: digits in places of a fixed width, then squeezed."""
+    separator, end = (np.full((len(cells), 1), ord(mark), "u1") for mark in (layout.separator, "\n"))
+    fields = []
+    for index, extent in zip(np.unravel_index(cells, layout.grid), layout.grid, strict=True):
+        digits = np.zeros((len(cells), digit_groups(extent - 1)), "u4")
+        put_digits(digits, index.astype("u8"))
+        fields += [digits.view("u1"), separator]
+    fields[-1] = end
+    return np.concatenate(fields, axis=1).tobytes().translate(None, b"\0").decode("ascii")

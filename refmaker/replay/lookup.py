@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from refmaker.errors import ManifestError, Unsupported
-from refmaker.manifest import _strict_json as strict
-from refmaker.manifest._check import ancestors
-from refmaker.manifest._layout import ChunkLayout, chunk_layout
+from refmaker.manifest import strict_json as strict
+from refmaker.manifest.check import ancestors
+from refmaker.manifest.layout import ChunkLayout, chunk_layout
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.replay.keys import cell_of
 
@@ -34,10 +32,17 @@ class Reference:
 
 
 class Lookup:
-    """What a manifest holds under each key. Keys have no protocol; leading slashes do not count."""
+    """What a manifest holds under each key. Keys have no protocol; leading slashes do not count.
+
+    Attributes
+    ----------
+    sharded
+        The manifest has shards that are read when they are needed.
+    """
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
+        self.sharded = not manifest.is_loaded
         self._layouts: dict[str, ChunkLayout] = {}
 
     def find(self, key: str) -> bytes | Reference:
@@ -61,6 +66,21 @@ class Lookup:
             return self.manifest.extra[key]
         owner = None if name.startswith(".") or name == "zarr.json" else self.owner(key)
         return self._absent(key) if owner is None else self._chunk(owner, key)
+
+    def is_loaded(self, key: str) -> bool:
+        """Tell whether `find` answers without reading a shard of the manifest."""
+        if not self.sharded:
+            return True
+        key = key.strip("/")
+        name = key.rpartition("/")[2]
+        owner = None if name.startswith(".") or name == "zarr.json" else self.owner(key)
+        if owner is None:
+            return True
+        try:
+            cell = cell_of(self.layout(owner), key[len(owner) :].removeprefix("/"))
+        except ManifestError:
+            return True
+        return cell is None or self.manifest.arrays[owner].references.is_loaded(cell)
 
     @cached_property
     def groups(self) -> dict[str, dict[str, Any]]:
@@ -112,16 +132,13 @@ class Lookup:
             raise
         if cell is None:
             return self._absent(key)
-        references = self.manifest.arrays[path].references
-        if cell in references.inline:
-            return references.inline[cell]
-        if cell in references.whole:
-            code = references.whole[cell]
-            return self._reference(key, code, 0, self._target(key, code).size)
-        row = int(np.searchsorted(references.cell, cell))
-        if row == len(references.cell) or references.cell[row] != cell:
+        found = self.manifest.arrays[path].references.at(cell)
+        if found is None:
             return self._absent(key)
-        return self._reference(key, int(references.target[row]), int(references.offset[row]), int(references.size[row]))
+        if isinstance(found, bytes):
+            return found
+        code, offset, size = found
+        return self._reference(key, code, offset, self._target(key, code).size if size is None else size)
 
     def _target(self, key: str, code: int) -> Target:
         if not 0 <= code < len(self.manifest.targets):

@@ -2,29 +2,37 @@
 
 Contract: `load` returns at once with a future; the work is done in a thread of its own, so that neither an event loop
 nor its pool of threads can wait for itself. A manifest that was loaded before is taken again only if it has not
-changed since: by modification time, size and inode of a local file, by what the store says of any other.
+changed since: by the times, size and inode of a local file, by what the store says of any other.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from refmaker.errors import SourceError
-from refmaker.manifest.kerchunk_json import load_json, read_json
+from refmaker.errors import RefmakerError, SourceError
+from refmaker.manifest.cache import local_state, open_cached
+from refmaker.manifest.forms import head_file, is_parquet
+from refmaker.manifest.kerchunk_json import read_json
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.listing import Listing
 from refmaker.replay.location import is_local, locate
-from refmaker.replay.lookup import Lookup
+from refmaker.replay.lookup import Lookup, Reference
 
 __all__ = ["Opened", "load"]
+
+T = TypeVar("T")
+
+_READERS = 8
+"""Shards that are read at a time."""
 
 KEPT = 8
 """Manifests that are kept when no filesystem replays them: unpickled filesystems come and go with every task."""
@@ -40,6 +48,27 @@ class Opened:
     location: str | None
     lookup: Lookup
     listing: Listing
+
+    async def find(self, keys: Sequence[str]) -> list[bytes | Reference | Exception]:
+        """Give what `Lookup.find` does for each key, or its error; shards are read off the event loop."""
+        if all(map(self.lookup.is_loaded, keys)):
+            return self._find(keys)
+        return await self.run(self._find, keys)
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function that looks at columns: in a thread where it may have to read shards."""
+        if not self.lookup.sharded:
+            return function(*args)
+        return await asyncio.wrap_future(_readers().submit(function, *args))
+
+    def _find(self, keys: Sequence[str]) -> list[bytes | Reference | Exception]:
+        found: list[bytes | Reference | Exception] = []
+        for key in keys:
+            try:
+                found.append(self.lookup.find(key))
+            except (FileNotFoundError, RefmakerError) as error:
+                found.append(error)
+        return found
 
 
 class _Cache:
@@ -59,7 +88,7 @@ class _Cache:
             state = _state(location, options)
             known, opened = self.opened.get(key, (None, None))
             if opened is None or state is None or state != known:
-                opened = _opened(load_json(location, storage_options=options), location)
+                opened = _opened(open_cached(location, options, state), location)
             with self.lock:
                 self.opened[key] = (state, opened)
                 self.opened.move_to_end(key)
@@ -71,10 +100,21 @@ class _Cache:
 _cache = _Cache()
 
 
+_pool: ThreadPoolExecutor | None = None
+
+
+def _readers() -> ThreadPoolExecutor:
+    """Give the threads that read shards: not those of an event loop, which reading from afar may need."""
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_READERS, "refmaker-shards")
+    return _pool
+
+
 def _forget() -> None:
     """Start afresh in a forked process: a lock may have been held by a thread that is not there."""
-    global _cache
-    _cache = _Cache()
+    global _cache, _pool
+    _cache, _pool = _Cache(), None
 
 
 if hasattr(os, "register_at_fork"):
@@ -132,24 +172,25 @@ def _text(value: object) -> str:
 
 def _opened(manifest: Manifest, location: str | None) -> Opened:
     lookup = Lookup(manifest)
-    return Opened(location, lookup, Listing(lookup))
+    return Opened(None if location is None else location.rstrip("/"), lookup, Listing(lookup))
 
 
 def _state(location: str, options: Mapping[str, Any]) -> Hashable | None:
     """Give what tells a version of a manifest from the next, None where nothing does."""
+    parquet = is_parquet(location, options)
     if is_local(location):
         try:
-            status = os.stat(location)
+            status = os.stat(head_file(location, parquet=parquet))
         except OSError as error:
             raise SourceError(f"cannot read the manifest: {error.strerror}", source=location) from error
-        return (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+        return local_state(status)
     import fsspec
 
     options = {name: value for name, value in options.items() if name != "compression"}
     try:
         filesystem, path = fsspec.core.url_to_fs(location, **options)
         filesystem.invalidate_cache()
-        info = filesystem.info(path)
+        info = filesystem.info(head_file(path, parquet=parquet))
     except Exception as error:  # every filesystem raises errors of its own
         cause = f"{type(error).__name__}: {error}"
         raise SourceError(f"cannot read the manifest: {cause}", source=location) from error

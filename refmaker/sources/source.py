@@ -40,6 +40,14 @@ def is_local(url: str) -> bool:
 
 def open_source(url: str, storage_options: Mapping[str, Any] | None = None, room: Room | None = None) -> Source:
     """Open a local path or any fsspec url; what is fetched takes its place in `room`."""
+    from refmaker.sources.container import MemberSource, container_options, locate, split_member
+
+    chained = split_member(url)
+    if chained is not None:
+        kind, member, container = chained
+        options = container_options(container, storage_options)
+        where = locate(kind, member, container, options)
+        return MemberSource.of(open_source(container, options, room), *where)
     if is_local(url):
         from refmaker.sources.local import LocalSource
 

@@ -29,7 +29,7 @@ from refmaker.errors import Unsupported
 from refmaker.model import FillValue
 from refmaker.zarr.dtypes import ZarrDtype
 
-__all__ = ["FillPlan", "encode_fill", "plan_fill"]
+__all__ = ["FillPlan", "encode_fill", "is_plain", "plan_fill", "xarray_fill", "xarray_unfill"]
 
 Scalar = np.generic | None
 
@@ -122,14 +122,14 @@ def plan_fill(
 
 def _plan_complete(dtype: ZarrDtype, masked: Scalar, encoded: JSON, notes: list[str]) -> FillPlan:
     """No chunk is missing: the attribute alone decides, through `fill_value` where JSON has no number for it."""
-    if masked is not None and not _is_plain(masked):
+    if masked is not None and not is_plain(masked):
         return FillPlan(encode_fill(masked, dtype.dtype), notes=notes)
     return _keep_attribute(FillPlan(None, notes=notes), masked, encoded)
 
 
 def _keep_attribute(plan: FillPlan, masked: Scalar, encoded: JSON) -> FillPlan:
     """Write the attribute, unless it travels as `fill_value`."""
-    if masked is None or _is_plain(masked):
+    if masked is None or is_plain(masked):
         plan.attribute, plan.drop = encoded, encoded is None and masked is None
     return plan
 
@@ -143,10 +143,10 @@ def _plan_v3(
     if attribute is None and encoded is None:
         return plan
     masked = None if dtype.text else _as_element(attribute, dtype.dtype)
-    if masked is None or masked.dtype.kind not in "iufcbS":
+    if masked is None or masked.dtype.kind not in "iufcb":
         notes.append(f"_FillValue: left out, xarray takes none for this dtype in Zarr 3: {encoded!r}")
         return plan
-    plan.attribute, plan.drop = _xarray_fill(masked), False
+    plan.attribute, plan.drop = xarray_fill(masked), False
     return plan
 
 
@@ -231,7 +231,7 @@ def _sign(value: np.generic) -> bytes:
     return np.signbit([value.real, value.imag]).tobytes()
 
 
-def _is_plain(value: np.generic) -> bool:
+def is_plain(value: np.generic) -> bool:
     """Say whether JSON has a form for a value that xarray reads back as what it was."""
     if value.dtype.kind in "iub":
         return True
@@ -270,7 +270,7 @@ def _encode_float(value: float) -> JSON:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def _xarray_fill(value: np.generic) -> JSON:
+def xarray_fill(value: np.generic) -> JSON:
     """Encode `_FillValue` for Zarr 3 as `xarray.backends.zarr.FillValueCoder` decodes it."""
     kind = value.dtype.kind
     if kind == "f":
@@ -278,10 +278,26 @@ def _xarray_fill(value: np.generic) -> JSON:
     if kind == "c":
         number = complex(value.item())
         return [_packed(number.real), _packed(number.imag)]
-    if kind == "S":
-        return base64.standard_b64encode(value.tobytes()).decode()
     return bool(value) if kind == "b" else int(value.item())
 
 
 def _packed(value: float) -> str:
     return base64.standard_b64encode(struct.pack("<d", value)).decode()
+
+
+def xarray_unfill(value: Any, dtype: np.dtype[Any]) -> np.generic:
+    """Read what `xarray_fill` writes, for an array of `dtype`; a `TypeError` or `ValueError` where it is not that."""
+    kind = dtype.kind
+    if kind == "f":
+        return _only(np.array([_unpacked(value)]).astype(dtype))
+    if kind == "c":
+        real, imaginary = map(_unpacked, value)
+        return _only(np.array([complex(real, imaginary)]).astype(dtype))
+    if type(value) not in (bool, int):
+        raise TypeError(f"not a number: {value!r}")
+    return _only(np.array([value], dtype))
+
+
+def _unpacked(value: str) -> float:
+    (number,) = struct.unpack("<d", base64.standard_b64decode(value))
+    return float(number)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refmaker.manifest._digits import digit_groups, parse_indices, put_digits
+from refmaker.manifest.digits import digit_groups, parse_indices, put_digits
 
 numbers = st.one_of(
     st.integers(0, 2**64 - 1), st.integers(0, 10**5), st.sampled_from([10**k - d for k in range(20) for d in (0, 1)])

@@ -172,6 +172,11 @@ def test_templates():
     assert manifest.arrays["x"].references.whole == {3: 0}
 
 
+def test_a_key_that_stands_twice_and_says_the_same():
+    text = b'{"version": 1, "refs": {"x": {"a": 1, "b": 2}, "y": "z", "x": {"b": 2, "a": 1}, "y": "z"}}'
+    assert read(text).extra == {"x": b'{"b": 2, "a": 1}', "y": b"z"}
+
+
 def test_braces_are_literal_where_there_are_no_templates():
     assert read(v1({"x/.zarray": zarray(), "x/0.0": ["{{u}}{%", 0, 1]})).targets == (Target("{{u}}{%"),)
 
@@ -249,7 +254,11 @@ DEEP = b"[" * 100_000
         *(({"version": version, "refs": {}}, "unknown version") for version in (0, 2, 1.0, "1", True, None, [])),
         ({"version": 1}, "no references"),
         *((v1(refs), "refs: .*expected an object") for refs in ([], None, "x", 1)),
-        (v1({}, gen=[{"key": "x/{{i}}", "url": "u", "dimensions": {"i": {"stop": 5}}}]), "gen: .*generator"),
+        (v1({}, gen=[{"key": "x/{{i}}", "url": "u", "dimensions": {"i": {"stop": 5}}}]), "'x/0': .*not a chunk"),
+        (b'{"version": 1, "refs": {}, "refs": {"a": "b"}}', "'refs' stands twice"),
+        (b'{"version": 1, "version": 1.0, "refs": {}}', "'version' stands twice"),
+        (b'{"version": 1, "refs": {"x/0": ["a", 1, 2], "y": "z", "x/0": ["a", 1, 3]}}', "'x/0' stands twice.*2.*3"),
+        (b'{"version": 1, "refs": {".zattrs": "{\\"a\\": 1, \\"a\\": true}"}}', "zattrs.*'a' stands twice"),
         (v1({}, gen={"a": 1}), "gen"),
         (v1({}, templates=[1]), "templates"),
         (v1({}, templates={"u": 1}), "templates"),

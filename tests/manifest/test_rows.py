@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refmaker.manifest import _rows
-from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest.layout import ChunkLayout
 from refmaker.manifest.manifest import References
 
 LEAD = b',\n"v/'

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._layout import ChunkLayout
+from refmaker.manifest.layout import ChunkLayout
 from refmaker.replay.keys import cell_of, names_of
 
 V2 = ChunkLayout((3, 4), "", ".", "0")

@@ -77,7 +77,7 @@ def test_loaded_once_for_all_who_wait(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "m.json"
     path.write_bytes(written("a"))
     calls = []
-    monkeypatch.setattr(opening, "load_json", lambda *a, **k: calls.append(a) or scene("u"))
+    monkeypatch.setattr(opening, "open_cached", lambda *a, **k: calls.append(a) or scene("u"))
     futures = [load(path, None, {}) for _ in range(8)]
     assert len({id(future.result(10)) for future in futures}) == 1
     assert len(calls) == 1

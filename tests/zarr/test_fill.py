@@ -118,7 +118,8 @@ def test_zarr_3_keeps_both_apart() -> None:
     found = plan(F4, 7.0, np.float32(-9), zarr_format=3)
     assert (found.fill_value, found.attribute, found.materialise) == (7.0, "AAAAAAAAIsA=", False)
     assert plan(I2, 7, np.int16(3), zarr_format=3).attribute == 3
-    assert plan(S3, b"", b"ab", "ab", zarr_format=3).attribute == "YWI="
+    found = plan(S3, b"", b"ab", "ab", zarr_format=3)  # xarray fails on every attribute _FillValue of this dtype
+    assert (found.attribute, found.drop, len(found.notes)) == (None, True, 1)
     assert plan(TEXT, b"", b"x", "x", zarr_format=3).notes
     assert plan(F4, 0, None, [1.0, 2.0], zarr_format=3).notes
 

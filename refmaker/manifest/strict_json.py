@@ -2,7 +2,8 @@
 
 Contract: what is written is UTF-8 text that any JSON parser accepts (RFC 8259): no NaN, no infinity, no lone surrogate.
 What is read may hold the bare `NaN` and `Infinity` that Python's writers emit; they come out as the strings "NaN",
-"Infinity" and "-Infinity", which is how Zarr spells such a fill value. Every failure is a `ManifestError`.
+"Infinity" and "-Infinity", which is how Zarr spells such a fill value. A key that stands twice in an
+object and says two things is refused. Every failure is a `ManifestError`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from refmaker.errors import ManifestError
 
-__all__ = ["encoded", "key_name", "malformed", "parse", "shown", "text"]
+__all__ = ["encoded", "key_name", "malformed", "members", "parse", "parse_at", "shown", "text"]
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -26,7 +27,21 @@ def _finite(number: str) -> float:
     return value
 
 
-_DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite)
+class _TwiceError(ValueError):
+    """A key stands twice and says two things."""
+
+
+def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object. A key may stand twice if it says the same: which of two is meant is a guess."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        for key, value in pairs:
+            if found[key] is not value and json.dumps(found[key], sort_keys=True) != json.dumps(value, sort_keys=True):
+                raise _TwiceError(f"{key_name(key)} stands twice, as {shown(value)} and as {shown(found[key])}")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite, object_pairs_hook=members)
 
 
 def shown(value: object) -> str:
@@ -67,7 +82,15 @@ def parse(data: bytes | str, *, structure: str, source: str | None) -> Any:
     except UnicodeDecodeError as error:
         message = f"not UTF-8 at byte {error.start}"
         raise ManifestError(message, structure=structure, source=source) from error
+    except _TwiceError as error:
+        raise ManifestError(str(error), structure=structure, source=source) from error
     except ValueError as error:
         raise ManifestError(f"not JSON: {error}", structure=structure, source=source) from error
     except RecursionError as error:
         raise ManifestError("JSON nested too deeply", structure=structure, source=source) from error
+
+
+def parse_at(data: str, at: int) -> tuple[Any, int]:
+    """Parse the JSON value that begins at a place; give it, and where it ends. A `ValueError` where there is none."""
+    found: tuple[Any, int] = _DECODER.raw_decode(data, at)
+    return found

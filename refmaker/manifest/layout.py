@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._strict_json import malformed
+from refmaker.manifest.strict_json import malformed
 
 __all__ = ["MAX_RANK", "ChunkLayout", "chunk_layout"]
 

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 
 from refmaker.errors import ManifestError
-from refmaker.manifest._layout import ChunkLayout, chunk_layout
-from refmaker.manifest._strict_json import key_name, shown
+from refmaker.manifest.layout import ChunkLayout, chunk_layout
 from refmaker.manifest.manifest import Manifest, References
+from refmaker.manifest.strict_json import key_name, shown
 
 __all__ = ["METADATA", "ancestors", "check_manifest", "check_nodes", "chunk_like", "owner_of", "path_depth"]
 
@@ -63,6 +63,7 @@ def check_manifest(manifest: Manifest) -> dict[str, ChunkLayout]:
     """Make sure that a manifest can be written without loss or contradiction, and give the layout of every array."""
     if manifest.zarr_format not in METADATA:
         raise ManifestError("unknown Zarr format", expected="2 or 3", got=shown(manifest.zarr_format))
+    manifest.load()
     check_nodes(manifest.groups, manifest.arrays)
     for path, (target, _) in manifest.sources.items():
         if path not in manifest.arrays or not 0 <= target < len(manifest.targets):

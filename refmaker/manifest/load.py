@@ -6,19 +6,15 @@ the name. What cannot be fetched is a `SourceError`, what cannot be unpacked a `
 
 from __future__ import annotations
 
-import gzip
 import os
 import sys
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from refmaker.errors import ManifestError, SourceError
+from refmaker.errors import SourceError
+from refmaker.manifest._packing import unpacked
 
-__all__ = ["load_bytes"]
-
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
+__all__ = ["fetch", "load_bytes", "transport_errors"]
 
 
 def load_bytes(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> bytes:
@@ -32,12 +28,22 @@ def load_bytes(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[
         For that filesystem.
     """
     name = os.fspath(path_or_url)
+    return unpacked(fetch(name, storage_options), name)
+
+
+def fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
+    """Fetch a file as it is.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read.
+    """
     try:
-        data = _fetch(name, storage_options)
-    except _transport_errors() as error:
+        return _fetch(name, storage_options)
+    except transport_errors() as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SourceError(f"cannot read the manifest: {reason or type(error).__name__}", source=name) from error
-    return _unpacked(data, name)
 
 
 def _fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
@@ -51,7 +57,7 @@ def _fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
         return data
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
+def transport_errors() -> tuple[type[Exception], ...]:
     """Give what filesystems raise for a failed read: unknown protocol, missing package, and their own kinds.
 
     Those of packages that are not loaded cannot have been raised; loading them only to name them would take seconds.
@@ -61,19 +67,3 @@ def _transport_errors() -> tuple[type[Exception], ...]:
         if module in sys.modules:
             kinds.append(getattr(sys.modules[module], name))
     return tuple(kinds)
-
-
-def _unpacked(data: bytes, source: str) -> bytes:
-    try:
-        if data.startswith(_GZIP):
-            return gzip.decompress(data)
-        if data.startswith(_ZSTD):
-            from numcodecs import Zstd
-
-            unpacked: bytes = Zstd().decode(data)
-            return unpacked
-    except (OSError, EOFError, zlib.error, RuntimeError, ValueError) as error:
-        raise ManifestError(f"damaged compressed data: {error}", source=source) from error
-    except MemoryError as error:
-        raise ManifestError("compressed data that claims more than fits into memory", source=source) from error
-    return data

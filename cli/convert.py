@@ -1,0 +1,55 @@
+"""`refmaker convert`: a manifest in another form, or in the other Zarr format."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import click
+
+import refmaker
+
+from .destination import check_outputs, write
+from .output import DONE, REFUSED, counted, json_object, list_refusals, say
+
+__all__ = ["convert"]
+
+
+@click.command()
+@click.argument("manifest", metavar="MANIFEST")
+@click.option("-o", "--output", metavar="OUT", required=True, help="Manifest to write (- for JSON on stdout).")
+@click.option("--zarr-format", type=click.IntRange(2, 3), metavar="2|3", help="Convert the metadata to this format.")
+@click.option(
+    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of MANIFEST."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary, no refusals.")
+@click.pass_context
+def convert(
+    ctx: click.Context,
+    /,
+    manifest: str,
+    output: str,
+    zarr_format: Literal[2, 3] | None,
+    storage_options: dict[str, Any] | None,
+    quiet: bool,
+) -> None:
+    """Write MANIFEST in the form that the name of OUT asks for.
+
+    .parq and .parquet are a Parquet set, .json.gz and .json.zst packed JSON, anything else is JSON. References stay as
+    they are; relative targets are named from where OUT is. With --zarr-format, arrays whose metadata have no exact
+    equal are refused by name, and the exit status is 3.
+    """
+    from refmaker.manifest.zarr_format import with_zarr_format
+    from refmaker.replay.relocation import relocated
+
+    check_outputs([], [output])
+    held = refmaker.open_manifest(manifest, storage_options=storage_options)
+    made = held if zarr_format is None else with_zarr_format(held, zarr_format)
+    made = relocated(made, manifest, None if output == "-" else output)
+    write(made, output)
+    refused = {path: reason for path, reason in made.refusals.items() if path not in held.refusals}
+    if not quiet:
+        counts = f"{counted(len(made.arrays), 'array')}, {counted(made.chunks, 'chunk')}"
+        counts += f", {len(refused)} refused:" if refused else ""
+        say(f"{manifest} -> {'stdout' if output == '-' else output}: {counts}", err=True)
+        list_refusals(refused, "see the refusals in the manifest")
+    ctx.exit(REFUSED if refused else DONE)

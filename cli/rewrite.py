@@ -1,0 +1,80 @@
+"""`refmaker rewrite`: manifests whose targets have moved, without another scan."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+import refmaker
+from refmaker.errors import RefmakerError
+
+from .destination import check_outputs, write
+from .output import DONE, FAILED, REFUSED, counted, describe, json_object, say
+
+__all__ = ["rewrite"]
+
+
+@click.command()
+@click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
+@click.option("--from", "old", metavar="PREFIX", required=True, help="Where targets were: a path or url, or its start.")
+@click.option("--to", "new", metavar="PREFIX", required=True, help="Where they are now.")
+@click.option("-o", "--output", metavar="OUT", help="Manifest to write; with several a directory. Without, in place.")
+@click.option(
+    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of MANIFEST."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary.")
+@click.pass_context
+def rewrite(
+    ctx: click.Context,
+    /,
+    manifests: tuple[str, ...],
+    old: str,
+    new: str,
+    output: str | None,
+    storage_options: dict[str, Any] | None,
+    quiet: bool,
+) -> None:
+    """Change where the targets of each MANIFEST are: from local to s3, from a mirror to the origin.
+
+    PREFIX ends where a segment of a path ends: /data/a does not take /data/ab along. Of a target that moved, only the
+    size stays recorded, as a copy has another modification time and ETag. A manifest none of whose targets begins so is
+    left as it is, and the exit status is then 3.
+    """
+    from refmaker.manifest.rewriting import with_targets_moved
+    from refmaker.replay.relocation import relocated
+
+    outputs = _outputs(manifests, output)
+    check_outputs([], outputs)
+    statuses = {DONE}
+    for source, destination in zip(manifests, outputs, strict=True):
+        try:
+            held = refmaker.open_manifest(source, storage_options=storage_options)
+            moved, count = with_targets_moved(held, old, new)
+            if count:
+                write(relocated(moved, source, None if destination == "-" else destination), destination)
+        except RefmakerError as error:
+            say(f"refmaker: {describe(error, source)}", err=True)
+            statuses.add(FAILED)
+            continue
+        if not count:
+            say(f"{source}: no target below {old}, nothing written", err=True)
+            statuses.add(REFUSED)
+        elif not quiet:
+            where = "" if destination == source else f" -> {'stdout' if destination == '-' else destination}"
+            say(f"{source}{where}: {count} of {counted(len(held.targets), 'target')} moved", err=True)
+    ctx.exit(FAILED if FAILED in statuses else max(statuses))
+
+
+def _outputs(manifests: tuple[str, ...], output: str | None) -> list[str]:
+    if output is None:
+        remote = next((name for name in manifests if "://" in name or "::" in name), None)
+        if remote is not None:
+            raise click.UsageError(f"{remote!r} cannot be written in place: name an output with -o")
+        return list(manifests)
+    if len(manifests) == 1:
+        return [output]
+    if not os.path.isdir(output):
+        raise click.UsageError(f"with several MANIFESTs, -o must be a directory: {output!r} is not")
+    return [os.path.join(output, os.path.basename(name.rstrip("/"))) for name in manifests]

@@ -1,0 +1,175 @@
+"""Members of tar files and of zip files that are stored as they are: sources at an offset in another file.
+
+Contract: `zip://member::container` and `tar://member::container`, urls as fsspec chains them. References point into the
+container file itself. A compressed or encrypted member, a sparse one, a compressed tar file have no such place: they
+are refused with the reason. Where a member lies is found with the standard library's `zipfile` and `tarfile`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.errors import FormatError, SourceError, TruncatedError, Unsupported
+from refmaker.sources.identity import Identity
+from refmaker.sources.source import Source, is_local
+from refmaker.window import Addresses, Buffer, MissingBytes, ShiftedWindow, Window
+
+__all__ = ["MemberSource", "locate", "split_member"]
+
+# Local file header of a zip file: 0 signature 4 | … | 26 length of the name 2 | length of the extra field 2
+_ZIP_HEAD = struct.Struct("<4s22xHH")
+_KINDS = ("zip", "tar")
+
+
+def split_member(url: str) -> tuple[str, str, str] | None:
+    """Take a chained url apart: kind of container, member, url of the container. None for other urls."""
+    first, chained, rest = url.partition("::")
+    kind, named, member = first.partition("://")
+    if kind not in _KINDS or not (chained and named and member and rest):
+        return None
+    return kind, member, rest
+
+
+def locate(kind: str, member: str, container: str, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Find where a member lies in its container: offset and size.
+
+    Raises
+    ------
+    SourceError
+        The container cannot be read, or has no such member.
+    Unsupported
+        The member does not stand in the container as it is.
+    """
+    with _opened(container, options) as file:
+        found = _in_zip(file, member) if kind == "zip" else _in_tar(file, member)
+    if found is None:
+        raise SourceError(f"the {kind} file has no member {member!r}", source=container)
+    return found
+
+
+@contextlib.contextmanager
+def _opened(container: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
+    import fsspec
+
+    try:
+        with fsspec.open(container, "rb", **dict(options)) as file:
+            yield file
+    except (SourceError, Unsupported, FormatError):
+        raise
+    except Exception as error:  # every filesystem raises errors of its own
+        raise SourceError(f"cannot be read: {type(error).__name__}: {error}", source=container) from error
+
+
+def _in_zip(file: IO[bytes], member: str) -> tuple[int, int] | None:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(file) as archive:
+            info = archive.getinfo(member)
+    except zipfile.BadZipFile as error:
+        raise FormatError(f"not a zip file: {error}", structure="zip") from error
+    except KeyError:
+        return None
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        what = "encrypted" if info.flag_bits & 1 else "compressed"
+        raise Unsupported(f"the member {member!r} is {what} in its zip file: unpack it, or store it as it is")
+    file.seek(info.header_offset)
+    head = file.read(_ZIP_HEAD.size)
+    if len(head) < _ZIP_HEAD.size or head[:4] != b"PK\3\4":
+        raise FormatError("local file header", structure="zip", address=info.header_offset, got=head[:4])
+    _, name, extra = _ZIP_HEAD.unpack(head)
+    return info.header_offset + 30 + name + extra, info.file_size
+
+
+def _in_tar(file: IO[bytes], member: str) -> tuple[int, int] | None:
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            info = archive.getmember(member)
+            while info.islnk():
+                info = archive.getmember(info.linkname)
+    except tarfile.TarError as error:
+        raise FormatError(f"not an uncompressed tar file: {error}", structure="tar") from error
+    except KeyError:
+        return None
+    if info.issparse() or not info.isreg():
+        raise Unsupported(f"the member {member!r} is sparse, or no file: it has no place in its tar file")
+    return info.offset_data, info.size
+
+
+class _MemberWindow(ShiftedWindow):
+    """A Window that ends where the member does."""
+
+    def __init__(self, window: Window, start: int, size: int) -> None:
+        super().__init__(window, start)
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Size of the member in bytes."""
+        return self._size
+
+    def at(self, address: int, size: int) -> tuple[Buffer, int]:
+        """See `Window.at`."""
+        self._check(address, size)
+        return super().at(address, size)
+
+    def want(self, addresses: Addresses, size: int) -> None:
+        """See `Window.want`."""
+        super().want(addresses, min(size, self._size))
+
+    def rows(self, addresses: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.uint8]:
+        """See `Window.rows`."""
+        if len(addresses):
+            self._check(int(addresses.max()), size)
+        return super().rows(addresses, size)
+
+    def _check(self, address: int, size: int) -> None:
+        if address < 0 or size < 0 or address + size > self._size:
+            raise TruncatedError(
+                "reaches beyond the end of the member", address=address, expected=f"{size} bytes", got=self._size
+            )
+
+
+@dataclass(slots=True)
+class MemberSource:
+    """A member of a container. Its identity is the container's, its addresses count from `start` there."""
+
+    container: Source
+    start: int
+    window: Window
+    identity: Identity
+
+    @staticmethod
+    def of(container: Source, start: int, size: int) -> MemberSource:
+        """Open the part of a container that is a member."""
+        if start + size > container.window.size:
+            raise TruncatedError("a member reaches beyond its container", address=start, got=container.window.size)
+        if size == 0:
+            raise FormatError("the file is empty", structure="superblock", address=0)
+        return MemberSource(container, start, _MemberWindow(container.window, start, size), container.identity)
+
+    def fetch(self, missing: Sequence[MissingBytes]) -> None:
+        """See `Source.fetch`."""
+        self.container.fetch(missing)
+
+    def check_unchanged(self) -> None:
+        """See `Source.check_unchanged`: of the container."""
+        self.container.check_unchanged()
+
+
+def container_options(container: str, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Give the options of the filesystem that a container is in: under its protocol where fsspec has them, else all."""
+    given = {} if options is None else options
+    protocol = "file" if is_local(container) else container.partition("://")[0]
+    kept = {name: value for name, value in given.items() if name not in _KINDS}
+    found = kept.get(protocol, kept)
+    return found if isinstance(found, Mapping) else kept
