@@ -136,7 +136,7 @@ def _list(runs: Iterable[Run], place: Destination, options: Mapping[str, Any], r
     found: dict[str, Seen] = {}
     for name, pattern in roots:
         try:
-            entries = find_sources(Roots((name,), pattern, None, options), out=place.url if place.local else None)
+            entries = find_sources(Roots((name,), pattern, None, options), out=place.url)
         except BatchError:  # it holds nothing any more: what it held is gone, source by source
             continue
         except SourceError as error:

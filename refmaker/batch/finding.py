@@ -58,7 +58,7 @@ def find_sources(roots: Roots, *, out: str | None = None) -> list[Entry]:
     Parameters
     ----------
     out
-        The output directory, where it is local.
+        The output directory, an absolute path or a url.
 
     Raises
     ------
@@ -67,14 +67,16 @@ def find_sources(roots: Roots, *, out: str | None = None) -> list[Entry]:
     SourceError
         A remote directory cannot be listed.
     """
-    leave_out = None if out is None else os.path.realpath(out)
+    leave_out = os.path.realpath(out) if out is not None and is_local(out) else None
+    above = out.rstrip("/") + "/" if out is not None and leave_out is None else None
     found: dict[str, Entry] = {}
     single: list[str] = []
     for name in roots.names:
         some = False
         for entry in _expand(name, roots, leave_out, single):
-            some = True
-            found.setdefault(entry.url, entry)
+            if above is None or not entry.url.startswith(above):
+                some = True
+                found.setdefault(entry.url, entry)
         if not some:
             raise BatchError("no source here: is it the right place? `--pattern` chooses files by name", source=name)
     for url, seen in look_at(single, roots.storage_options).items():

@@ -231,19 +231,12 @@ class _Run:
 
     def _plan(self) -> Plan:
         batch = self.batch
-        sources = find_sources(batch.roots, out=self.place.url if self.place.local else None)
+        sources = find_sources(batch.roots, out=self.place.url)
         outputs = name_outputs(sources, form=batch.form, template=batch.template)
         rows, names = self.ledger.rows(), batch.roots.names
-        self._check_sources(sources, outputs)
         return make_plan(
             sources, outputs, rows, self.settings, roots=names, retry_failed=batch.retry_failed, force=batch.force
         )
-
-    def _check_sources(self, sources: Any, outputs: list[str]) -> None:
-        urls = {source.url for source in sources}
-        taken = next((place for place in map(self.place.place, outputs) if place in urls), None)
-        if taken is not None:
-            raise BatchError("a manifest would take the place of this source", source=taken)
 
     def _arguments(self) -> dict[str, Any]:
         """Give what the ledger keeps of what was asked for. Storage options may hold secrets."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ def misbehave(what: Any) -> Any:
     if what == "fail":
         raise ZeroDivisionError("nobody expected this")
     if what == "print":
-        print("to stdout", flush=True)
+        sys.stdout.write("to stdout\n")
+        sys.stdout.flush()
     return what
 
 

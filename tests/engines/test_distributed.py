@@ -118,9 +118,9 @@ def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    with dask.config.set({"distributed.comm.timeouts.connect": "500ms"}):
-        with pytest.raises(EngineError, match="not reached"):
-            DaskEngine(f"tcp://127.0.0.1:{port}")
+    short = {"distributed.comm.timeouts.connect": "500ms"}
+    with dask.config.set(short), pytest.raises(EngineError, match="not reached"):
+        DaskEngine(f"tcp://127.0.0.1:{port}")
     with dask.config.set({"scheduler-address": None}), pytest.raises(EngineError, match="--scheduler"):
         DaskEngine()
 
