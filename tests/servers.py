@@ -363,6 +363,6 @@ def s3_server() -> Iterator[S3Server]:
     server.start()
     host, port = server.get_host_and_port()
     found = S3Server(f"http://{host}:{port}", "bucket")
-    found.filesystem().mkdir(found.bucket)
+    found.filesystem().makedirs(found.bucket, exist_ok=True)  # all servers of a process have the same buckets
     yield found
     server.stop()

@@ -28,6 +28,8 @@ __all__ = ["Destination"]
 
 _HEAD = ".zmetadata"
 _PARQUET = ".parq"
+# There, making a folder would make the bucket, if that is not there.
+_WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "http", "https"})
 _LEFT_OVER = re.compile(r"\.refmaker-[0-9a-f]{16}\.(tmp|old)")
 
 
@@ -130,7 +132,8 @@ class Destination:
             try:
                 for file in files:
                     target = remote.path + file.removeprefix(path)
-                    remote.filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
+                    if protocol_of(self.url) not in _WITHOUT_FOLDERS:
+                        remote.filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
                     remote.filesystem.put_file(file, target)
             except Exception as error:  # every filesystem raises errors of its own
                 raise OutputError(f"cannot write {self.place(name)!r}: {type(error).__name__}: {error}") from error
