@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -24,7 +25,7 @@ from refmaker.batch.shelf import fetched
 from refmaker.errors import BatchError, SourceError
 from refmaker.replay.identity import Seen
 
-__all__ = ["CheckReport", "check", "opened_ledger"]
+__all__ = ["CheckReport", "check", "choose_manifests", "opened_ledger"]
 
 
 @dataclass(slots=True)
@@ -126,6 +127,29 @@ def check(
     for row in rows.values():
         _compare(row, seen, sizes, report)
     return report
+
+
+def choose_manifests(
+    out: str, number: int, *, seed: int = 0, storage_options: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Take some manifests of an output directory by chance, the same for the same seed; give their paths or urls.
+
+    Parameters
+    ----------
+    number
+        How many, at most.
+    storage_options
+        Options of the fsspec filesystem of the output directory.
+
+    Raises
+    ------
+    BatchError
+        There is no ledger, or it cannot be read.
+    """
+    place = destination(out, storage_options)
+    with opened_ledger(place, None) as opened:
+        names = [row.output for row in opened.rows().values() if row.status != "failed"]
+    return [place.place(name) for name in sorted(random.Random(seed).sample(names, min(number, len(names))))]  # noqa: S311
 
 
 def _list(runs: Iterable[Run], place: Destination, options: Mapping[str, Any], report: CheckReport) -> dict[str, Seen]:
