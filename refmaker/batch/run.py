@@ -198,7 +198,6 @@ class _Run:
         self.observer = observer
         self.result = Result(batch.out, uuid.uuid4().hex, time.time())
         self.blind = False
-        self.messy = False
         self.settings = Settings(
             place,
             self.result.run,
@@ -211,10 +210,10 @@ class _Run:
     def run(self) -> Result:
         """Do all of it; note in the ledger how it ended."""
         result, ledger = self.result, self.ledger
-        self.messy = any(run.ended is None or run.outcome == "interrupted" for run in ledger.runs()[-1:])
+        killed = any(run.ended is None for run in ledger.runs()[-1:])
         plan = self._plan()
         ledger.begin_run(result.run, began=result.began, version=__version__, arguments=self._arguments())
-        if self.messy:
+        if killed:
             result.left_over = self.place.clean(result.began)
         outcome: str = "broken"
         try:
@@ -276,12 +275,9 @@ class _Run:
                     if self._enough():
                         self.result.outcome = "stopped"
                         break
-        except BaseException:
-            self.messy = True
-            raise
         finally:
             self.engine.close()
-            if self.messy or self.result.outcome != "complete":
+            if plan.todo:  # a process that was killed may have been writing, also one that nobody here knows of
                 self.result.left_over += self.place.clean(time.time())
 
     def _enough(self) -> bool:
@@ -291,7 +287,6 @@ class _Run:
     def _row(self, item: Item, found: Any) -> Row:
         task: Task = item.argument
         if isinstance(found, Lost):
-            self.messy = True
             return lost(self.settings, task, found.kind, found.reason)
         row: Row = found
         return (

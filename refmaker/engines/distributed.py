@@ -9,11 +9,14 @@ result counts once, when it has arrived here. As many items are with the cluster
 from __future__ import annotations
 
 import atexit
+import contextlib
+import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -55,7 +58,7 @@ class DaskEngine:
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Item]) -> Generator[Done, None, None]:
         """See `Engine.run`."""
-        run = _Run(self, function, iter(items))
+        run = _Run(self, partial(_from_here, os.getcwd(), function), iter(items))
         try:
             while run.fill():
                 yield run.collect()
@@ -177,6 +180,16 @@ def _version() -> str:
     from refmaker import __version__ as version
 
     return version
+
+
+def _from_here(directory: str, function: Callable[[Any], Any], argument: Any) -> Any:
+    """Call a function in a process beside a worker, in the working directory of whoever asked for it.
+
+    libhdf5 looks for external files in the working directory too. One that a worker does not see holds nothing for it.
+    """
+    with contextlib.suppress(OSError):
+        os.chdir(directory)
+    return function(argument)
 
 
 _idle: list[LocalEngine] = []

@@ -59,6 +59,15 @@ def test_work_is_done_beside_the_workers(engine: Any, cluster: Cluster) -> None:
     assert os.getpid() not in pids
 
 
+def test_the_working_directory_is_ours(engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert set(run(engine, functions.where, [None] * 4).values()) == {str(tmp_path / name)}
+    (tmp_path / "second").rename(tmp_path / "gone")
+    assert run(engine, functions.square, [2]) == {0: 4}, "a directory that a worker does not see"
+
+
 def test_items_that_wait_are_together(engine: Any, tmp_path: Path) -> None:
     found = run(engine, functions.meet, [(str(tmp_path), TOGETHER)] * TOGETHER, alone=False)
     assert set(found.values()) == {TOGETHER}
