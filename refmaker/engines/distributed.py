@@ -13,6 +13,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
@@ -28,6 +29,9 @@ from refmaker.errors import EngineError
 __all__ = ["DaskEngine"]
 
 _AHEAD = 2
+# A task of Dask takes its scheduler several milliseconds, many files take less to scan.
+_GROUP_TIME = 0.5
+_MOST = 64
 _LIVES = 2
 
 
@@ -89,6 +93,7 @@ class _Run:
         self.submitted: dict[str, tuple[Any, list[Item]]] = {}
         self.finished: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.room = 0
+        self.pace = _GROUP_TIME
 
     def fill(self) -> bool:
         """Submit groups as long as there is room; say whether anything is left to wait for."""
@@ -101,16 +106,17 @@ class _Run:
         return bool(self.submitted)
 
     def _group(self) -> list[Item]:
-        """Take an item, or several that wait for a network together."""
+        """Take an item; or several that wait for a network together, or that take little time one after the other."""
         if self.again:
             return [self.again.popleft()]
         first = self.next or next(self.items, None)
         self.next = None
-        if first is None or first.alone:
-            return [] if first is None else [first]
+        if first is None:
+            return []
+        size = max(1, min(_MOST, int(_GROUP_TIME / self.pace))) if first.alone else TOGETHER
         group = [first]
-        for item in islice(self.items, TOGETHER - 1):
-            if item.alone:
+        for item in islice(self.items, size - 1):
+            if item.alone != first.alone:
                 self.next = item
                 break
             group.append(item)
@@ -137,7 +143,8 @@ class _Run:
 
     def _take(self, future: Any, group: list[Item], done: Done) -> None:
         if future.status == "finished":
-            found: dict[int, Any] = future.result()
+            seconds, found = future.result()
+            self.pace = (self.pace + max(seconds, 1e-6) / len(group)) / 2
             done.extend((item, found[item.key]) for item in group)
             return
         if future.status in ("cancelled", "lost"):
@@ -196,13 +203,15 @@ _idle: list[LocalEngine] = []
 _idle_lock = threading.Lock()
 
 
-def _work(function: Callable[[Any], Any], group: list[Item], timeout: float | None) -> dict[int, Any]:
-    """Run on workers: do a group in a process beside the worker, which stays for the next."""
+def _work(function: Callable[[Any], Any], group: list[Item], timeout: float | None) -> tuple[float, dict[int, Any]]:
+    """Run on workers: do a group in a process beside the worker, which stays for the next. Give the seconds it took."""
+    began = time.perf_counter()
     with _idle_lock:
         engine = _idle.pop() if _idle else LocalEngine(1)
     engine.timeout = timeout
     try:
-        return {item.key: result for done in engine.run(function, group) for item, result in done}
+        found = {item.key: result for done in engine.run(function, group) for item, result in done}
+        return time.perf_counter() - began, found
     finally:
         with _idle_lock:
             _idle.append(engine)
