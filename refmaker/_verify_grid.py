@@ -26,6 +26,10 @@ BLOCK_SIZE = 16 << 20
 BLOCK_CHUNKS = 2048
 
 _MISSING_SHARE = 8
+_MISSING_SAMPLE = 32
+
+MOST_MISSING = 1 << 20
+"""Missing chunks that are all compared when all are asked for; of more, a sample: a small file may miss 2**60."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,10 @@ def choose(path: str, cells: int, stored: Cells, sample: int | None) -> Cells | 
         Those of which the manifest has something, sorted.
     sample
         How many, about. First and last chunk, first and last stored one and some missing ones are always among them.
+        None for all, of `MOST_MISSING` missing ones at most.
     """
+    if cells - len(stored) > MOST_MISSING and sample is None:
+        sample = len(stored) + _MISSING_SHARE * _MISSING_SAMPLE
     if sample is None or cells <= sample:
         return None
     rng = np.random.default_rng(zlib.crc32(path.encode("utf-8", "surrogateescape")))

@@ -139,7 +139,10 @@ class Hdf5Array:
         start = tuple(s.start for s in selection[: self.rank])
         if any(at >= extent for at, extent in zip(start, self.shape, strict=False)):
             return False
-        return self.dataset.id.get_chunk_info_by_coord(start).byte_offset is not None
+        try:
+            return self.dataset.id.get_chunk_info_by_coord(start).byte_offset is not None
+        except RuntimeError as error:
+            raise SourceError(f"h5py cannot look a chunk up: {error}") from error
 
     def same_object(self, reference: object, path: str) -> bool:
         """See `Original.same_object`."""

@@ -7,6 +7,7 @@ out as a `SourceError`.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import tempfile
@@ -66,6 +67,12 @@ class Original(Protocol):
         """Say whether a reference leads to the object of a path; a null reference to the empty path."""
 
 
+def _close(file: _File) -> None:
+    """Close a file that has been read; over damaged ones libhdf5 may fail even then, and there is nothing to lose."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        file.closing.close()
+
+
 class Originals:
     """The files behind the targets of a manifest, open while they are used."""
 
@@ -79,7 +86,7 @@ class Originals:
 
     def __exit__(self, *exception: object) -> None:
         while self._files:
-            self._files.popitem()[1].closing.close()
+            _close(self._files.popitem()[1])
         if self._collector_stopped:
             gc.enable()
 
@@ -87,7 +94,7 @@ class Originals:
         """Open the file of a target, if it is not open. Raises `SourceError` when it cannot be."""
         if code not in self._files:
             while len(self._files) >= _OPEN:
-                self._files.popitem(last=False)[1].closing.close()
+                _close(self._files.popitem(last=False)[1])
             file = self._files[code] = _open(self.targets, code)
             if file.remote and not file.classic and gc.isenabled():
                 # h5py holds its lock while fsspec's thread reads. A collection that ran there, and freed an object of

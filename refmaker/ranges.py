@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ints", "bridge", "split", "subtract", "unite"]
+__all__ = ["Ints", "bridge", "coalesce", "split", "subtract", "unite"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -68,3 +68,29 @@ def split(starts: Ints, stops: Ints, block: int) -> tuple[Ints, Ints]:
     within = np.arange(int(count.sum()), dtype="i8") - np.repeat(np.cumsum(count) - count, count)
     first = np.repeat(starts, count) + within * block
     return first, np.minimum(first + block, np.repeat(stops, count))
+
+
+def coalesce(starts: Ints, stops: Ints, *, gap: int, block: int) -> tuple[Ints, Ints]:
+    """Merge ranges that lie within `gap` bytes of each other, as long as a merged range stays within `block` bytes.
+
+    No range is cut: a single one longer than `block` stays whole, and what is merged may overlap its neighbour where
+    the given ranges do.
+    """
+    some = stops > starts
+    starts, stops = starts[some], stops[some]
+    if len(starts) == 0:
+        return starts, stops
+    order = np.argsort(starts, kind="stable")
+    starts, stops = starts[order], np.maximum.accumulate(stops[order])
+    apart = np.flatnonzero(starts[1:] - stops[:-1] > gap) + 1
+    merged_starts, merged_stops = [], []
+    for first, last in zip(np.append(0, apart).tolist(), np.append(apart, len(starts)).tolist(), strict=True):
+        begin = int(starts[first])
+        for i in range(first, last):
+            if int(stops[i]) - begin > block and begin < int(starts[i]):
+                merged_starts.append(begin)
+                merged_stops.append(int(stops[i - 1]))
+                begin = int(starts[i])
+        merged_starts.append(begin)
+        merged_stops.append(int(stops[last - 1]))
+    return np.array(merged_starts, "i8"), np.array(merged_stops, "i8")

@@ -86,6 +86,10 @@ class RangeServer:
         Called with the number of a GET, from 0, and its path, before it is answered.
     retry_after
         Sent with statuses that are failures.
+    chaos
+        Gives the fault of each GET that has no other.
+    redirects
+        Where paths lead to by status 302.
     fault_heads
         HEAD fails as well where the fault is a status, a reset or silence.
     latency
@@ -104,6 +108,8 @@ class RangeServer:
     next_faults: list[str | None] = field(default_factory=list)
     before: Callable[[int, str], None] | None = None
     retry_after: str | None = None
+    chaos: Callable[[], str | None] | None = None
+    redirects: dict[str, str] = field(default_factory=dict)
     fault_heads: bool = False
     latency: float = 0.0
     bandwidth: float = 0.0
@@ -223,9 +229,14 @@ class _Handler(BaseHTTPRequestHandler):
                 fault = owner.next_faults.pop(0) if owner.next_faults else fault
             if owner.before is not None:
                 owner.before(number, path)
+        if fault is None and owner.chaos is not None:
+            with owner.lock:
+                fault = owner.chaos()
         if self.command == "HEAD" and not owner.fault_heads:
             fault = None
-        if fault == "hang":
+        if path in owner.redirects:
+            self._send(302, {"Location": owner.redirects[path]}, b"")
+        elif fault == "hang":
             owner.stopping.wait()
             self.close_connection = True
         elif fault == "reset":

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from refmaker.ranges import bridge, split, subtract, unite
+from refmaker.ranges import bridge, coalesce, split, subtract, unite
 
 RANGES = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 60)), max_size=30)
 
@@ -74,3 +74,32 @@ def test_split(ranges, block):
     assert covered(starts, stops) == covered(*before)
     assert ((stops - starts) <= block).all()
     assert len(starts) == sum(-(-n // block) for n in (before[1] - before[0]).tolist())
+
+
+@example([(0, 0), (1, 0), (2, 0)], 1, 2)
+@given(RANGES, st.integers(0, 40), st.integers(1, 200))
+def test_coalesce(ranges, gap, block):
+    starts, stops = columns(ranges)
+    first, last = coalesce(starts, stops, gap=gap, block=block)
+    assert first.dtype == last.dtype == np.int64
+    asked, got = covered(starts, stops), covered(first, last)
+    assert asked <= got
+    assert first.tolist() == sorted(first.tolist())
+    assert (first < last).all()
+    # What was not asked for lies in gaps that are short enough.
+    between = sorted(got - asked)
+    runs = np.split(between, np.flatnonzero(np.diff(between) > 1) + 1) if between else []
+    assert all(len(run) <= gap for run in runs)
+    longest = max((size for _, size in ranges), default=0)
+    assert (last - first <= max(block, longest)).all()
+    assert len(first) <= len(ranges)
+
+
+def test_coalesce_by_example():
+    starts, stops = np.array([100, 0, 12, 200]), np.array([110, 10, 20, 300])
+    one = lambda **options: [x.tolist() for x in coalesce(starts, stops, **options)]  # noqa: E731
+    assert one(gap=0, block=1000) == [[0, 12, 100, 200], [10, 20, 110, 300]]
+    assert one(gap=2, block=1000) == [[0, 100, 200], [20, 110, 300]]
+    assert one(gap=90, block=1000) == [[0], [300]]
+    assert one(gap=90, block=120) == [[0, 200], [110, 300]]
+    assert one(gap=0, block=5) == [[0, 12, 100, 200], [10, 20, 110, 300]]

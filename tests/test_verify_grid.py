@@ -101,3 +101,14 @@ def test_stored_cells() -> None:
     references = References(columns[0], columns[1], sizes, sizes, {7: b"", 3: b""}, {0: 0})
     assert stored_cells(references).tolist() == [0, 2, 3, 5, 7]
     assert math.prod(stored_cells(References.empty()).shape) == 0
+
+
+def test_a_file_that_misses_more_chunks_than_can_be_read() -> None:
+    stored = np.array([5, 1 << 40], "i8")
+    cells = choose("a", 1 << 60, stored, None)
+    assert cells is not None
+    assert set(stored.tolist()) <= set(cells.tolist())
+    assert 30 <= len(cells) <= 100
+    assert cells[0] == 0
+    assert cells[-1] == (1 << 60) - 1
+    assert choose("a", 1 << 20, stored[:1], None) is None

@@ -83,7 +83,10 @@ def read_header(window: Window, address: int, sizes: Sizes) -> BTreeV2:
 
 
 def read_records(window: Window, address: int, kind: int, sizes: Sizes) -> npt.NDArray[np.uint8]:
-    """Read all records of the tree at `address`, which must be of type `kind`: uint8 of shape (n, record size)."""
+    """Read all records of the tree at `address`, which must be of type `kind`: uint8 of shape (n, record size).
+
+    They stand in the order of the tree.
+    """
     tree = read_header(window, address, sizes)
     if tree.kind != kind:
         raise FormatError("type", structure=WHAT, address=address, expected=kind, got=tree.kind)
@@ -99,21 +102,62 @@ def read_records(window: Window, address: int, kind: int, sizes: Sizes) -> npt.N
         )
     levels = _capacities(tree, sizes, address)
     addresses, counts = np.array([tree.root], "u8"), np.array([tree.root_records], "i8")
-    collected = []
+    starts = np.zeros(1, "i8")
+    collected, places = [], []
     for depth in range(tree.depth, -1, -1):
         nodes = _read_level(window, tree, addresses, counts, depth, levels[depth][0])
         _verify_level(nodes, addresses, counts, tree, sizes, levels, depth)
         collected.append(_records(nodes, counts, tree.record_size, levels[depth][0]))
-        if depth:
-            addresses, counts = _children(nodes, counts, tree, sizes, levels, depth)
         if sum(map(len, collected)) > tree.total_records:
             raise FormatError("more records than the header says", structure=WHAT, address=address)
-    records = np.concatenate(collected)
+        if depth:
+            above = counts
+            addresses, counts, totals = _children(nodes, counts, tree, sizes, levels, depth)
+            place, starts = _in_order(starts, above, totals)
+        else:
+            place = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(len(collected[-1]))
+        places.append(place)
+    return _ordered(np.concatenate(collected), np.concatenate(places), tree, address)
+
+
+def _in_order(
+    starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], totals: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Give the places of the records of nodes in the order of the tree, and of the first record below each child.
+
+    Parameters
+    ----------
+    starts, counts
+        Of each node: the place of the first record below it, its own records.
+    totals
+        Records below each child; a node has one child more than records.
+    """
+    children = counts + 1
+    before = np.cumsum(totals + 1) - (totals + 1)
+    first = np.cumsum(children) - children
+    below = before + np.repeat(starts - before[first], children)
+    own = np.ones(len(totals), bool)
+    own[first + counts] = False
+    return (below + totals)[own], below
+
+
+def _ordered(
+    records: npt.NDArray[np.uint8], places: npt.NDArray[np.int64], tree: BTreeV2, address: int
+) -> npt.NDArray[np.uint8]:
+    """Put records into the order of the tree."""
     if len(records) != tree.total_records:
         raise FormatError(
             "number of records", structure=WHAT, address=address, expected=tree.total_records, got=len(records)
         )
-    return records
+    taken = np.zeros(len(records), bool)
+    taken[places[(places >= 0) & (places < len(records))]] = True
+    if not taken.all():
+        raise FormatError("totals that contradict the records", structure=WHAT, address=address)
+    if tree.depth == 0:
+        return records
+    ordered = np.empty_like(records)
+    ordered[places] = records
+    return ordered
 
 
 def _read_level(
@@ -190,8 +234,11 @@ def _children(
     sizes: Sizes,
     levels: list[tuple[int, int, int]],
     depth: int,
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """Give addresses and record counts of the children: they stand behind the records in use, count + 1 of them."""
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Give addresses, record counts and totals of the children: they stand behind the records in use.
+
+    There are count + 1 of them. The total of a leaf is its count.
+    """
     count_size, total_size = encoded_size(levels[0][0]), levels[depth][2]
     pointer = np.dtype(
         [("address", f"<u{sizes.offsets}"), ("count", "u1", (count_size,)), ("total", "u1", (total_size,))]
@@ -203,5 +250,17 @@ def _children(
     first = np.repeat(np.cumsum(counts + 1) - (counts + 1), counts + 1)
     start = _HEAD + np.repeat(counts, counts + 1) * tree.record_size + (np.arange(children) - first) * pointer.itemsize
     raw = nodes[node[:, None], start[:, None] + np.arange(pointer.itemsize)].view(pointer)[:, 0]
-    weights = (1 << 8 * np.arange(count_size)).astype("i8")
-    return raw["address"].astype("u8"), (raw["count"].astype("i8") * weights).sum(axis=1)
+    found = _unsigned(raw["count"])
+    totals = _unsigned(raw["total"]) if depth > 1 else found
+    if ((totals < 0) | (totals > tree.total_records)).any():
+        raise FormatError(
+            "records below a node", structure=WHAT, expected=f"<= {tree.total_records}", got=int(totals.max())
+        )
+    return raw["address"].astype("u8"), found, totals
+
+
+def _unsigned(columns: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Join the bytes of little-endian numbers."""
+    weights = (1 << 8 * np.arange(columns.shape[1])).astype("i8")
+    joined: npt.NDArray[np.int64] = (columns.astype("i8") * weights).sum(axis=1)
+    return joined

@@ -29,6 +29,7 @@ WHAT = "chunk index"
 _MAX_CELLS = 1 << 62
 _MAX_SIZE = 1 << 62
 _BTREE_UNFILTERED, _BTREE_FILTERED = 10, 11
+_SEARCHED = (data_layout.BTREE_V1, data_layout.BTREE_V2)
 
 
 @dataclass(slots=True)
@@ -72,7 +73,7 @@ def read_chunk_index(
         if few is not None:
             return few
     chunks = _READERS[layout.index](window, layout, space, filtered, k, sizes)
-    return _columns(chunks, grid, base, window.size, sizes, searched=layout.index == data_layout.BTREE_V1)
+    return _columns(chunks, grid, base, window.size, sizes, searched=layout.index in _SEARCHED)
 
 
 def _chunk_size(layout: ChunkedLayout) -> int:

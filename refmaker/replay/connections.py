@@ -8,7 +8,6 @@ server to ignore `Range`, and a login page has a length too.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable, Mapping
@@ -17,12 +16,13 @@ from typing import Any, TypeVar, cast
 
 from refmaker.errors import SourceError
 from refmaker.replay.location import protocol_of
+from refmaker.replay.policy import Policy
 
-__all__ = ["Pool", "call", "check_range_reply", "pool"]
+__all__ = ["Pool", "belongs_here", "call", "pool"]
 
 T = TypeVar("T")
 
-_ENCODINGS = (None, "", "identity")
+ANYWHERE = Policy()
 
 
 class Pool:
@@ -31,6 +31,7 @@ class Pool:
     def __init__(self) -> None:
         self.filesystems: dict[Hashable, Any] = {}
         self.sessions: list[Any] = []
+        self.engines: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._keeper = self._keep()
         self._running: dict[Hashable, asyncio.Task[Any]] = {}
         self._done: dict[Hashable, tuple[float, Any]] = {}
@@ -45,37 +46,48 @@ class Pool:
         finally:
             for session in self.sessions:
                 await session.close()
+            for filesystem in self.filesystems.values():
+                client = getattr(filesystem, "_s3creator", None)
+                if client is not None and filesystem.asynchronous:  # s3fs leaves that to its users
+                    await client.__aexit__(None, None, None)
 
-    def connect(self, url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    def connect(self, url: str, options: Mapping[str, Any], policy: Policy = ANYWHERE) -> tuple[Any, str]:
         """Give the filesystem of `url`, and the path of `url` in it.
 
         Parameters
         ----------
         options
             For the filesystem, as fsspec takes them.
+        policy
+            What connections and redirects are held to.
         """
         import fsspec
 
         protocol = protocol_of(url)
         kind = fsspec.get_filesystem_class(protocol)
         if "::" in url:
-            filesystem, path = fsspec.core.url_to_fs(url, **_bound(kind, options))
-            return self.filesystems.setdefault(url, filesystem), path
+            held = _chained(url, options, policy) if policy.limits else options
+            filesystem, path = fsspec.core.url_to_fs(url, **_bound(kind, held))
+            key: Hashable = (url, repr(sorted(options.items())), policy if policy.limits else None)
+            return self.filesystems.setdefault(key, filesystem), path
         options = {**kind._get_kwargs_from_urls(url), **options}
-        key = (protocol, repr(sorted(options.items())))
+        key = (protocol, repr(sorted(options.items())), policy if policy.limits else None)
         if key not in self.filesystems:
             http = protocol in ("http", "https")
-            self.filesystems[key] = self._http(kind, options) if http else kind(**_bound(kind, options))
+            self.filesystems[key] = self._http(kind, options, policy) if http else kind(**_bound(kind, options))
         return self.filesystems[key], kind._strip_protocol(url)
 
-    def _http(self, kind: Any, options: Mapping[str, Any]) -> Any:
-        """Make the filesystem for http and https, with `check_range_reply` unless the caller brings a client."""
-        if "get_client" not in options:
+    def _http(self, kind: Any, options: Mapping[str, Any], policy: Policy) -> Any:
+        """Make the filesystem for http and https; where the caller brings a client, it cannot be kept to a policy."""
+        if "get_client" in options:
+            options = {**options, "allow_redirects": False} if policy.limits else options
+        else:
             client = dict(options.get("client_kwargs", {}))
-            client.setdefault("raise_for_status", check_range_reply)
             # A compressed answer would be a range of something else than the file.
             client["headers"] = {"Accept-Encoding": "identity", **client.get("headers", {})}
             options = {**options, "client_kwargs": client}
+            if policy.limits:
+                options["get_client"] = partial(_held_to, policy)
         filesystem = kind(**_bound(kind, options))
         if filesystem.asynchronous:  # then fsspec leaves it to its users to close sessions
             filesystem.get_client = partial(self._session, filesystem.get_client, weakref.ref(filesystem))
@@ -127,11 +139,55 @@ async def pool() -> Pool:
     return found
 
 
+def _chained(url: str, options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+    """Give options of a chained url that keep its parts to a policy."""
+    held = dict(options)
+    for protocol in {protocol_of(bit) for bit in url.split("::")} & {"http", "https"}:
+        held[str(protocol)] = {**options.get(str(protocol), {}), "get_client": partial(_held_to, policy)}
+    return held
+
+
+async def _held_to(policy: Policy, **options: Any) -> Any:
+    """Make a client session that goes only where a policy lets it: as to redirects, and to addresses behind names."""
+    import aiohttp
+    from aiohttp.abc import AbstractResolver
+
+    class Resolver(AbstractResolver):
+        def __init__(self) -> None:
+            self.inner = aiohttp.ThreadedResolver()
+
+        async def resolve(self, host: str, port: int = 0, *args: Any, **kwargs: Any) -> Any:
+            found = await self.inner.resolve(host, port, *args, **kwargs)
+            if not policy.exempt(host, port) and not all(policy.admits(one["host"]) for one in found):
+                raise SourceError(f"{host} is an address that is not public, where the manifest may not lead")
+            return found
+
+        async def close(self) -> None:
+            await self.inner.close()
+
+    async def redirected(session: Any, context: Any, params: Any) -> None:
+        headers = params.response.headers
+        where = headers.get("Location") or headers.get("URI")
+        if where is not None:
+            policy.check(str(params.response.url.join(type(params.url)(where))))
+
+    watch = aiohttp.TraceConfig()
+    watch.on_request_redirect.append(redirected)
+    traces = [*(options.pop("trace_configs", None) or []), watch]
+    connector = options.pop("connector", None) or aiohttp.TCPConnector(resolver=Resolver())
+    return aiohttp.ClientSession(connector=connector, trace_configs=traces, **options)
+
+
 async def call(filesystem: Any, method: str, *args: Any, **options: Any) -> Any:
     """Call a method of any filesystem from the running loop: directly where it belongs here, else in a thread."""
-    if filesystem.async_impl and (filesystem.asynchronous or filesystem.loop is asyncio.get_running_loop()):
+    if belongs_here(filesystem):
         return await getattr(filesystem, f"_{method}")(*args, **options)
     return await asyncio.to_thread(getattr(filesystem, method), *args, **options)
+
+
+def belongs_here(filesystem: Any) -> bool:
+    """Tell whether the coroutines of a filesystem can be awaited in the running loop."""
+    return bool(filesystem.async_impl and (filesystem.asynchronous or filesystem.loop is asyncio.get_running_loop()))
 
 
 def _bound(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,27 +198,3 @@ def _bound(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     if kind.async_impl and asyn.loop[0] is not asyncio.get_running_loop():
         return {**rest, "asynchronous": True, "skip_instance_cache": True}
     return rest
-
-
-async def check_range_reply(response: Any) -> None:
-    """Refuse an HTTP answer that is not the range that was asked for. Failures are left to the caller.
-
-    Parameters
-    ----------
-    response
-        An `aiohttp.ClientResponse` whose body was not read yet.
-    """
-    wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", response.request_info.headers.get("Range", ""))
-    if wanted is None or response.status >= 400:
-        return
-    first, last = wanted[1], wanted[2]
-    got = response.headers.get("Content-Range", "")
-    if response.headers.get("Content-Encoding") not in _ENCODINGS:
-        raise SourceError("the server sent compressed data", got=response.headers["Content-Encoding"])
-    if response.status == 206:
-        if not got.startswith(f"bytes {first}-{last}/"):
-            raise SourceError("the server sent another range", expected=f"bytes {first}-{last}", got=got or "none")
-    elif first != "0" or response.content_length != int(last) + 1:
-        size = response.content_length
-        what = f"status {response.status}, {response.content_type}, {'unknown' if size is None else size} bytes"
-        raise SourceError("the server ignored the range and sent something else", got=what)

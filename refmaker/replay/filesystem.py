@@ -2,27 +2,30 @@
 
 Contract: read-only, asynchronous, made for Zarr stores (`zarr.storage.FsspecStore`, `fsspec.get_mapper`) and for
 everything else that takes an fsspec filesystem. Absent keys are `FileNotFoundError`; all that cannot be read for
-another reason is a `RefmakerError`, and no way of asking leaves it out. All reads of targets go through `_fetch`.
+another reason is a `RefmakerError`, and no way of asking leaves it out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
-from fsspec.asyn import AsyncFileSystem, _run_coros_in_chunks, get_loop, iothread, reset_lock, sync
+from fsspec.asyn import AsyncFileSystem, get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
 from refmaker.errors import OutputError
 from refmaker.manifest.manifest import Manifest
+from refmaker.replay.decoded import Decoded
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
 from refmaker.replay.opening import Opened, load
-from refmaker.replay.targets import Access, Request, Targets
+from refmaker.replay.targets import Access, Targets
+from refmaker.replay.transparent import Transparent, View, Wanted
 
 __all__ = ["FileSystem"]
 
@@ -32,6 +35,9 @@ _STOCK_TUNING = frozenset({"max_gap", "max_block", "cache_size", "simple_templat
 _FSSPEC_OPTIONS = frozenset(
     {"batch_size", "use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
 )
+
+
+_VIEWS = ("transparent", "decoded")
 
 
 class FileSystem(AsyncFileSystem):  # type: ignore[misc]
@@ -57,10 +63,19 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     check
         What must be as the manifest recorded it before a target is read. "strict": size, and ETag or modification
         time; "size"; "off".
+    allow
+        Prefixes of urls or paths that the manifest may refer to, and redirects lead to; nothing else is read.
     allow_local
-        Let a manifest that came over the network refer to files of this machine.
+        Let a manifest that came over the network refer to files of this machine, and to addresses that are not public.
     timeout
         Seconds within which a read of a target must end.
+    attempts
+        How often a read is tried that fails for a reason which may go away, such as a lost connection.
+    view
+        "transparent": chunks as they are in the targets. "decoded": the same arrays uncompressed, on a coarser grid,
+        for readers that lack codecs, and for small chunks.
+    chunk_target
+        Bytes of a chunk of the decoded view that are aimed at, as a number or as "1MiB".
     """
 
     protocol = "refmaker"
@@ -77,15 +92,27 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         remote_options: Mapping[str, Any] | None = None,
         fs: Any = None,
         check: Check = "strict",
+        allow: Iterable[str] | None = None,
         allow_local: bool = False,
         timeout: float = 300.0,
+        attempts: int = 4,
+        view: Literal["transparent", "decoded"] = "transparent",
+        chunk_target: int | str = "1MiB",
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Any,
     ) -> None:
         unknown = options.keys() - _STOCK_TUNING - _FSSPEC_OPTIONS
-        if unknown or check not in ("strict", "size", "off") or not timeout > 0:
-            what = f"unknown: {', '.join(sorted(unknown))}" if unknown else f"check={check!r}, timeout={timeout!r}"
+        if (
+            unknown
+            or check not in ("strict", "size", "off")
+            or not timeout > 0
+            or attempts < 1
+            or view not in _VIEWS
+            or isinstance(allow, str)
+        ):
+            given = f"check={check!r}, timeout={timeout!r}, attempts={attempts!r}, view={view!r}, allow={allow!r}"
+            what = f"unknown: {', '.join(sorted(unknown))}" if unknown else given
             raise TypeError(f"bad options for the refmaker filesystem: {what}")
         super().__init__(asynchronous=asynchronous, loop=loop, **options)
         self.fo = fo
@@ -96,12 +123,15 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             remote_protocol=remote_protocol,
             fs=fs,
             check=check,
+            allow=None if allow is None else tuple(allow),
             allow_local=allow_local,
             timeout=timeout,
+            attempts=attempts,
         )
+        self.view = view
+        self.chunk_target = _size_of(chunk_target)
         self._loading: Any = None
-        self._opened: Opened | None = None
-        self._targets: Targets | None = None
+        self._view: View | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -118,57 +148,34 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     # Reading
 
-    async def _fetch(self, requests: Sequence[Request], batch_size: int | None = None) -> list[bytes | Exception]:
-        """Read from targets, concurrently: the one place where that is done.
-
-        Returns
-        -------
-        list
-            For every request its bytes, or the error; in the order of the requests.
-        """
-        await self._ready()
-        reads = [self._targets.read(request) for request in requests] if self._targets else []
-        done: list[bytes | Exception] = await _run_coros_in_chunks(
-            reads, batch_size=batch_size or self.batch_size, return_exceptions=True, nofiles=True
-        )
-        return done
-
     async def _read(
-        self,
-        paths: Sequence[str],
-        starts: Sequence[int | None],
-        ends: Sequence[int | None],
-        batch_size: int | None = None,
+        self, paths: Sequence[str], starts: Sequence[int | None], ends: Sequence[int | None]
     ) -> list[bytes | Exception]:
         """Read slices of keys: for each its bytes, or the error."""
+        view = self._view or await self._ready()
         keys = [self._strip_protocol(path) for path in paths]
-        recorded = await (await self._ready()).find(keys)
         out: list[bytes | Exception] = []
-        pending: list[tuple[int, slice, Request]] = []
-        for key, found, start, end in zip(keys, recorded, starts, ends, strict=True):
-            part = slice(start, end)
+        places: list[int] = []
+        wanted: list[Wanted] = []
+        for key, found, start, end in zip(keys, await view.opened.find(keys), starts, ends, strict=True):
             if isinstance(found, Exception):
                 out.append(found)
-                continue
-            if isinstance(found, bytes):
-                out.append(found[part])
-                continue
-            out.append(b"")
-            if found.size is None:
-                pending.append((len(out) - 1, part, Request(key, found.target, 0, None)))
-            elif (stop := part.indices(found.size)[1]) > (first := part.indices(found.size)[0]):
-                request = Request(key, found.target, found.offset + first, stop - first)
-                pending.append((len(out) - 1, slice(None), request))
-        fetched = await self._fetch([request for _, _, request in pending], batch_size)
-        for (at, part, _), data in zip(pending, fetched, strict=True):
-            out[at] = data if isinstance(data, Exception) else data[part]
+            elif isinstance(found, bytes):
+                out.append(found[start:end])
+            else:
+                places.append(len(out))
+                wanted.append((key, found, start, end))
+                out.append(b"")
+        for at, data in zip(places, await view.read_all(wanted) if wanted else [], strict=True):
+            out[at] = data
         return out
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        data = (await self._read([path], [start], [end]))[0]
-        if isinstance(data, Exception):
-            raise data
-        return data
+        view = self._view or await self._ready()
+        key = self._strip_protocol(path)
+        lookup = view.opened.lookup
+        found = lookup.find(key) if lookup.is_loaded(key) else await view.opened.run(lookup.find, key)
+        return found[start:end] if isinstance(found, bytes) else await view.read(key, found, start, end)
 
     async def _cat(
         self,
@@ -184,7 +191,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             paths = [key for p in paths for key in await self._find(p)]
         everything = [None] * len(paths)
         out: dict[str, bytes | Exception] = {}
-        for p, data in zip(paths, await self._read(paths, everything, everything, batch_size), strict=True):
+        for p, data in zip(paths, await self._read(paths, everything, everything), strict=True):
             if isinstance(data, Exception) and on_error != "return":
                 if on_error == "omit" and isinstance(data, FileNotFoundError):
                     continue
@@ -204,7 +211,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     ) -> list[bytes | Exception]:
         first = list(starts) if isinstance(starts, Iterable) else [starts] * len(paths)
         stop = list(ends) if isinstance(ends, Iterable) else [ends] * len(paths)
-        out = await self._read(paths, first, stop, batch_size)
+        out = await self._read(paths, first, stop)
         for data in out:
             if isinstance(data, Exception) and on_error != "return":
                 raise data
@@ -234,7 +241,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     async def _ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
         path = self._strip_protocol(path)
-        opened = await self._ready()
+        opened = (await self._ready()).opened
         if await opened.run(partial(opened.listing.holds, path.strip("/"), folder=False)):
             found = [await self._info(path)]
             return found if detail else [path]
@@ -257,7 +264,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             return await super()._find(path, maxdepth=maxdepth, withdirs=withdirs, **kwargs)  # type: ignore[no-any-return]
         path = self._strip_protocol(path)
         lead = path[: len(path) - len(path.lstrip("/"))]
-        opened = await self._ready()
+        opened = (await self._ready()).opened
         try:
             found = await opened.run(opened.listing.find, path.strip("/"))
         except FileNotFoundError:
@@ -268,20 +275,20 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)
-        opened = await self._ready()
-        entry = await opened.run(opened.listing.entry, path.strip("/"))
-        if entry.size is None and not entry.folder and self._targets is not None:
-            found = opened.lookup.find(path)
+        view = await self._ready()
+        entry = await view.opened.run(view.opened.listing.entry, path.strip("/"))
+        if entry.size is None and not entry.folder:
+            found = view.opened.lookup.find(path)
             if not isinstance(found, bytes):
-                entry = Entry(entry.name, await self._targets.size(found.target, path))
+                entry = Entry(entry.name, await view.size(path, found))
         return _described(path, entry)
 
     async def _isfile(self, path: str) -> bool:
-        opened = await self._ready()
+        opened = (await self._ready()).opened
         return await opened.run(partial(opened.listing.holds, self._strip_protocol(path).strip("/"), folder=False))
 
     async def _isdir(self, path: str) -> bool:
-        opened = await self._ready()
+        opened = (await self._ready()).opened
         return await opened.run(partial(opened.listing.holds, self._strip_protocol(path).strip("/"), folder=True))
 
     async def _exists(self, path: str, **kwargs: Any) -> bool:
@@ -307,22 +314,25 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     # The manifest
 
-    async def _ready(self) -> Opened:
+    async def _ready(self) -> View:
         """Give the manifest; load it first, without holding up the event loop, if that was not done yet."""
-        if self._opened is None:
+        if self._view is None:
             self._mind_fork()
             loading = self._loading
             if loading is None:
                 loading = self._loading = load(self.fo, self.target_protocol, self.target_options)
             try:
-                opened = await asyncio.shield(asyncio.wrap_future(loading))
+                opened: Opened = await asyncio.shield(asyncio.wrap_future(loading))
             except BaseException:
                 if loading.done() and self._loading is loading:
                     self._loading = None  # whoever asks next tries again
                 raise
-            self._targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
-            self._opened = opened
-        return self._opened
+            targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
+            if self.view == "decoded":
+                self._view = await asyncio.to_thread(Decoded, opened, targets, self.chunk_target)
+            else:
+                self._view = Transparent(opened, targets)
+        return self._view
 
     def _mind_fork(self) -> None:
         if self._pid != os.getpid():
@@ -346,3 +356,12 @@ def _described(name: str, entry: Entry) -> dict[str, Any]:
     if entry.folder:
         return {"name": name, "size": 0, "type": "directory"}
     return {"name": name, "size": entry.size, "type": "file"}
+
+
+def _size_of(text: int | str) -> int:
+    """Read a number of bytes such as "1MiB"; raises `TypeError` for what is none."""
+    found = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", str(text).strip())
+    if found is None or isinstance(text, bool) or not int(found[1]):
+        raise TypeError(f"bad options for the refmaker filesystem: chunk_target={text!r}")
+    base = 1000 if found[3] == "B" else 1024
+    return int(int(found[1]) * base ** "_KMG".find(found[2] or "_"))

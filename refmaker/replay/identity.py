@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeAlias
 
 from refmaker.errors import TargetChanged
@@ -22,16 +23,29 @@ Check: TypeAlias = Literal["strict", "size", "off"]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What tells a version of a target from the next; None where the store does not say."""
+    """What tells a version of a target from the next; None where the store does not say.
+
+    `coarse`: the store tells times in whole seconds.
+    """
 
     size: int | None
     etag: str | None
     mtime: float | None
+    coarse: bool = False
 
     @staticmethod
     def of(info: Mapping[str, Any]) -> Seen:
         """Read what a filesystem of fsspec says of a file."""
         return Seen(info.get("size"), etag_of(info), time_of(info))
+
+    @staticmethod
+    def of_headers(size: int | None, headers: Mapping[str, str]) -> Seen:
+        """Read what an HTTP answer says of the whole file (RFC 9110, 8.8)."""
+        try:
+            mtime = parsedate_to_datetime(headers["Last-Modified"]).timestamp()
+        except (KeyError, ValueError):
+            mtime = None
+        return Seen(size, headers.get("ETag"), mtime, coarse=True)
 
     def differences(self, record: Target, check: Check) -> list[str]:
         """List what is not as it was when the target was scanned."""
@@ -45,8 +59,10 @@ class Seen:
         if record.etag is not None and self.etag is not None:
             if opaque(record.etag) != opaque(self.etag):
                 found.append(f"ETag {record.etag} then, {self.etag} now")
-        elif record.mtime is not None and self.mtime is not None and abs(record.mtime - self.mtime) > SAME_TIME:
-            found.append(f"modified {_date(record.mtime)} then, {_date(self.mtime)} now")
+        elif record.mtime is not None and self.mtime is not None:
+            then = record.mtime // 1 if self.coarse else record.mtime
+            if abs(then - self.mtime) > SAME_TIME:
+                found.append(f"modified {_date(record.mtime)} then, {_date(self.mtime)} now")
         return found
 
 

@@ -1,8 +1,7 @@
-"""Where manifests and targets lie: local or not, relative to what, allowed or not.
+"""Where manifests and targets lie: local or not, relative to what.
 
 Contract: pure string work on fsspec urls (`protocol://path`, chains with `::`) and local paths; nothing is opened. A
-relative target lies beside its manifest, wherever that is: never in the reader's working directory. A manifest that
-came over the network does not decide which files of this machine are read.
+relative target lies beside its manifest, wherever that is: never in the reader's working directory.
 """
 
 from __future__ import annotations
@@ -10,12 +9,11 @@ from __future__ import annotations
 import os
 import re
 
-from refmaker.errors import ManifestError, SourceError
+from refmaker.errors import ManifestError
 
-__all__ = ["is_local", "local_path", "locate", "protocol_of", "refuse_local", "resolve"]
+__all__ = ["is_local", "local_path", "locate", "protocol_of", "resolve"]
 
 _LOCAL = ("file", "local")
-_ON_THIS_MACHINE = frozenset({*_LOCAL, "git", "memory"})
 _BARE_PROTOCOL = re.compile("[a-z0-9_+]+")
 
 
@@ -75,32 +73,6 @@ def resolve(url: str, base: str | None) -> str:
     if base is None or is_local(base):
         return os.path.join(os.getcwd() if base is None else os.path.dirname(base), path)
     return _beside(base, path)
-
-
-def refuse_local(url: str, base: str | None) -> None:
-    """Make sure that a manifest from elsewhere does not refer to this machine.
-
-    Parameters
-    ----------
-    url
-        Absolute location of a target.
-    base
-        Location of the manifest; None for one made in memory.
-
-    Raises
-    ------
-    SourceError
-        It does.
-    """
-    if base is None or protocol_of(base) in (None, *_ON_THIS_MACHINE):
-        return
-    bits = [bit if "://" in bit or not _BARE_PROTOCOL.fullmatch(bit) else f"{bit}://" for bit in url.split("::")]
-    if any(protocol_of(bit) in (None, *_ON_THIS_MACHINE) for bit in bits):
-        raise SourceError(
-            f"the manifest {base} refers to a file of this machine, which a manifest from elsewhere may not; "
-            "give allow_local=True if you trust it",
-            source=url,
-        )
 
 
 def _beside(base: str, path: str) -> str:

@@ -8,24 +8,26 @@ read ends within a time.
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, cast
 
-from refmaker.errors import SourceError, TargetChanged
+from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import call, pool
+from refmaker.replay.engine import Engine
+from refmaker.replay.faults import Differs, hidden, secrets_of
 from refmaker.replay.identity import Check, Seen, changed
-from refmaker.replay.location import is_local, local_path, protocol_of, refuse_local, resolve
+from refmaker.replay.local import LocalStore
+from refmaker.replay.location import is_local, local_path, protocol_of, resolve
+from refmaker.replay.merging import Request
+from refmaker.replay.policy import Policy
+from refmaker.replay.stores import Store, store_of
 
 __all__ = ["Access", "Request", "Targets"]
-
-_VALID = 300.0
-"""Seconds for which a remote target that was found unchanged is not looked up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +38,10 @@ class Access:
     remote_protocol: str | None = None
     fs: Any = None
     check: Check = "strict"
+    allow: tuple[str, ...] | None = None
     allow_local: bool = False
     timeout: float = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
-
-    key: str
-    target: int
-    offset: int
-    size: int | None
+    attempts: int = 4
 
 
 class Targets:
@@ -65,6 +59,21 @@ class Targets:
         self.records = records
         self.base = base
         self.access = access
+        self.policy = Policy(base, access.allow, access.allow_local)
+        self._engine: tuple[asyncio.AbstractEventLoop | None, Engine | None] = (None, None)
+
+    async def engine(self) -> Engine:
+        """Give what reads the targets in the running event loop."""
+        loop = asyncio.get_running_loop()
+        known, engine = self._engine
+        if known is not loop or engine is None:
+            engine = (await pool()).engines.get(self)
+            if engine is None:
+                access = self.access
+                engine = Engine(self._store, self._explained, timeout=access.timeout, attempts=access.attempts)
+                (await pool()).engines[self] = engine
+            self._engine = loop, engine
+        return engine
 
     async def read(self, request: Request) -> bytes:
         """Read what is wanted, all of it and nothing else.
@@ -76,20 +85,7 @@ class Targets:
         TargetChanged
             It is not the file that was scanned.
         """
-        record = self.records[request.target]
-        url = self._locate(record.url)
-        where: dict[str, Any] = {"source": url, "path": request.key, "address": request.offset}
-        what = "the whole file" if request.size is None else f"{request.size} bytes"
-        try:
-            data = await self._read(url, record, request)
-        except TargetChanged:
-            raise
-        except Exception as error:  # every filesystem raises errors of its own, OSError among them
-            raise SourceError(f"{what} cannot be read: {self._cause(error)}", **where) from error
-        if request.size is not None and len(data) != request.size:
-            message = f"{what} came back with another length: a changed file, or a server that does not serve ranges?"
-            raise SourceError(message, expected=request.size, got=len(data), **where)
-        return bytes(data)
+        return await (await self.engine()).read(request)
 
     async def size(self, code: int, key: str) -> int | None:
         """Look up the size of a target, None where its store does not tell.
@@ -105,8 +101,9 @@ class Targets:
             if filesystem is None:
                 return (await asyncio.to_thread(os.stat, path)).st_size
             return (await self._seen(filesystem, path)).size
-        except Exception as error:  # every filesystem raises errors of its own, OSError among them
-            raise SourceError(f"cannot be reached: {self._cause(error)}", source=url, path=key) from error
+        except Exception as error:  # noqa: BLE001 - every filesystem raises errors of its own, OSError among them
+            failure = self._caused("cannot be reached", error, source=hidden(url), path=key)
+            raise failure from failure.__cause__
 
     def location(self, code: int) -> tuple[str, Mapping[str, Any]]:
         """Give the absolute location of a target, and the options for the filesystem that it is in.
@@ -117,20 +114,47 @@ class Targets:
             The manifest may not refer there.
         """
         url = self._locate(self.records[code].url)
-        if not self.access.allow_local:
-            refuse_local(url, self.base)
+        self.policy.check(url)
         return url, self._options(url)
 
-    async def _read(self, url: str, record: Target, request: Request) -> bytes:
-        filesystem, path = await self._connect(url)
-        async with asyncio.timeout(self.access.timeout):
-            if filesystem is None:
-                return await asyncio.to_thread(_read_local, path, url, record, request, self.access.check)
-            await self._check(filesystem, path, url, record, request.key)
-            if request.size is None:
-                return cast(bytes, await call(filesystem, "cat_file", path))
-            stop = request.offset + request.size
-            return cast(bytes, await call(filesystem, "cat_file", path, start=request.offset, end=stop))
+    async def _store(self, code: int) -> Store:
+        """Give the store of a target; raises if the target may not be read, or its filesystem cannot be made."""
+        record = self.records[code]
+        filesystem, path = await self._connect(self._locate(record.url))
+        if filesystem is None:
+            return LocalStore(path, record, self.access.check)
+        return store_of(filesystem, path, record, self.access.check, await pool())
+
+    def _explained(self, request: Request, error: Exception) -> Exception:
+        """Make the error that a reader sees of one that a store raised."""
+        if isinstance(error, RefmakerError) and not isinstance(error, SourceError):
+            return error
+        url = self.records[request.target].url
+        with contextlib.suppress(RefmakerError, OSError):  # a working directory that is gone
+            url = self._locate(url)
+        url = hidden(url)
+        if isinstance(error, Differs):
+            return changed(url, request.key, error.differences)
+        where: dict[str, Any] = {"source": url, "path": request.key, "address": request.offset}
+        what = "the whole file" if request.size is None else f"{request.size} bytes"
+        if isinstance(error, SourceError):
+            message = f"{what} cannot be read: {hidden(error.message, self._secrets)}"
+            return SourceError(message, expected=error.expected, got=error.got, **where)
+        return self._caused(f"{what} cannot be read", error, **where)
+
+    def _caused(self, message: str, error: Exception, **where: Any) -> SourceError:
+        """Make an error that says its cause, and leaves the cause itself out where that would give secrets away."""
+        cause = self._cause(error)
+        shown = hidden(cause, self._secrets)
+        found = SourceError(f"{message}: {shown}", **where)
+        found.__cause__ = error if shown == cause else None
+        found.__suppress_context__ = True
+        return found
+
+    @cached_property
+    def _secrets(self) -> set[str]:
+        given = self.access.fs if isinstance(self.access.fs, Mapping) else {}
+        return secrets_of(self.access.remote_options) | secrets_of({str(name): value for name, value in given.items()})
 
     def _locate(self, url: str) -> str:
         """Give the absolute location of a target, or the path for the filesystem that the opener brought."""
@@ -146,12 +170,12 @@ class Targets:
         """Give filesystem and path of a target. The filesystem of plain local files is None."""
         given = self._given(protocol_of(url))
         if given is not None and not isinstance(given, Mapping):
+            self.policy.check(url, given=True)
             return given, given._strip_protocol(url)
-        if not self.access.allow_local:
-            refuse_local(url, self.base)
+        self.policy.check(url)
         if is_local(url) and given is None:
             return None, local_path(url)
-        return (await pool()).connect(url, self._options(url) if given is None else given)
+        return (await pool()).connect(url, self._options(url) if given is None else given, self.policy)
 
     def _beside(self, protocol: str) -> bool:
         """Tell whether the manifest lies where targets without a protocol of their own would."""
@@ -182,20 +206,6 @@ class Targets:
         urls = (resolve(record.url, self.base) for record in self.records)
         return next((protocol_of(url) for url in urls if not is_local(url)), None)
 
-    async def _check(self, filesystem: Any, path: str, url: str, record: Target, key: str) -> None:
-        """Make sure that a target is the file that was scanned, as far as the opener cares and its store tells."""
-        check = self.access.check
-        recorded = record.size is not None or (check == "strict" and (record.etag or record.mtime) is not None)
-        if check == "off" or not recorded:
-            return
-        mark = (filesystem._fs_token, path, record)
-        shared = await pool()
-        seen = await shared.once(mark, partial(self._seen, filesystem, path), valid=_VALID)
-        differences = seen.differences(record, check)
-        if differences:
-            shared.forget(mark)
-            raise changed(url, key, differences)
-
     async def _seen(self, filesystem: Any, path: str) -> Seen:
         async with asyncio.timeout(self.access.timeout):
             info = await call(filesystem, "info", path)
@@ -205,24 +215,6 @@ class Targets:
         if isinstance(error, TimeoutError) and not str(error):
             return f"no answer within {self.access.timeout:g} seconds"
         return f"{type(error).__name__}: {error}"
-
-
-def _read_local(path: str, url: str, record: Target, request: Request, check: Check) -> bytes:
-    """Read a local file if it is the one that was scanned; less than wanted where it ends before."""
-    # Without O_NONBLOCK, opening a named pipe would wait for a writer.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        differences = Seen(status.st_size, None, status.st_mtime).differences(record, check)
-        if differences:
-            raise changed(url, request.key, differences)
-        rest = max(status.st_size - request.offset, 0)
-        if not rest:
-            return b""
-        file.seek(request.offset)
-        return file.read(rest if request.size is None else min(request.size, rest))
 
 
 def _names(filesystem: Any) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def compare(path: Path) -> tuple[Counter[str], str]:
 
 def _kind(result: ArrayResult) -> str:
     """Tell a difference from what h5py has no value for."""
-    if (result.reason or "").startswith("there is no "):
+    if (result.reason or "").startswith("there is no ") or " is no dataset in the file" in (result.reason or ""):
         return "h5py does not find it"
     expected = None if result.first_difference is None else result.first_difference.expected
     return "h5py cannot follow a reference" if expected == "<HDF5 object reference>" else "differs"

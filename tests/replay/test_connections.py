@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from types import SimpleNamespace
+import warnings
 
 import fsspec
 import pytest
@@ -10,8 +10,8 @@ from fsspec.asyn import get_loop, sync
 
 from refmaker.errors import SourceError
 from refmaker.replay import connections
-from refmaker.replay.connections import Pool, call, check_range_reply, pool
-from tests.servers import RangeServer
+from refmaker.replay.connections import Pool, call, pool
+from tests.servers import RangeServer, S3Server
 
 
 class Work:
@@ -114,6 +114,21 @@ def test_sessions_end_with_their_loop(range_server: RangeServer) -> None:
     assert asyncio.run(read()).closed
 
 
+def test_clients_of_s3_end_with_their_loop(s3_server: S3Server) -> None:
+    url = s3_server.add("connections/a", b"0123456789")
+
+    async def read() -> None:
+        filesystem, path = (await pool()).connect(url, s3_server.options)
+        assert await call(filesystem, "cat_file", path, start=2, end=5) == b"234"
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        asyncio.run(read())
+        connections._pools.clear()
+        gc.collect()
+    assert [str(one.message) for one in found if "Unclosed" in str(one.message)] == []
+
+
 def test_sessions_end_with_their_filesystem(range_server: RangeServer) -> None:
     url = range_server.add("a", b"0123456789")
 
@@ -140,48 +155,3 @@ async def test_the_client_of_the_user_is_kept() -> None:
     http, _ = (await pool()).connect("http://h/a", {"client_kwargs": {"headers": {"A": "b"}, "trust_env": True}})
     assert http.client_kwargs["headers"] == {"Accept-Encoding": "identity", "A": "b"}
     assert http.client_kwargs["trust_env"]
-    assert http.client_kwargs["raise_for_status"] is check_range_reply
-
-
-def reply(wanted: str | None, status: int, length: int | None = 4, **headers: str) -> SimpleNamespace:
-    return SimpleNamespace(
-        request_info=SimpleNamespace(headers={} if wanted is None else {"Range": wanted}),
-        status=status,
-        headers={name.replace("_", "-"): value for name, value in headers.items()},
-        content_length=length,
-        content_type="text/plain",
-    )
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        reply(None, 200),
-        reply("bytes=2-5", 404),
-        reply("bytes=2-5", 206, Content_Range="bytes 2-5/10"),
-        reply("bytes=2-5", 206, Content_Range="bytes 2-5/*", Content_Encoding="identity"),
-        reply("bytes=0-3", 200),  # the whole file was asked for
-    ],
-)
-@pytest.mark.asyncio
-async def test_range_replies_that_are_right(answer: SimpleNamespace) -> None:
-    await check_range_reply(answer)
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        (reply("bytes=2-5", 200), "ignored the range"),
-        (reply("bytes=0-3", 200, 10), "ignored the range"),
-        (reply("bytes=0-3", 200, None), "ignored the range"),
-        (reply("bytes=2-5", 206), "another range"),
-        (reply("bytes=2-5", 206, Content_Range="bytes 2-50/100"), "another range"),
-        (reply("bytes=2-5", 206, Content_Range="bytes 12-5/100"), "another range"),
-        (reply("bytes=2-5", 206, Content_Range="bytes 2-5/10", Content_Encoding="gzip"), "compressed"),
-        (reply("bytes=2-5", 204, None), "ignored the range"),
-    ],
-)
-@pytest.mark.asyncio
-async def test_range_replies_that_are_not(answer: SimpleNamespace, message: str) -> None:
-    with pytest.raises(SourceError, match=message):
-        await check_range_reply(answer)

@@ -15,8 +15,8 @@ import pytest
 from refmaker.errors import ManifestError, RefmakerError, SourceError, TargetChanged, Unsupported
 from refmaker.manifest.manifest import Manifest
 from tests.replay.readers import READERS, ZARR, Reader
-from tests.replay.scenes import DATA, VALUES, scene
-from tests.servers import FAULTS, RangeServer
+from tests.replay.scenes import DATA, HEAD, VALUES, scene
+from tests.servers import FAULTS, RangeServer, S3Server
 
 FEW = sorted(READERS.keys() & {"filesystem", "store", "fsstore", "xarray"})
 MATRIX = [(name, 2) for name in READERS] + ([("store", 3), ("xarray", 3)] if ZARR == 3 else [])
@@ -126,6 +126,43 @@ def test_changed(reader: Reader, tmp_path: Path) -> None:
     assert (reader(fo=fo, check="off")[:2] == VALUES[:2]).all()
 
 
+def rewritten(way: str) -> bytes:
+    """Give the target as somebody wrote it anew."""
+    return {"same layout": HEAD + (VALUES + 1).tobytes() + b"tail of the file", "other layout": b"more" + DATA}[way]
+
+
+@pytest.mark.parametrize("way", ["same layout", "other layout"])
+@pytest.mark.parametrize("view", ["transparent", "decoded"])
+def test_rewritten_locally(reader: Reader, way: str, view: str, tmp_path: Path) -> None:
+    target = tmp_path / "a.nc"
+    target.write_bytes(DATA)
+    os.utime(target, (5, 5))
+    fo = placed(scene("a.nc", size=len(DATA), mtime=5.0), tmp_path)
+    assert (reader(fo=fo, view=view, chunk_target=1)[:2] == VALUES[:2]).all()
+    target.write_bytes(rewritten(way))
+    assert type(refused(reader, fo, view=view, chunk_target=1)) is TargetChanged
+
+
+@pytest.mark.parametrize("way", ["same layout", "other layout"])
+@pytest.mark.parametrize("view", ["transparent", "decoded"])
+def test_rewritten_over_http(reader: Reader, way: str, view: str, range_server: RangeServer, tmp_path: Path) -> None:
+    url = range_server.add("a.nc", DATA)
+    fo = placed(scene(url, size=len(DATA), etag=range_server.files["a.nc"].etag), tmp_path)
+    assert (reader(fo=fo, view=view, chunk_target=1)[:2] == VALUES[:2]).all()
+    range_server.add("a.nc", rewritten(way))
+    assert type(refused(reader, fo, view=view, chunk_target=1)) is TargetChanged
+
+
+@pytest.mark.parametrize("way", ["same layout", "other layout"])
+def test_rewritten_in_s3(reader: Reader, way: str, s3_server: S3Server, tmp_path: Path) -> None:
+    url = s3_server.add("faults/a.nc", DATA)
+    info = s3_server.filesystem().info(url)
+    fo = placed(scene(url, size=len(DATA), etag=info["ETag"]), tmp_path)
+    assert (reader(fo=fo, remote_options=s3_server.options)[:2] == VALUES[:2]).all()
+    s3_server.add("faults/a.nc", rewritten(way))
+    assert type(refused(reader, fo, remote_options=s3_server.options)) is TargetChanged
+
+
 def test_manifest_is_gone(reader: Reader, range_server: RangeServer, tmp_path: Path) -> None:
     for fo in (str(tmp_path / "none.json"), f"{range_server.url}/none.json"):
         assert type(refused(reader, fo)) is SourceError
@@ -170,8 +207,8 @@ def test_arrays_whose_keys_are_spelled_otherwise(tmp_path: Path) -> None:
     mapper = fsspec.get_mapper("refmaker://", fo=fo)
     lookup = mapper.fs
     mapper[".zattrs"]
-    document = lookup._opened.lookup.manifest.arrays["g/x"].metadata
-    lookup._opened.lookup.layout("g/x")
+    document = lookup._view.opened.lookup.manifest.arrays["g/x"].metadata
+    lookup._view.opened.lookup.layout("g/x")
     document["dimension_separator"] = "/"
     if ZARR == 3:
         from zarr.storage import FsspecStore
@@ -187,5 +224,5 @@ def _asynchronous(fs: Any) -> Any:
     from refmaker.replay.filesystem import FileSystem
 
     other = FileSystem(fs.fo, asynchronous=True)
-    other._opened, other._targets = fs._opened, fs._targets
+    other._view = fs._view
     return other

@@ -1,4 +1,4 @@
-"""A scan of a large local file lets go of the pages it has touched."""
+"""A scan of a large local file does not make it resident, and reads what is there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from refmaker.errors import TargetChanged, TruncatedError
 from refmaker.sources import local
 from refmaker.sources.local import LocalSource
 
@@ -23,22 +24,48 @@ def resident(path: Path) -> int:
     return 1024 * sum(map(int, found))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="tells what is resident in /proc")
-@pytest.mark.parametrize("limit", [1 << 22, None])
-def test_resident_pages_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None) -> None:
-    monkeypatch.setattr(local, "_RESIDENT", SIZE * 100 if limit is None else limit)
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
     path = tmp_path / "large.bin"
     with path.open("wb") as file:
         for start in range(0, SIZE, STEP):
             file.write(start.to_bytes(8, "little") + bytes(STEP - 8))
-    window = LocalSource.open(str(path)).window
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells what is resident in /proc")
+@pytest.mark.parametrize("many", [local._MANY, 1 << 40])
+def test_what_is_resident(large: Path, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(local, "_MANY", many)
+    window = LocalSource.open(str(large)).window
     addresses = np.arange(0, SIZE, STEP, dtype="u8")
-    most = 0
     for some in np.split(addresses, 64):
-        rows = window.rows(some, 8)
-        np.testing.assert_array_equal(rows.view("<u8")[:, 0], some)
-        most = max(most, resident(path))
-    assert most > 0
-    assert (most < SIZE // 2) is (limit is not None)
-    buf, pos = window.at(STEP, 8)
-    assert int.from_bytes(buf[pos : pos + 8], "little") == STEP
+        np.testing.assert_array_equal(window.rows(some, 8).view("<u8")[:, 0], some)
+    assert (resident(large) < SIZE // 8) is (many < 1 << 40)
+
+
+@pytest.mark.parametrize("size", [1, 8, STEP, STEP + 5])
+def test_rows_that_follow_one_another_overlap_or_repeat(large: Path, size: int) -> None:
+    window, whole = LocalSource.open(str(large)).window, np.fromfile(large, "u1")
+    rng = np.random.default_rng(1)
+    places = [np.arange(40) * size, rng.integers(0, SIZE - size, 50), np.full(30, 77), np.arange(40)[::-1] * STEP]
+    for addresses in places:
+        expected = np.stack([whole[a : a + size] for a in addresses])
+        np.testing.assert_array_equal(window.rows(addresses.astype("u8"), size), expected)
+    with pytest.raises(TruncatedError):
+        window.rows(np.full(40, SIZE - size + 1, "u8"), size)
+
+
+def test_a_file_that_became_shorter(large: Path) -> None:
+    window = LocalSource.open(str(large)).window
+    with large.open("r+b") as file:
+        file.truncate(SIZE // 2)
+    with pytest.raises(TargetChanged, match="shorter"):
+        window.rows(np.arange(0, SIZE, STEP, dtype="u8"), 8)
+
+
+def test_descriptors_are_closed(large: Path) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(20):
+        LocalSource.open(str(large))
+    assert len(list(Path("/dev/fd").iterdir())) <= before + 2

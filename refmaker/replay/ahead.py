@@ -1,0 +1,167 @@
+"""Which chunks a reader will ask for next, from those that it asked for.
+
+Contract: pure arithmetic over one chunk grid; nothing is read. A reader of a selection asks for the chunks of a box of
+the grid in C order; a `Stream` follows one such walk, and learns the extents of its box where the walk turns round
+before the end of the grid. Nothing is foreseen before two chunks came as expected; then ever more, twice as much
+each time, up to a limit, never outside the grid. What was foreseen in vain is counted, and ends the foreseeing of an
+array where it is too much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Foresight", "Stream"]
+
+_HITS = 2
+"""Chunks that must come as expected before more are foreseen."""
+
+_STREAMS = 8
+"""Walks through one array that are followed at a time: as many as tasks usually read it."""
+
+_CELLS = 4096
+"""Chunks that are foreseen at a time, at most."""
+
+_WASTE = 1 << 20
+"""Bytes that may be read in vain for an array before that is held against what was of use."""
+
+
+class Stream:
+    """One walk through a box of the grid."""
+
+    def __init__(self, grid: Sequence[int], index: Sequence[int]) -> None:
+        self.low = [0, *index[1:]][: len(index)]
+        self.high = list(grid)
+        self.hits = 0
+        self.bytes = 0
+        self.window = 0
+        self.ahead = 0
+        self.at = 0
+        self.front = 1
+        self._arrive(index)
+
+    def follow(self, index: Sequence[int], size: int) -> bool:
+        """Take a chunk as the next of this walk, if it is: as expected, among those foreseen, or behind a turn."""
+        ordinal = self.ordinal(index)
+        if ordinal != self.at + 1 and self._turned(index):
+            self._arrive(index)
+        elif ordinal is not None and self.at < ordinal <= self.front:
+            self.front = max(self.front, ordinal + 1)
+            self.at, self.index = ordinal, index
+        else:
+            return False
+        self.hits += 1
+        self.bytes += size
+        self.ahead = max(self.ahead - size, 0)
+        return True
+
+    def ordinal(self, index: Sequence[int]) -> int | None:
+        """Give the place of a chunk in the walk, None where it is outside the box."""
+        found = 0
+        for i, low, high in zip(index, self.low, self.high, strict=True):
+            if not low <= i < high:
+                return None
+            found = found * (high - low) + i - low
+        return found
+
+    def indices(self, ordinals: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
+        """Give the indices in the grid of places in the walk, a column for each dimension."""
+        extents = [high - low for low, high in zip(self.low, self.high, strict=True)]
+        return tuple(
+            np.asarray(column + low) for column, low in zip(np.unravel_index(ordinals, extents), self.low, strict=True)
+        )
+
+    @property
+    def length(self) -> int:
+        """Number of chunks in the box, from the start of the grid's first dimension."""
+        return math.prod(high - low for low, high in zip(self.low, self.high, strict=True))
+
+    def _arrive(self, index: Sequence[int]) -> None:
+        ordinal = self.ordinal(index)
+        self.at = 0 if ordinal is None else ordinal
+        self.front = self.at + 1
+        self.index = index
+
+    def _turned(self, index: Sequence[int]) -> bool:
+        """Tell whether the walk went on in the next row, before the end of this one, and keep where it turned."""
+        last = self.index
+        rank = len(index)
+        depth = next((d for d in range(rank) if index[d] != last[d]), rank)
+        if depth >= rank - 1 or index[depth] != last[depth] + 1 or list(index[depth + 1 :]) != self.low[depth + 1 :]:
+            return False
+        self.high[depth + 1 :] = [i + 1 for i in last[depth + 1 :]]
+        return True
+
+
+class Foresight:
+    """All walks through one array.
+
+    Parameters
+    ----------
+    grid
+        Number of chunks along each dimension.
+    start, limit
+        Bytes that are foreseen at first, and at most.
+    """
+
+    def __init__(self, grid: tuple[int, ...], *, start: int, limit: int) -> None:
+        self.grid = grid
+        self.start = start
+        self.limit = limit
+        self.used = 0
+        self.wasted = 0
+        self._streams: list[Stream] = []
+
+    def note(self, cell: int, size: int) -> Stream | None:
+        """Note that a chunk of `size` bytes was asked for; give the walk that it belongs to, if it was expected."""
+        index = self._index(cell)
+        for place, stream in enumerate(self._streams):
+            before = stream.ahead
+            turning = stream.high[1:]
+            if stream.follow(index, size):
+                if stream.high[1:] != turning:
+                    self.wasted += before
+                    stream.ahead = 0
+                if place:
+                    self._streams.insert(0, self._streams.pop(place))
+                return stream
+        self._streams.insert(0, Stream(self.grid, index))
+        self._streams[0].bytes = size
+        for lost in self._streams[_STREAMS:]:
+            self.wasted += lost.ahead
+        del self._streams[_STREAMS:]
+        return None
+
+    def due(self, stream: Stream) -> bool:
+        """Tell whether it is time to read ahead."""
+        enough = stream.hits < _HITS or stream.ahead > stream.window // 2
+        return not enough and self.wasted <= _WASTE + self.used // 4
+
+    def plan(self, stream: Stream) -> npt.NDArray[np.int64] | None:
+        """Give the cells that should be read now because the walk will come to them, None if there are none.
+
+        Whoever reads them adds their bytes to `stream.ahead`.
+        """
+        if not self.due(stream):
+            return None
+        rest = stream.length - stream.front
+        if rest <= 0:
+            return None
+        limit = min(self.limit, 2 * self.limit // len(self._streams))
+        stream.window = min(max(2 * stream.window, stream.bytes, self.start), limit)
+        size = max(stream.bytes // (stream.hits + 1), 1)
+        count = min(rest, (stream.window - stream.ahead) // size + 1, _CELLS)
+        ordinals = np.arange(stream.front, stream.front + count, dtype="i8")
+        stream.front += count
+        return np.ravel_multi_index(stream.indices(ordinals), self.grid).astype("i8")
+
+    def _index(self, cell: int) -> tuple[int, ...]:
+        index = []
+        for extent in reversed(self.grid):
+            cell, i = divmod(cell, extent)
+            index.append(i)
+        return tuple(reversed(index))

@@ -1,0 +1,132 @@
+"""Elements of an array as its Zarr metadata describe them: their size, their fill value, the codecs behind them.
+
+Contract: pure functions over JSON that may come from anywhere; None for what has no fixed-size uncompressed form (text
+of any length, Python objects) or is not known here. Sources: Zarr v2 specification, "Data type encoding" and "Fill
+value encoding"; Zarr v3 core, "Data types" and "Fill value", zarr-extensions.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Elements", "elements_of"]
+
+_NAMED = re.compile("bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
+_FLOATS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
+_MAX_ITEM = 1 << 20
+_CODECS3 = {"gzip": "gzip", "zstd": "zstd", "blosc": "blosc", "refmaker.hdf5": "refmaker_hdf5"}
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """How chunks hold elements.
+
+    Attributes
+    ----------
+    size
+        Bytes of an element.
+    fill
+        Its bytes where there is no chunk.
+    order
+        "C" or "F": which index runs fastest in a stored chunk.
+    codecs
+        Bytes-to-bytes codecs, as numcodecs has them, in the order of encoding.
+    """
+
+    size: int
+    fill: bytes
+    order: str
+    codecs: tuple[Mapping[str, Any], ...]
+
+
+def elements_of(metadata: Mapping[str, Any], zarr_format: int) -> Elements | None:
+    """Read what the metadata of an array say of its elements; None for what is not known here."""
+    try:
+        return _elements2(metadata) if zarr_format == 2 else _elements3(metadata)
+    except (TypeError, ValueError, KeyError, OverflowError, AttributeError, binascii.Error):
+        return None
+
+
+def _elements2(metadata: Mapping[str, Any]) -> Elements | None:
+    named = metadata["dtype"]
+    dtype = np.dtype(named if isinstance(named, str) else [tuple(member) for member in named])
+    codecs = [*(metadata.get("filters") or []), *([metadata["compressor"]] if metadata.get("compressor") else [])]
+    order = metadata.get("order", "C")
+    if dtype.hasobject or order not in ("C", "F"):
+        return None
+    return _checked(dtype, metadata.get("fill_value"), order, codecs)
+
+
+def _elements3(metadata: Mapping[str, Any]) -> Elements | None:
+    first, *rest = metadata["codecs"]
+    if first["name"] != "bytes" or metadata.get("storage_transformers"):
+        return None
+    dtype = _dtype3(metadata["data_type"])
+    codecs = []
+    for codec in rest:
+        name: str = codec["name"]
+        known = name.removeprefix("numcodecs.") if name.startswith("numcodecs.") else _CODECS3.get(name)
+        if known is None or dtype is None:
+            return None
+        codecs.append({**codec.get("configuration", {}), "id": known})
+    if dtype is None:
+        return None
+    big = first.get("configuration", {}).get("endian") == "big"
+    return _checked(dtype.newbyteorder(">") if big else dtype.newbyteorder("<"), metadata["fill_value"], "C", codecs)
+
+
+def _dtype3(named: Any) -> np.dtype[Any] | None:
+    if isinstance(named, str):
+        raw = re.fullmatch(r"r(\d{1,6})", named)
+        if raw:
+            return None if int(raw[1]) % 8 else np.dtype(f"V{int(raw[1]) // 8}")
+        return np.dtype(named) if _NAMED.fullmatch(named) else None
+    name, configuration = named["name"], named.get("configuration", {})
+    if name == "null_terminated_bytes":
+        return np.dtype(f"S{int(configuration['length_bytes'])}")
+    if name == "raw_bytes":
+        return np.dtype(f"V{int(configuration['length_bytes'])}")
+    if name in ("numpy.datetime64", "numpy.timedelta64"):
+        return np.dtype("i8")
+    if name in ("structured", "struct"):
+        members = [(member, _dtype3(inner)) for member, inner in configuration["fields"]]
+        return None if any(inner is None for _, inner in members) else np.dtype(members)
+    return None
+
+
+def _checked(dtype: np.dtype[Any], fill: Any, order: str, codecs: list[Any]) -> Elements | None:
+    if not 0 < dtype.itemsize <= _MAX_ITEM or not all(isinstance(codec, Mapping) for codec in codecs):
+        return None
+    return Elements(dtype.itemsize, _fill(dtype, fill), order, tuple(codecs))
+
+
+def _fill(dtype: np.dtype[Any], value: Any) -> bytes:
+    """Give the bytes of a fill value; raises `ValueError` or `TypeError` for none that the specifications have."""
+    if value is None or (dtype.kind in "SV" and value == 0):
+        return bytes(dtype.itemsize)
+    if dtype.kind in "SVmM" and isinstance(value, str) and value != "NaT":
+        data = base64.b64decode(value, validate=True)
+        if len(data) > dtype.itemsize:
+            raise ValueError("a fill value longer than the element")
+        return data.ljust(dtype.itemsize, b"\0")
+    if dtype.kind in "SV" and isinstance(value, list):
+        return bytes(value).ljust(dtype.itemsize, b"\0")
+    if dtype.kind in "mM":
+        number = -(2**63) if value == "NaT" else int(value)
+        return np.array(number, np.dtype("i8").newbyteorder(dtype.byteorder)).tobytes()
+    if dtype.kind == "c":
+        return np.array(complex(*[_number(part) for part in value]), dtype).tobytes()
+    if dtype.kind == "f" and isinstance(value, str) and value.startswith("0x"):
+        return np.asarray(int(value, 16), np.dtype(f"u{dtype.itemsize}").newbyteorder(dtype.byteorder)).tobytes()
+    return np.array(_number(value) if dtype.kind == "f" else value, dtype).tobytes()
+
+
+def _number(value: Any) -> float:
+    return _FLOATS[value] if isinstance(value, str) else float(value)

@@ -1,0 +1,302 @@
+"""Reads of targets, put together: what is asked for at one time goes out in few requests, and what comes next early.
+
+Contract: every request ends, within the time of the opener, in exactly its bytes or in an error. Requests of one turn
+of the event loop for one target are sorted and merged across small gaps; chunks that are read in order are read ahead
+(`refmaker.replay.ahead`), after what was asked for, and kept until they are asked for, within `MEMORY`. What fails for
+a reason that may go away is tried again a few times, each after a longer, random pause. A range that was read ahead in
+vain is asked for again when it is wanted, so that an error is always that of the one who wants the data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.errors import SourceError
+from refmaker.manifest.manifest import References
+from refmaker.ranges import coalesce
+from refmaker.replay.ahead import Foresight, Stream
+from refmaker.replay.blocks import Block, Blocks
+from refmaker.replay.faults import transient
+from refmaker.replay.merging import NEAR, SMALL, Request, Want, merged, widest_gap
+from refmaker.replay.stores import Store
+
+__all__ = ["Engine", "Variable"]
+
+START, LIMIT = 1 << 18, 1 << 25
+"""Bytes that are read ahead of one walk through an array, at first and at most."""
+
+MEMORY = 1 << 26
+"""Bytes that are kept of what was read ahead."""
+
+KEPT = 60.0
+"""Seconds for which it is kept."""
+
+PARALLEL, PARALLEL_AHEAD = 128, 16
+"""Requests under way at a time, for what is wanted now and for what is read ahead."""
+
+PAUSE, LONGEST_PAUSE = 0.2, 10.0
+"""Seconds before the first and before any new attempt, twice what they are on average."""
+
+_FAR = 1 << 62
+"""Bytes: farther than any target reaches."""
+
+
+class Variable:
+    """An array whose chunks are foreseen.
+
+    Parameters
+    ----------
+    grid
+        Number of chunks along each dimension.
+    """
+
+    def __init__(self, path: str, grid: tuple[int, ...], references: References) -> None:
+        self.path = path
+        self.references = references
+        self.complete = len(references.cell) == math.prod(grid)
+        self.grid = grid if self.complete else (len(references.cell),)
+
+    def position(self, cell: int) -> int | None:
+        """Give the place of a chunk in `self.grid`; chunks that are no rows have none, and are nobody's next."""
+        if self.complete:
+            return cell
+        row = int(np.searchsorted(self.references.cell, cell))
+        return row if row < len(self.references.cell) and self.references.cell[row] == cell else None
+
+    def rows(self, positions: npt.NDArray[np.int64]) -> tuple[References, npt.NDArray[np.int64]]:
+        """Give the references of chunks, as columns and rows of them."""
+        return self.references, positions
+
+
+class Engine:
+    """Reads of the targets of one manifest, in one event loop.
+
+    Parameters
+    ----------
+    connect
+        Gives the store of a target by number.
+    explain
+        Makes the error that a reader sees, from a request and what went wrong.
+    timeout, attempts
+        Seconds in which a read must end; how often it is tried.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[int], Awaitable[Store]],
+        explain: Callable[[Request, Exception], Exception],
+        *,
+        timeout: float,
+        attempts: int,
+    ) -> None:
+        self.connect = connect
+        self.explain = explain
+        self.timeout = timeout
+        self.attempts = attempts
+        self._loop = asyncio.get_running_loop()
+        self._stores: dict[int, Store] = {}
+        self._pending: dict[int, list[Want]] = {}
+        self._due: dict[int, tuple[Variable, Foresight, Stream]] = {}
+        self._foresights: dict[str, Foresight] = {}
+        self._blocks = Blocks(MEMORY)
+        self._tasks: set[asyncio.Task[bytes]] = set()
+        self._gate, self._ahead = asyncio.Semaphore(PARALLEL), asyncio.Semaphore(PARALLEL_AHEAD)
+
+    # Asking
+
+    async def read(self, request: Request, variable: Variable | None = None, cell: int = 0) -> bytes:
+        """Give what is wanted; raises what `explain` makes of a failure.
+
+        Parameters
+        ----------
+        variable, cell
+            What chunk it is, where others are likely to follow.
+        """
+        got = self._begin(request)
+        if variable is not None and request.size is not None and request.size <= SMALL:
+            self.foresee(variable, cell, request.size)
+        return got if isinstance(got, bytes) else await got
+
+    async def read_all(
+        self, requests: Iterable[Request], variable: Variable | None = None, cell: int = 0
+    ) -> list[bytes | Exception]:
+        """Give all that is wanted, for each its bytes or its error; see `read`."""
+        requests = list(requests)
+        begun = [self._begin(request) for request in requests]
+        if variable is not None:
+            self.foresee(variable, cell, sum(request.size or 0 for request in requests))
+        return [got if isinstance(got, bytes) else await _outcome(got) for got in begun]
+
+    def _begin(self, request: Request) -> bytes | asyncio.Future[bytes]:
+        """Give bytes that are there, else the future of those that are on their way from now on."""
+        if request.size == 0:
+            return b""
+        want = Want(request, self._loop.create_future())
+        block = self._blocks.find(request.target, want.start, want.stop) if request.size else None
+        if block is not None:
+            return self._take(block, want)
+        self._ask([want])
+        return want.future
+
+    def _take(self, block: Block, want: Want) -> bytes | asyncio.Future[bytes]:
+        """Give bytes out of a block."""
+        size = want.stop - want.start
+        block.left -= size
+        block.foresight.used += size
+        if block.data is None:
+            block.waiting.append(want)
+            return want.future
+        data = block.data[want.start - block.start : want.stop - block.start]
+        if block.left <= 0:
+            self._drop(block)
+        return data
+
+    def _ask(self, wants: Iterable[Want]) -> None:
+        """Put requests among those that go out at the end of this turn of the event loop."""
+        for want in wants:
+            self._schedule()
+            self._pending.setdefault(want.request.target, []).append(want)
+
+    def _schedule(self) -> None:
+        if not self._pending and not self._due:
+            self._loop.call_soon(self._flush)
+
+    # Merging
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, {}
+        for code, wants in pending.items():
+            store = self._stores.get(code)
+            for start, stop, group in merged(wants, NEAR if store is None else store.gap):
+                data = None if store is None or stop is None else store.now(start, stop)
+                if data is None:
+                    self._fetch(self._gate, code, start, stop, partial(self._served, start, group))
+                else:
+                    for want in group:
+                        want.give(data, start)
+        due, self._due = self._due, {}
+        for each in due.values():
+            self._read_ahead(*each)
+
+    def _served(self, start: int, group: list[Want], task: asyncio.Task[bytes]) -> None:
+        """Hand out a range that was read, or what went wrong."""
+        self._tasks.discard(task)
+        for want in group:
+            if task.cancelled():
+                want.future.cancel()
+            elif (error := task.exception()) is None:
+                want.give(task.result(), start)
+            else:
+                want.fail(self.explain(want.request, error) if isinstance(error, Exception) else error)
+
+    def _fetch(
+        self,
+        gate: asyncio.Semaphore,
+        code: int,
+        start: int,
+        stop: int | None,
+        done: Callable[[asyncio.Task[bytes]], None],
+    ) -> None:
+        task = self._loop.create_task(self._range(gate, code, start, stop))
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    async def _range(self, gate: asyncio.Semaphore, code: int, start: int, stop: int | None) -> bytes:
+        """Read one range, all of it."""
+        async with gate, asyncio.timeout(self.timeout):
+            for attempt in range(1, self.attempts):
+                try:
+                    return await self._attempt(code, start, stop)
+                except Exception as error:  # every filesystem raises errors of its own
+                    if transient(error):
+                        await asyncio.sleep(min(PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.25, 0.75))  # noqa: S311
+                        continue
+                    raise
+            return await self._attempt(code, start, stop)
+
+    async def _attempt(self, code: int, start: int, stop: int | None) -> bytes:
+        store = self._stores.get(code)
+        if store is None:
+            store = self._stores[code] = await self.connect(code)
+        data = None if stop is None else store.now(start, stop)
+        if data is None:
+            data = await store.read(start, stop)
+        if stop is not None and len(data) != stop - start:
+            message = "came back with another length: a changed file, or a server that does not serve ranges?"
+            raise SourceError(message, expected=stop - start, got=len(data))
+        return data
+
+    # Reading ahead
+
+    def foresee(self, variable: Variable, cell: int, size: int) -> None:
+        """Note a chunk that was asked for, and read what is likely to be asked for next."""
+        position = variable.position(cell)
+        if position is None:
+            return
+        foresight = self._foresights.get(variable.path)
+        if foresight is None:
+            foresight = self._foresights[variable.path] = Foresight(variable.grid, start=START, limit=LIMIT)
+        stream = foresight.note(position, size)
+        if stream is not None and foresight.due(stream):
+            self._schedule()
+            self._due[id(stream)] = variable, foresight, stream
+
+    def _read_ahead(self, variable: Variable, foresight: Foresight, stream: Stream) -> None:
+        positions = foresight.plan(stream)
+        if positions is None:
+            return
+        for code, start, stop, used in self._ranges(variable, positions, stream.window // 4):
+            stream.ahead += used
+            self._add(Block(code, start, stop, used, foresight))
+
+    def _add(self, block: Block) -> None:
+        orphans = self._blocks.add(block)
+        if orphans is None:
+            return
+        self._ask(orphans)
+        self._loop.call_later(KEPT, self._drop, block)
+        self._fetch(self._ahead, block.code, block.start, block.stop, partial(self._filled, block))
+
+    def _filled(self, block: Block, task: asyncio.Task[bytes]) -> None:
+        """Keep a block that was read. Who waits for one that was not asks again, and gets the error."""
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is None:
+            block.arrive(task.result())
+        if block.data is None or block.left <= 0 or block not in self._blocks:
+            self._drop(block)
+
+    def _drop(self, block: Block) -> None:
+        self._ask(self._blocks.drop(block))
+
+    def _ranges(
+        self, variable: Variable, positions: npt.NDArray[np.int64], block: int
+    ) -> Iterator[tuple[int, int, int, int]]:
+        """Give the merged ranges of chunks: target, start, stop, and bytes of chunks in it."""
+        references, rows = variable.rows(positions)
+        codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
+        fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
+        for code in np.unique(codes[fit]).tolist():
+            store = self._stores.get(code)
+            farthest, longest = (NEAR, START) if store is None else (store.gap, store.block)
+            mine = fit & (codes == code)
+            first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
+            gap = widest_gap(farthest, int(size.mean()))
+            merged = coalesce(first, first + size, gap=gap, block=min(max(block, START), longest))
+            used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
+            for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
+                yield code, start, stop, int(useful)
+
+
+async def _outcome(future: asyncio.Future[bytes]) -> bytes | Exception:
+    """Wait for a future; give its result or its error. Most are done by the time that one before them is."""
+    if not future.done():
+        await asyncio.wait([future])
+    error = None if future.cancelled() else future.exception()
+    return error if isinstance(error, Exception) else future.result()

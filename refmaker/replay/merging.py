@@ -1,0 +1,96 @@
+"""Requests, and how those that lie close together are put into one.
+
+Contract: pure; nothing is read. Small requests (`SMALL`) are merged across gaps that are no larger than they are, into
+ranges of at most `BLOCK` bytes, or an eighth of all that is wanted at a time where that is more; larger ones, and those
+for all of a target, go out alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["BLOCK", "NEAR", "SMALL", "Request", "Want", "merged", "widest_gap"]
+
+SMALL = 128 * 1024
+"""Bytes: requests of more are neither merged nor foreseen; they are worth a connection each."""
+
+BLOCK = 1 << 20
+"""Bytes of merged requests, at most: more would be slower in one connection than in several."""
+
+LONGEST, _WAYS = 8 << 20, 8
+"""Bytes of merged requests where so much is wanted that there still are that many of them."""
+
+NEAR = 4096
+"""Bytes that are read in any case where they lie between two ranges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
+
+    key: str
+    target: int
+    offset: int
+    size: int | None
+
+
+class Want:
+    """A request and the future of its bytes."""
+
+    __slots__ = ("future", "request", "start", "stop")
+
+    def __init__(self, request: Request, future: asyncio.Future[bytes]) -> None:
+        self.request = request
+        self.start = request.offset
+        self.stop = request.offset + (request.size or 0)
+        self.future = future
+
+    def give(self, data: bytes, origin: int) -> None:
+        """Hand over the bytes, out of those read from `origin` on."""
+        if self.future.done():
+            return
+        whole = self.request.size is None or (origin == self.start and len(data) == self.stop - self.start)
+        self.future.set_result(data if whole else data[self.start - origin : self.stop - origin])
+
+    def fail(self, error: BaseException) -> None:
+        """Hand over an error."""
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # who was cancelled meanwhile does not ask for it
+
+
+def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[Want]]]:
+    """Merge requests for one target; give start, stop (None: all of the target) and requests of each range.
+
+    Parameters
+    ----------
+    gap
+        Bytes that the store would rather read than leave out, at most.
+    """
+    group: list[Want] = []
+    stop = 0
+    block = min(max(BLOCK, sum(want.stop - want.start for want in wants) // _WAYS), LONGEST)
+    for want in sorted(wants, key=_start):
+        size = want.stop - want.start
+        if want.request.size is None or size > SMALL:
+            yield want.start, None if want.request.size is None else want.stop, [want]
+            continue
+        near = want.start - stop <= widest_gap(gap, size)
+        if group and not (near and max(stop, want.stop) - group[0].start <= block):
+            yield group[0].start, stop, group
+            group = []
+        stop = max(stop, want.stop) if group else want.stop
+        group.append(want)
+    if group:
+        yield group[0].start, stop, group
+
+
+def widest_gap(gap: int, size: int) -> int:
+    """Give the gap that is worth reading beside a range: what is read in vain stays less than what is wanted."""
+    return min(gap, max(NEAR, size // 2))
+
+
+def _start(want: Want) -> int:
+    return want.start

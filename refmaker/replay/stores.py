@@ -1,0 +1,225 @@
+"""Targets behind filesystems of fsspec: ranges of them, every answer checked.
+
+Contract: `read` gives bytes of the file that was scanned. HTTP and S3 say with every answer which part of which version
+of the file it is, and are asked for that version (If-Match), so that no look at the file goes before the first read.
+Of any other store the length of an answer is checked by the caller, and size, ETag and time are asked for now and
+then.
+
+Sources: RFC 9110, 13.1.1 (If-Match), 14.4 (Content-Range), 8.8.3 (ETag); Amazon S3 API, GetObject.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from refmaker.errors import SourceError
+from refmaker.manifest.manifest import Target
+from refmaker.replay.connections import Pool, belongs_here, call
+from refmaker.replay.faults import Differs, Incomplete
+from refmaker.replay.identity import Check, Seen
+
+__all__ = ["AnyStore", "HttpStore", "S3Store", "Store", "store_of"]
+
+_VALID = 300.0
+"""Seconds for which a target that was found unchanged is not looked up again."""
+
+_ENCODINGS = (None, "", "identity")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+class Store(Protocol):
+    """One target."""
+
+    gap: int
+    """Bytes between two ranges that are rather read than left out, at most."""
+
+    block: int
+    """Bytes that are read ahead in one request, at most."""
+
+    async def read(self, start: int, stop: int | None) -> bytes:
+        """Read a range, or all from `start`; less where the file ends before. Raises whatever the store does."""
+        ...
+
+    def now(self, start: int, stop: int) -> bytes | None:
+        """Read a range if that takes no waiting."""
+        ...
+
+
+class AnyStore:
+    """A target in a filesystem that only gives bytes.
+
+    Parameters
+    ----------
+    record, check
+        What the file must be, and how closely that is looked at.
+    pool
+        Of the running event loop.
+    """
+
+    gap = 64 * 1024
+    block = 4 << 20
+
+    def __init__(self, filesystem: Any, path: str, record: Target, check: Check, pool: Pool) -> None:
+        self.filesystem = filesystem
+        self.path = path
+        self.record = record
+        self.check = check
+        self.pool = pool
+
+    def now(self, start: int, stop: int) -> bytes | None:
+        """See `Store.now`."""
+        return None
+
+    async def read(self, start: int, stop: int | None) -> bytes:
+        """See `Store.read`."""
+        await self._look()
+        if stop is None:
+            return bytes(await call(self.filesystem, "cat_file", self.path))
+        return bytes(await call(self.filesystem, "cat_file", self.path, start=start, end=stop))
+
+    async def seen(self) -> Seen:
+        """Look the target up."""
+        return Seen.of(await call(self.filesystem, "info", self.path))
+
+    async def _look(self) -> None:
+        """Make sure that the target is the file that was scanned, unless that was done lately."""
+        record, check = self.record, self.check
+        if check == "off" or not (record.size is not None or (check == "strict" and (record.etag or record.mtime))):
+            return
+        mark = (self.filesystem._fs_token, self.path)
+        try:
+            self.compare(await self.pool.once(mark, self.seen, valid=_VALID))
+        except Differs:
+            self.pool.forget(mark)
+            raise
+
+    def compare(self, seen: Seen) -> None:
+        """Raise `Differs` if a version is not the one that was scanned."""
+        if differences := seen.differences(self.record, self.check):
+            raise Differs(differences)
+
+    @property
+    def match(self) -> str | None:
+        """The ETag for If-Match, which takes none that is weak."""
+        etag = self.record.etag if self.check == "strict" else None
+        if not etag or etag.startswith("W/"):
+            return None
+        return '"{}"'.format(etag.strip('"'))
+
+    def ranged(self, wanted: tuple[int, int], content_range: str) -> int | None:
+        """Check what an answer says it is; give the size of the whole file."""
+        found = _CONTENT_RANGE.fullmatch(content_range.strip())
+        first, last = wanted[0], wanted[1] - 1
+        if found is None or int(found[1]) != first or int(found[2]) > last:
+            message = "the server sent another range"
+            raise SourceError(message, expected=f"bytes {first}-{last}", got=content_range or "none")
+        size = None if found[3] == "*" else int(found[3])
+        self.compare(Seen(size, None, None))
+        if int(found[2]) != last:
+            kind = SourceError if size is not None and size <= last else Incomplete
+            message = "the server sent another length: a changed file, or a server that does not serve ranges?"
+            raise kind(message, expected=f"bytes {first}-{last}", got=content_range)
+        return size
+
+
+class HttpStore(AnyStore):
+    """A target behind HTTP, asked through the session of fsspec's filesystem."""
+
+    async def read(self, start: int, stop: int | None) -> bytes:
+        """See `Store.read`."""
+        filesystem = self.filesystem
+        options = dict(filesystem.kwargs)
+        headers = dict(options.pop("headers", None) or {})
+        if stop is not None:
+            headers["Range"] = f"bytes={start}-{stop - 1}"
+        if self.match is not None:
+            headers["If-Match"] = self.match
+        session = await filesystem.set_session()
+        async with session.get(filesystem.encode_url(self.path), headers=headers, **options) as answer:
+            self._check(answer, None if stop is None else (start, stop))
+            body: bytes = await answer.read()
+        if stop is not None and len(body) != stop - start:
+            raise Incomplete("the server sent another length", expected=stop - start, got=len(body))
+        return body
+
+    def _check(self, answer: Any, wanted: tuple[int, int] | None) -> None:
+        """Refuse an answer that is not the range, or not of the file, that was asked for."""
+        headers = answer.headers
+        if answer.status == 412:
+            raise Differs([f"ETag {self.record.etag} then, {headers.get('ETag', 'another')} now"])
+        if answer.status == 404:
+            raise FileNotFoundError(f"status 404, {answer.reason}")
+        answer.raise_for_status()
+        if headers.get("Content-Encoding") not in _ENCODINGS:
+            raise SourceError("the server sent compressed data", got=headers["Content-Encoding"])
+        size = answer.content_length
+        what = f"status {answer.status}, {answer.content_type}, {'unknown' if size is None else size} bytes"
+        if wanted is not None and answer.status == 206:
+            size = self.ranged(wanted, headers.get("Content-Range", ""))
+        elif answer.status != 200:
+            raise SourceError("the server sent no file", got=what)
+        elif wanted is not None and (wanted[0] or size != wanted[1]):
+            raise SourceError("the server ignored the range and sent something else", got=what)
+        self.compare(Seen.of_headers(size, headers))
+
+
+class S3Store(AnyStore):
+    """A target in S3, asked through s3fs."""
+
+    async def read(self, start: int, stop: int | None) -> bytes:
+        """See `Store.read`."""
+        bucket, key, version = self.filesystem.split_path(self.path)
+        asked: dict[str, Any] = {"Bucket": bucket, "Key": key}
+        if version:
+            asked["VersionId"] = version
+        if stop is not None:
+            asked["Range"] = f"bytes={start}-{stop - 1}"
+        if self.match is not None:
+            asked["IfMatch"] = self.match
+        try:
+            answer = await self.filesystem._call_s3("get_object", **asked)
+        except OSError as error:
+            if _code(error) in ("PreconditionFailed", "412"):
+                raise Differs([f"ETag {self.record.etag} then, another now"]) from error
+            raise
+        try:
+            self._check(answer, None if stop is None else (start, stop))
+            body: bytes = await answer["Body"].read()
+        finally:
+            answer["Body"].close()
+        if stop is not None and len(body) != stop - start:
+            raise Incomplete("the server sent another length", expected=stop - start, got=len(body))
+        return body
+
+    def _check(self, answer: Mapping[str, Any], wanted: tuple[int, int] | None) -> None:
+        size = answer.get("ContentLength")
+        if wanted is not None and "ContentRange" in answer:
+            size = self.ranged(wanted, answer["ContentRange"])
+        elif wanted is not None and (wanted[0] or size != wanted[1]):
+            raise SourceError("the server ignored the range and sent something else", got=f"{size} bytes")
+        self.compare(Seen.of({**answer, "size": size}))
+
+
+def _code(error: BaseException) -> str | None:
+    """Give what S3 calls an error that s3fs made an `OSError` of."""
+    response = getattr(error.__cause__, "response", None)
+    return str(response.get("Error", {}).get("Code")) if isinstance(response, Mapping) else None
+
+
+def store_of(filesystem: Any, path: str, record: Target, check: Check, pool: Pool) -> Store:
+    """Choose how to read a target behind a filesystem of fsspec; see `AnyStore`."""
+    protocols = (filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol
+    kind: type[AnyStore] = AnyStore
+    if belongs_here(filesystem) and "http" in protocols and _reads_as(filesystem, "fsspec", "HTTPFileSystem"):
+        kind = HttpStore
+    elif belongs_here(filesystem) and "s3" in protocols and _reads_as(filesystem, "s3fs", "S3FileSystem"):
+        kind = S3Store
+    return kind(filesystem, path, record, check, pool)
+
+
+def _reads_as(filesystem: Any, package: str, name: str) -> bool:
+    """Tell which class says how a filesystem reads: one that was derived may do otherwise."""
+    kind = next((kind for kind in type(filesystem).__mro__ if "_cat_file" in vars(kind)), object)
+    return kind.__module__.partition(".")[0] == package and kind.__name__ == name

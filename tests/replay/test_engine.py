@@ -1,0 +1,375 @@
+"""How requests are put together, read ahead, tried again and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refmaker.errors import SourceError
+from refmaker.replay import engine as module
+from refmaker.replay.engine import Engine, Variable
+from refmaker.replay.faults import Incomplete
+from refmaker.replay.merging import BLOCK, SMALL, Request
+from tests.replay.scenes import references
+
+DATA = np.random.default_rng(0).bytes(1 << 22)
+
+
+class Store:
+    """A target in memory that keeps what it is asked for, and may be told to fail or to wait."""
+
+    gap = 64 * 1024
+    block = 1 << 20
+
+    def __init__(self, data: bytes = DATA) -> None:
+        self.data = data
+        self.asked: list[tuple[int, int | None]] = []
+        self.faults: list[Exception] = []
+        self.gate: asyncio.Event | None = None
+        self.current = self.peak = 0
+
+    def now(self, start: int, stop: int) -> bytes | None:
+        return None
+
+    async def read(self, start: int, stop: int | None) -> bytes:
+        self.asked.append((start, stop))
+        self.current += 1
+        self.peak = max(self.peak, self.current)
+        try:
+            await asyncio.sleep(0)
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.faults:
+                raise self.faults.pop(0)
+            return self.data[start:stop]
+        finally:
+            self.current -= 1
+
+
+def made(*stores: Store, timeout: float = 5.0, attempts: int = 3) -> Engine:
+    async def connect(code: int) -> Any:
+        return stores[code]
+
+    def explain(request: Request, error: Exception) -> Exception:
+        found = SourceError(f"{type(error).__name__}: {error}", path=request.key)
+        found.__cause__ = error
+        return found
+
+    return Engine(connect, explain, timeout=timeout, attempts=attempts)
+
+
+def wanted(start: int, size: int | None, code: int = 0) -> Request:
+    return Request(f"{code}/{start}", code, start, size)
+
+
+def run(work: Callable[[], Any]) -> Any:
+    return asyncio.run(work())
+
+
+async def connected(store: Store, **options: Any) -> Engine:
+    """Make an engine that knows its store already."""
+    engine = made(store, **options)
+    await engine.read(wanted(0, 1))
+    store.asked.clear()
+    return engine
+
+
+@pytest.mark.asyncio
+async def test_neighbours_are_read_together() -> None:
+    store = Store()
+    engine = await connected(store)
+    starts = [800, 0, 100, 300, 200, 900]
+    found = await asyncio.gather(*(engine.read(wanted(start, 100)) for start in starts))
+    assert found == [DATA[start : start + 100] for start in starts]
+    assert store.asked == [(0, 1000)]
+
+
+@pytest.mark.asyncio
+async def test_single_requests_are_what_they_are() -> None:
+    store = Store()
+    engine = await connected(store)
+    assert await engine.read(wanted(7, 5)) == DATA[7:12]
+    assert await engine.read(wanted(0, None)) == DATA
+    assert await engine.read(wanted(7, 0)) == b""
+    assert store.asked == [(7, 12), (0, None)]
+
+
+@pytest.mark.parametrize(
+    ("size", "gap", "merged"), [(1000, 4096, 1), (1000, 4097, 2), (100_000, 50_000, 1), (100_000, 50_001, 2)]
+)
+@pytest.mark.asyncio
+async def test_gaps_are_read_only_beside_larger_ranges(size: int, gap: int, merged: int) -> None:
+    store = Store()
+    engine = await connected(store)
+    await asyncio.gather(engine.read(wanted(0, size)), engine.read(wanted(size + gap, size)))
+    assert len(store.asked) == merged
+
+
+@pytest.mark.asyncio
+async def test_large_requests_and_blocks_go_out_side_by_side() -> None:
+    store = Store()
+    engine = await connected(store)
+    await engine.read_all([wanted(i * (SMALL + 1), SMALL + 1) for i in range(8)])
+    assert (len(store.asked), store.peak) == (8, 8)
+    store.asked.clear()
+    store.peak = 0
+    await engine.read_all([wanted(i * SMALL, SMALL) for i in range(32)])
+    assert all(stop is not None and stop - start <= BLOCK for start, stop in store.asked)
+    assert len(store.asked) == store.peak == 32 * SMALL // BLOCK
+
+
+@pytest.mark.asyncio
+async def test_no_more_than_so_many_at_a_time() -> None:
+    store = Store()
+    engine = await connected(store)
+    size = 10
+    await engine.read_all([wanted(i * 8192, size) for i in range(500)])
+    assert len(store.asked) == 500
+    assert store.peak == module.PARALLEL
+
+
+@pytest.mark.asyncio
+async def test_targets_are_kept_apart() -> None:
+    stores = [Store(), Store(DATA[::-1])]
+    engine = made(*stores)
+    found = await engine.read_all([wanted(i, 10, code) for i in range(5) for code in (0, 1)])
+    assert found == [stores[code].data[i : i + 10] for i in range(5) for code in (0, 1)]
+    assert [store.asked for store in stores] == [[(0, 14)]] * 2
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 200_000)), min_size=1, max_size=30))
+def test_any_mixture_gives_exactly_what_was_asked_for(ranges: list[tuple[int, int]]) -> None:
+    async def read() -> list[bytes | Exception]:
+        return await made(Store()).read_all([wanted(start, size) for start, size in ranges])
+
+    assert asyncio.run(read()) == [DATA[start : start + size] for start, size in ranges]
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("fault", [Incomplete("cut"), ConnectionResetError(), TimeoutError()])
+@pytest.mark.asyncio
+async def test_what_may_go_away_is_tried_again(fault: Exception) -> None:
+    store = Store()
+    engine = await connected(store)
+    store.faults = [fault, fault]
+    assert await engine.read(wanted(0, 10)) == DATA[:10]
+    assert len(store.asked) == 3
+    store.faults = [fault] * 3
+    with pytest.raises(SourceError):
+        await engine.read(wanted(0, 10))
+
+
+@pytest.mark.parametrize("fault", [FileNotFoundError(), PermissionError(), SourceError("a page"), ValueError()])
+@pytest.mark.asyncio
+async def test_what_will_not_is_not(fault: Exception) -> None:
+    store = Store()
+    engine = await connected(store)
+    store.faults = [fault]
+    with pytest.raises(SourceError) as error:
+        await engine.read(wanted(0, 10))
+    assert error.value.__cause__ is fault
+    assert len(store.asked) == 1
+
+
+@pytest.mark.asyncio
+async def test_every_reader_of_a_merged_range_gets_an_error_of_its_own() -> None:
+    store = Store()
+    engine = await connected(store)
+    store.faults = [ValueError("bad")]
+    found = await engine.read_all([wanted(i * 10, 10) for i in range(3)])
+    assert [error.path for error in found if isinstance(error, SourceError)] == ["0/0", "0/10", "0/20"]
+
+
+@pytest.mark.asyncio
+async def test_other_lengths_are_errors() -> None:
+    engine = made(Store(b"12345"))
+    found = await engine.read_all([wanted(0, 10), wanted(3, 200_000)])
+    assert all("another length" in str(error) for error in found)
+
+
+@pytest.mark.asyncio
+async def test_every_read_ends() -> None:
+    store = Store()
+    engine = await connected(store, timeout=0.05)
+    store.gate = asyncio.Event()
+    began = time.monotonic()
+    with pytest.raises(SourceError, match="TimeoutError"):
+        await engine.read(wanted(0, 10))
+    assert time.monotonic() - began < 2
+    store.gate.set()
+    assert await engine.read(wanted(0, 10)) == DATA[:10]
+
+
+@pytest.mark.asyncio
+async def test_who_goes_away_does_not_disturb_others() -> None:
+    store = Store()
+    engine = await connected(store)
+    tasks = [asyncio.ensure_future(engine.read(wanted(i * 10, 10))) for i in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    assert await tasks[0] == DATA[:10]
+    assert await tasks[2] == DATA[20:30]
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[1]
+
+
+# Reading ahead
+
+
+def variable(count: int, size: int, *, step: int | None = None, skip: int = 0) -> Variable:
+    """Make an array of chunks one after the other; without every `skip`th where that is given."""
+    step = size if step is None else step
+    rows = {i: (0, i * step, size) for i in range(count) if not skip or i % skip}
+    return Variable("v", (count,), references(rows))
+
+
+async def read(engine: Engine, array: Variable, cell: int) -> bytes:
+    row = int(np.searchsorted(array.references.cell, cell))
+    held = array.references
+    request = Request(f"v/{cell}", int(held.target[row]), int(held.offset[row]), int(held.size[row]))
+    return await engine.read(request, array, cell)
+
+
+@pytest.mark.parametrize("skip", [0, 7])
+@pytest.mark.asyncio
+async def test_chunks_in_order_are_read_ahead(skip: int) -> None:
+    store, size = Store(), 1000
+    engine = await connected(store)
+    array = variable(4000, size, skip=skip)
+    for cell in array.references.cell.tolist():
+        start = int(array.references.offset[np.searchsorted(array.references.cell, cell)])
+        assert await read(engine, array, cell) == DATA[start : start + size]
+    assert len(store.asked) < 40
+    asked = sum((stop or 0) - start for start, stop in store.asked)
+    assert asked < 4000 * size * 1.01
+    assert max(stop or 0 for _, stop in store.asked) <= 4000 * size
+    assert not engine._blocks
+    assert engine._blocks.held == 0
+
+
+@pytest.mark.asyncio
+async def test_what_is_wanted_goes_first() -> None:
+    store = Store()
+    engine = await connected(store)
+    array = variable(4000, 1000)
+    await asyncio.gather(*(read(engine, array, cell) for cell in range(10)))
+    assert store.asked[0] == (0, 10_000)
+
+
+@pytest.mark.asyncio
+async def test_a_range_on_its_way_is_waited_for() -> None:
+    store = Store()
+    engine = await connected(store)
+    array = variable(100, 1000)
+    for cell in range(3):
+        await read(engine, array, cell)
+    store.gate = asyncio.Event()
+    tasks = [asyncio.ensure_future(read(engine, array, cell)) for cell in range(3, 50)]
+    await asyncio.sleep(0.01)
+    store.gate.set()
+    assert b"".join(await asyncio.gather(*tasks)) == DATA[3000:50_000]
+    assert len(store.asked) <= 5
+
+
+@pytest.mark.asyncio
+async def test_failures_ahead_are_those_of_who_wants_the_data() -> None:
+    store = Store()
+    engine = await connected(store)
+    array = variable(100, 1000)
+    for cell in range(2):
+        await read(engine, array, cell)
+    store.gate = asyncio.Event()
+    third = asyncio.ensure_future(read(engine, array, 2))
+    await asyncio.sleep(0.01)
+    fourth = asyncio.ensure_future(read(engine, array, 3))
+    await asyncio.sleep(0.01)
+    store.faults = [ValueError(), ValueError(), ValueError()]
+    store.gate.set()
+    with pytest.raises(SourceError) as error:
+        await third
+    assert error.value.path == "v/2"
+    with pytest.raises(SourceError) as error:
+        await fourth
+    assert error.value.path == "v/3"
+    store.faults.clear()
+    assert await read(engine, array, 4) == DATA[4000:5000]
+
+
+@pytest.mark.asyncio
+async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MEMORY", 600_000)
+    engine = await connected(Store())
+    arrays = [
+        Variable(str(k), (1000,), references({i: (0, (i + 7 * k) * 1000, 1000) for i in range(1000)})) for k in range(9)
+    ]
+    for cell in range(200):
+        for k, array in enumerate(arrays):
+            assert await read(engine, array, cell) == DATA[(cell + 7 * k) * 1000 : (cell + 7 * k + 1) * 1000]
+            assert engine._blocks.held <= 600_000
+    blocks = engine._blocks._blocks.values()
+    assert engine._blocks.held == sum(block.stop - block.start for block in blocks)
+
+
+@pytest.mark.asyncio
+async def test_what_nobody_came_for_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 0.01)
+    engine = await connected(Store())
+    array = variable(1000, 1000)
+    for cell in range(5):
+        await read(engine, array, cell)
+    assert engine._blocks
+    async with asyncio.timeout(5):
+        while engine._blocks:
+            await asyncio.sleep(0.005)
+    assert (engine._blocks.held, engine._blocks._starts[0]) == (0, [])
+    assert await read(engine, array, 5) == DATA[5000:6000]
+
+
+@pytest.mark.asyncio
+async def test_far_and_empty_references_are_not_foreseen() -> None:
+    store = Store()
+    engine = await connected(store)
+    rows = {i: (0, i * 10, 10) for i in range(4)} | {4: (0, 2**63 + 5, 10), 5: (0, 50, 0), 6: (0, 60, SMALL + 1)}
+    array = Variable("v", (7,), references(rows))
+    for cell in range(4):
+        assert await read(engine, array, cell) == DATA[cell * 10 : cell * 10 + 10]
+    await asyncio.sleep(0.01)
+    assert max(stop or 0 for _, stop in store.asked) <= 40
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_any_walk_gives_the_right_bytes(data: st.DataObject) -> None:
+    """Grids of two dimensions, chunks anywhere in the target, boxes read concurrently."""
+    grid = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    count = grid[0] * grid[1]
+    offsets = rng.permutation(count) * 3000 if data.draw(st.booleans()) else np.arange(count) * 3000
+    sizes = rng.integers(1, 3000, count)
+    rows = {i: (0, int(offsets[i]), int(sizes[i])) for i in range(count) if rng.random() < 0.95}
+    array = Variable("v", grid, references(rows))
+
+    async def walk() -> None:
+        engine, gate = made(Store()), asyncio.Semaphore(10)
+
+        async def one(cell: int) -> None:
+            async with gate:
+                start, size = rows[cell][1:]
+                assert await read(engine, array, cell) == DATA[start : start + size]
+
+        for _ in range(3):
+            first = [data.draw(st.integers(0, extent - 1)) for extent in grid]
+            box = [(i, j) for i in range(first[0], grid[0]) for j in range(first[1], grid[1])]
+            await asyncio.gather(*(one(i * grid[1] + j) for i, j in box if i * grid[1] + j in rows))
+
+    asyncio.run(walk())
