@@ -96,9 +96,7 @@ def _run(given: dict[str, Any], engine: Engine, observer: Observer) -> Result:
 
     names = [name for source in given["sources"] for name in (_listed() if source == "-" else [source])]
     roots = Roots(tuple(names), given["pattern"], given["base"], given["storage_options"] or {})
-    scan_options = {
-        name: given[name] for name in _OF_SCAN if given[name] not in (None, (), False) or _is_off(given, name)
-    }
+    scan_options = {name: given[name] for name in _OF_SCAN if _is_given(name, given[name])}
     plain = ("out", "form", "ledger", "relative", "retry_failed", "force", "prune", "max_failures")
     return Batch(
         roots,
@@ -109,9 +107,10 @@ def _run(given: dict[str, Any], engine: Engine, observer: Observer) -> Result:
     ).run(engine, observer)
 
 
-def _is_off(given: dict[str, Any], name: str) -> bool:
-    """Say whether an option is a switch that is on by default, and was turned off."""
-    return given[name] is False and name in ("follow_external_links", "verify_checksums")
+def _is_given(name: str, value: object) -> bool:
+    """Say whether an option of a scan is not as it is without it. Some switches are on by default."""
+    off = value is False and name not in ("follow_external_links", "verify_checksums")
+    return not (value is None or value == () or off)
 
 
 def _listed() -> Iterator[str]:

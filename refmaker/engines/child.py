@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from refmaker.engines.engine import TOGETHER, Item
+from refmaker.errors import EngineError
 
 __all__ = ["Child"]
 
@@ -33,6 +34,11 @@ class Child:
         Key of an item -> the item, and when it was sent.
     ready
         The process has said that it is there.
+
+    Raises
+    ------
+    EngineError
+        The process cannot be started.
     """
 
     def __init__(self) -> None:
@@ -48,6 +54,11 @@ class Child:
                 env={**os.environ, "PYTHONPATH": path},
                 start_new_session=True,
             )
+        except OSError as error:
+            ours.close()
+            raise EngineError(
+                f"a working process cannot be started: {error.strerror}", source=sys.executable
+            ) from error
         finally:
             theirs.close()
         self.connection: Connection[Any, Any] = Connection(ours.detach())

@@ -115,13 +115,20 @@ def test_nothing_is_begun_that_cannot_end(run: Run, archive: Path, out: Path, tm
 
 
 def test_options_of_scan(run: Run, archive: Path, out: Path) -> None:
-    run("batch", archive, "-o", out, "-j", 1, "--zarr-format", 3, "--include", "x", "--no-verify-checksums")
+    of_scan = ("--zarr-format", 3, "--include", "x", "--no-verify-checksums", "--inline-limit", 0)
+    run("batch", archive, "-o", out, "-j", 1, *of_scan)
     manifest = refmaker.open_manifest(str(out / "a.nc.json"))
     assert (manifest.zarr_format, list(manifest.arrays)) == (3, ["x"])
     with sqlite3.connect(out / LEDGER) as connection:
         (options,) = {options for (options,) in connection.execute("SELECT options FROM source")}
     connection.close()
-    assert json.loads(options) == {"include": ["x"], "relative": False, "verify_checksums": False, "zarr_format": 3}
+    assert json.loads(options) == {
+        "include": ["x"],
+        "inline_limit": 0,
+        "relative": False,
+        "verify_checksums": False,
+        "zarr_format": 3,
+    }
 
 
 def test_secrets_stay_out_of_the_ledger(run: Run, archive: Path, out: Path) -> None:

@@ -145,9 +145,10 @@ def test_an_idle_process_that_dies_is_replaced(engine: LocalEngine) -> None:
 
 
 def test_processes_that_do_not_start_are_told(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(EngineError, match="did not start"):
-        run(engine, functions.square, [1])
+    for executable, what in (("/bin/false", "did not start"), ("/none/python", "cannot be started: No such file")):
+        monkeypatch.setattr(sys, "executable", executable)
+        with pytest.raises(EngineError, match=what):
+            run(engine, functions.square, [1])
 
 
 def test_what_they_print_is_no_data(engine: LocalEngine, capfd: pytest.CaptureFixture[str]) -> None:
