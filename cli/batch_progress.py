@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Log", "Progress", "Silence", "human_time"]
 
+_BAR = 20
+
 
 class Silence:
     """Tells failures only. The others do too.
@@ -100,7 +102,7 @@ class Progress(Silence):
             if self.done >= self.todo:
                 self.clear()
             else:
-                self.line.show(self.text())
+                self.line.show(self.text(bar=True))
         elif self.clock() >= self.due and self.done < self.todo:
             self.due = self.clock() + self.INTERVAL
             say(self.text(), err=True)
@@ -116,16 +118,17 @@ class Progress(Silence):
             click.echo("\r\x1b[K", nl=False, err=True, color=True)
             self.line.shown = False
 
-    def text(self) -> str:
+    def text(self, *, bar: bool = False) -> str:
         """Say how far it has come."""
         share = 100 * self.done // self.todo if self.todo else 100
+        drawn = f"[{'#' * (share * _BAR // 100):<{_BAR}}] " if bar else ""
         parts = [f"{self.done} of {counted(self.todo, 'file')} ({share} %)"]
         passed = self.clock() - self.began
         if self.done and passed > 0:
             rate = self.done / passed
             parts += [f"{rate:.3g} a second", f"{human_time((self.todo - self.done) / rate)} left"]
         parts += [f"{self.failures} failed"] if self.failures else []
-        return f"{self.label}: {', '.join(parts)}"
+        return f"{self.label}: {drawn}{', '.join(parts)}"
 
 
 class Log(Silence):

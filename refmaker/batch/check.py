@@ -184,7 +184,11 @@ def _compare(
             report.changed[url] = f"{where}it is gone"
         elif isinstance(found, Exception):
             report.unreadable[target.url] = f"{type(found).__name__}: {found}"
-        elif differing := found.differences(target, "strict") if row.status == "failed" else differences(found, target):
+        elif (
+            differing := found.differences(target, "strict")
+            if row.status == "failed"
+            else differences(found, target, row)
+        ):
             report.changed[url] = where + "; ".join(differing)
         else:
             continue

@@ -13,7 +13,7 @@ from typing import Any
 
 from refmaker.batch.finding import covered
 from refmaker.batch.ledger import Row
-from refmaker.batch.places import Entry, look_at
+from refmaker.batch.places import Entry, absolute, look_at
 from refmaker.batch.work import Settings, Task, lost
 from refmaker.errors import BatchError
 from refmaker.manifest.manifest import Target
@@ -95,11 +95,21 @@ def make_plan(
     return plan
 
 
-def differences(seen: Seen, record: Target) -> list[str]:
-    """List what tells a file from the version that was scanned; that nothing can tell it is a difference too."""
-    found = seen.differences(record, "strict")
-    known = (seen.etag is not None and record.etag is not None) or (seen.mtime is not None and record.mtime is not None)
-    return found if found or known else ["nothing tells its version"]
+def differences(seen: Seen, target: Target, row: Row) -> list[str]:
+    """List what tells a file of a row from the version that was scanned.
+
+    That nothing tells its version is a difference too; not so of a member of a container that is a target itself.
+    """
+    found = seen.differences(target, "strict")
+    if found or (seen.mtime is not None and target.mtime is not None):
+        return found
+    known = seen.etag is not None and target.etag is not None
+    return [] if known or (target is row.seen and _in_container(row)) else ["nothing tells its version"]
+
+
+def _in_container(row: Row) -> bool:
+    container = row.seen.url.partition("::")[2]
+    return bool(container) and any(target.url == absolute(container) for target in row.targets)
 
 
 def _check_owners(sources: Sequence[Entry], outputs: Sequence[str], rows: Mapping[str, Row]) -> None:
@@ -130,7 +140,7 @@ def _why(
         if retry_failed:
             return "failed"
         return "changed" if source.seen.differences(row.seen, "strict") else None
-    if differences(source.seen, row.seen):
+    if differences(source.seen, row.seen, row):
         return "changed"
     return None if sizes.get(output) == row.output_size else "its manifest is not there"
 
@@ -143,14 +153,14 @@ def _look_behind(
     behind = dict.fromkeys(target.url for _, row in kept for target in row.targets)
     seen.update(look_at([url for url in behind if url not in seen], storage_options))
     for task, row in kept:
-        if any(_changed(seen[target.url], target) for target in row.targets):
+        if any(_changed(seen[target.url], target, row) for target in row.targets):
             plan.todo.append((task, "a file it refers to has changed"))
         else:
             plan.unchanged.append(row)
 
 
-def _changed(seen: Seen | Exception, record: Target) -> bool:
-    return isinstance(seen, Exception) or bool(differences(seen, record))
+def _changed(seen: Seen | Exception, target: Target, row: Row) -> bool:
+    return isinstance(seen, Exception) or bool(differences(seen, target, row))
 
 
 def _target(source: Entry) -> Target:

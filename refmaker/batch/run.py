@@ -276,7 +276,6 @@ class _Run:
                         self.result.outcome = "stopped"
                         break
         finally:
-            self.engine.close()
             if plan.todo:  # a process that was killed may have been writing, also one that nobody here knows of
                 self.result.left_over += self.place.clean(time.time())
 

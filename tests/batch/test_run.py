@@ -6,6 +6,8 @@ import json
 import os
 import sqlite3
 import stat
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 import refmaker
+from refmaker.batch.check import check
 from refmaker.batch.ledger import Ledger
 from refmaker.batch.lock import Lock
 from refmaker.batch.run import LEDGER
@@ -153,6 +156,25 @@ def test_a_file_behind_a_manifest_changes(tmp_path: Path, out: Path) -> None:
     assert run(archive, out).why == {str(archive / "external.h5"): "a file it refers to has changed"}
     (archive / "raw").unlink()
     assert done(run(archive, out)) == ["external.h5"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_members_of_containers_are_as_old_as_these(tmp_path: Path, out: Path, kind: str) -> None:
+    source = write_file(tmp_path / "in/a.nc")
+    container = tmp_path / f"x.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(container, "w") as opened:
+            opened.write(source, "a.nc")
+    else:
+        with tarfile.open(container, "w") as opened:
+            opened.add(source, "a.nc")
+    url = f"{kind}://a.nc::file://{container}"
+    assert len(run(url, out).rows) == 1
+    assert run(url, out).rows == []
+    assert not check(str(out)).differs
+    later(container)
+    assert len(check(str(out)).changed) == 1
+    assert len(run(url, out).rows) == 1
 
 
 def test_gone_files_stay_until_pruned(archive: Path, out: Path, tmp_path: Path) -> None:

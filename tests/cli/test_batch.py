@@ -351,7 +351,7 @@ def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
         now[0] += 1
         progress.finished(row(str(i), "failed" if i == 1 else "done"))
     err = capsys.readouterr().err
-    assert "\r\x1b[Kout: 1 of 3 files (33 %), 1 a second, 2 s left" in err
+    assert "\r\x1b[Kout: [######              ] 1 of 3 files (33 %), 1 a second, 2 s left" in err
     assert "\r\x1b[Krefmaker: 1: it went wrong\n" in err
     assert err.endswith("\r\x1b[K")
 

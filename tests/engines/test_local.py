@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,7 +146,10 @@ def test_an_idle_process_that_dies_is_replaced(engine: LocalEngine) -> None:
 
 
 def test_processes_that_do_not_start_are_told(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    for executable, what in (("/bin/false", "did not start"), ("/none/python", "cannot be started: No such file")):
+    for executable, what in (
+        (str(shutil.which("false")), "did not start"),
+        ("/none/python", "cannot be started: No such file"),
+    ):
         monkeypatch.setattr(sys, "executable", executable)
         with pytest.raises(EngineError, match=what):
             run(engine, functions.square, [1])
