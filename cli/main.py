@@ -14,6 +14,8 @@ import refmaker
 from refmaker.errors import RefmakerError
 
 from .append import append
+from .batch import batch
+from .check import check
 from .combine import combine
 from .convert import convert
 from .info import info
@@ -51,5 +53,7 @@ main.add_command(info)
 main.add_command(combine)
 main.add_command(append)
 main.add_command(verify)
+main.add_command(batch)
+main.add_command(check)
 main.add_command(convert)
 main.add_command(rewrite)

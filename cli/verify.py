@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refmaker.errors import OutputError
+from refmaker.errors import OutputError, RefmakerError
 
-from .output import DONE, FAILED, REFUSED, ProgressLine, counted, json_object, say
+from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, say
 
 if TYPE_CHECKING:
     from refmaker.verify import ArrayResult, Progress, VerifyReport
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 _SAMPLE = 64
+_MANIFESTS = 10
+_LEDGER = "refmaker.sqlite"
 
 
 @click.command()
@@ -28,6 +30,10 @@ _SAMPLE = 64
     "--sample", type=click.IntRange(min=1), metavar="N", help=f"Compare about N chunks of each array: {_SAMPLE}."
 )
 @click.option("--full", is_flag=True, help="Compare all chunks.")
+@click.option(
+    "--manifests", type=click.IntRange(min=1), metavar="N", help=f"Of a directory, take N manifests: {_MANIFESTS}."
+)
+@click.option("--seed", type=int, default=0, metavar="N", help="Another number takes other manifests.")
 @click.option("--report", metavar="FILE", help="Write what was found of every target and array, as JSON, to this file.")
 @click.option(
     "--storage-options",
@@ -43,6 +49,8 @@ def verify(
     manifest: str,
     sample: int | None,
     full: bool,
+    manifests: int | None,
+    seed: int,
     report: str | None,
     storage_options: dict[str, Any] | None,
     quiet: bool,
@@ -52,21 +60,56 @@ def verify(
     Are they the files that were scanned, do all references lie in them, and does zarr read through the manifest what
     h5py (HDF5) or netCDF4 (netCDF classic) reads from the files? One line for each finding.
 
+    MANIFEST may be the output directory of `refmaker batch`: then some of its manifests are taken, by chance.
+
     Exit status: 0 all is the same; 3 something differs, is refused, has changed, or could not be compared; 1 the
     manifest or a target cannot be read.
     """
     if full and sample is not None:
         raise click.UsageError("--sample and --full exclude each other")
     _check_output(manifest, report)
-    found = _verify(manifest, None if full else sample or _SAMPLE, storage_options, quiet=quiet)
+    chunks = None if full else sample or _SAMPLE
+    if manifests is None and not os.path.isfile(os.path.join(manifest, _LEDGER)):
+        found = _verify(manifest, chunks, storage_options, quiet=quiet)
+        statuses, content = {_say(manifest, found, quiet=quiet)}, found.to_dict()
+    else:
+        statuses, content = _verify_some(manifest, manifests or _MANIFESTS, seed, chunks, storage_options, quiet=quiet)
     if report is not None:
-        _write_report(found, report)
+        _write_report(content, report)
+    ctx.exit(FAILED if FAILED in statuses else max(statuses, default=DONE))
+
+
+def _verify_some(
+    folder: str, number: int, seed: int, chunks: int | None, storage_options: dict[str, Any] | None, *, quiet: bool
+) -> tuple[set[int], dict[str, Any]]:
+    """Verify some manifests of a directory; give the exit statuses of each and the reports of all."""
+    from refmaker.batch.check import choose_manifests
+    from refmaker.verify import manifest_options
+
+    statuses: set[int] = set()
+    reports = []
+    options = manifest_options(folder, storage_options or {})
+    for name in choose_manifests(folder, number, seed=seed, storage_options=options):
+        try:
+            found = _verify(name, chunks, storage_options, quiet=quiet)
+        except RefmakerError as error:
+            say(f"refmaker: {describe(error, name)}", err=True)
+            reports.append({"manifest": name, "error": str(error)})
+            statuses.add(FAILED)
+            continue
+        statuses.add(_say(name, found, quiet=quiet))
+        reports.append(found.to_dict())
+    return statuses, {"manifests": reports}
+
+
+def _say(manifest: str, found: VerifyReport, *, quiet: bool) -> int:
+    """Print what was found; give the exit status."""
     for line in () if quiet else (*_findings(found), _summary(manifest, found)):
         say(line)
     for target in found.targets:
         if target.status == "unreadable":
             say(f"refmaker: {target.url}: {target.reason}", err=True)
-    ctx.exit(FAILED if found.failed else REFUSED if found.differences or found.skipped or found.refused else DONE)
+    return FAILED if found.failed else REFUSED if found.differences or found.skipped or found.refused else DONE
 
 
 def _check_output(manifest: str, report: str | None) -> None:
@@ -131,10 +174,10 @@ def _summary(manifest: str, found: VerifyReport) -> str:
     return f"{manifest}: " + ", ".join(parts)
 
 
-def _write_report(found: VerifyReport, report: str) -> None:
+def _write_report(content: dict[str, Any], report: str) -> None:
     from refmaker.manifest.atomic import atomic_write
 
     # ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
-    text = json.dumps(found.to_dict(), indent=1, ensure_ascii=True, allow_nan=False)
+    text = json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False)
     with atomic_write(report) as file:
         file.write(text.encode("ascii") + b"\n")

@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from refmaker.errors import (
+    BatchError,
+    EngineError,
     FormatError,
     ManifestError,
     OutputError,
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from refmaker.scanning import Inspection, Progress, inspect, scan
 
 __all__ = [
+    "BatchError",
     "Combination",
     "CombineError",
+    "EngineError",
     "FileSystem",
     "FormatError",
     "Inspection",

@@ -11,6 +11,8 @@ A decoder raises `FormatError` (the bytes contradict the specification), `Trunca
 from __future__ import annotations
 
 __all__ = [
+    "BatchError",
+    "EngineError",
     "FormatError",
     "ManifestError",
     "OutputError",
@@ -104,3 +106,11 @@ class ManifestError(RefmakerError):
 
 class OutputError(RefmakerError):
     """An output could not be written."""
+
+
+class BatchError(RefmakerError):
+    """A batch cannot begin or go on: another one runs, names collide, the ledger cannot be used."""
+
+
+class EngineError(RefmakerError):
+    """An engine cannot work: processes do not start, a cluster is not reached or lost."""

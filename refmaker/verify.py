@@ -31,7 +31,7 @@ from refmaker.replay.lookup import Lookup
 from refmaker.replay.opening import load
 from refmaker.replay.targets import Access, Targets
 
-__all__ = ["ArrayResult", "Difference", "Progress", "TargetResult", "VerifyReport", "verify"]
+__all__ = ["ArrayResult", "Difference", "Progress", "TargetResult", "VerifyReport", "manifest_options", "verify"]
 
 _OpenArray: TypeAlias = Callable[[str, Literal[2, 3]], Any]
 
@@ -121,7 +121,7 @@ def verify(
     """
     options: Mapping[str, Any] = {} if storage_options is None else storage_options
     named = None if isinstance(manifest, Manifest) else os.fspath(manifest)
-    opened = load(manifest, None, _manifest_options(named, options)).result()
+    opened = load(manifest, None, manifest_options(named, options)).result()
     opened.lookup.manifest.load()
     targets = Targets(opened.lookup.manifest.targets, opened.location, Access(remote_options=options))
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
@@ -132,7 +132,7 @@ def verify(
     return report
 
 
-def _manifest_options(name: str | None, options: Mapping[str, Any]) -> Mapping[str, Any]:
+def manifest_options(name: str | None, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Choose options for the manifest: those of the longest prefix that fits, else the plain ones."""
     if name is None or is_local(name):
         return {}
@@ -153,7 +153,7 @@ def _zarr_reader(manifest: Any, name: str | None, options: Mapping[str, Any], za
         raise SourceError("values are compared with what zarr reads, which is not installed") from error
     from refmaker.replay.filesystem import FileSystem
 
-    given: dict[str, Any] = {"target_options": _manifest_options(name, options), "remote_options": options}
+    given: dict[str, Any] = {"target_options": manifest_options(name, options), "remote_options": options}
     if hasattr(zarr.storage, "FsspecStore"):
         fs = FileSystem(manifest, check="off", asynchronous=True, **given)
         store: Any = zarr.storage.FsspecStore(fs, read_only=True, path="")

@@ -35,6 +35,7 @@ LAYERS = [
     "refmaker.many",
     "refmaker.replay",
     "refmaker.combining",
+    "refmaker.engines",
     "refmaker.batch",
     "refmaker.verify",
     "refmaker",
@@ -58,6 +59,10 @@ SHORTCUTS = {
     ("refmaker.manifest.manifest", "refmaker.manifest.kerchunk_parquet"),
     ("refmaker.manifest.cache", "refmaker"),
     ("refmaker.manifest._documents", "refmaker"),  # the version
+    ("refmaker.engines.distributed", "refmaker"),
+    ("refmaker.batch.reports", "refmaker"),
+    ("refmaker.batch.run", "refmaker"),
+    ("refmaker.batch.work", "refmaker"),
 }
 MAX_LINES = 400
 

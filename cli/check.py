@@ -1,0 +1,77 @@
+"""`refmaker check`: whether an output directory of `refmaker batch` still says what the archive is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from refmaker.errors import OutputError
+
+from .output import DONE, FAILED, REFUSED, counted, json_object, say
+
+if TYPE_CHECKING:
+    from refmaker.batch.check import CheckReport
+
+__all__ = ["check"]
+
+
+@click.command()
+@click.argument("dest", metavar="DEST")
+@click.option("--ledger", metavar="FILE", help="The ledger, if not in DEST.")
+@click.option("--report", metavar="FILE", help="Write what was found as JSON to this file.")
+@click.option(
+    "--storage-options", metavar="JSON", callback=json_object, help="Options of the filesystem of the sources."
+)
+@click.option("--out-storage-options", metavar="JSON", callback=json_object, help="Options of that of DEST.")
+@click.option("-q", "--quiet", is_flag=True, help="Only errors: no findings, no summary.")
+@click.pass_context
+def check(
+    ctx: click.Context,
+    /,
+    dest: str,
+    ledger: str | None,
+    report: str | None,
+    storage_options: dict[str, Any] | None,
+    out_storage_options: dict[str, Any] | None,
+    quiet: bool,
+) -> None:
+    """Compare what the ledger of DEST records with the archive: new, changed and gone files, missing manifests.
+
+    No file is read, only listed. `refmaker batch` with the same arguments as before does what is found here.
+
+    Exit status: 0 all is as it was; 3 something is not; 1 something could not be looked at, or there is no ledger.
+    """
+    from refmaker.batch.check import check as run
+    from refmaker.batch.reports import write_json_report
+
+    if report is not None and not os.path.isdir(os.path.dirname(os.path.realpath(report))):
+        raise OutputError(f"cannot write {report!r}: name a file in a directory that exists")
+    found = run(dest, ledger=ledger, storage_options=storage_options, out_storage_options=out_storage_options)
+    if report is not None:
+        write_json_report(found.to_dict(), report)
+    for line in () if quiet else (*_findings(found), _summary(found)):
+        say(line)
+    for url, reason in found.unreadable.items():
+        say(f"refmaker: {url}: {reason}", err=True)
+    ctx.exit(FAILED if found.unreadable else REFUSED if found.differs else DONE)
+
+
+def _findings(found: CheckReport) -> Iterator[str]:
+    yield from (f"{url}: new" for url in found.new)
+    yield from (f"{url}: changed: {what}" for url, what in found.changed.items())
+    yield from (f"{url}: gone" for url in found.gone)
+    yield from (f"{url}: its manifest {name} is not as it was written" for url, name in found.missing.items())
+
+
+def _summary(found: CheckReport) -> str:
+    parts = [f"{found.same} of {counted(found.sources, 'file')} as recorded"]
+    kinds = ("new", "changed", "gone", "unreadable")
+    parts += [f"{len(getattr(found, kind))} {kind}" for kind in kinds if getattr(found, kind)]
+    if found.missing:
+        parts.append(f"{counted(len(found.missing), 'manifest')} missing")
+    if found.failed:
+        parts.append(f"{len(found.failed)} failed when scanned, unchanged since")
+    return f"{found.out}: {', '.join(parts)}"

@@ -1,0 +1,178 @@
+"""Where manifests go: a local directory, or one in a store.
+
+Contract: a manifest appears whole, by a rename or as one object; of a set of files the one that readers begin with
+comes last. Nothing is written outside of the directory, whatever links lie in it. What a killed run left half done is
+hidden from readers, and `clean` removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from refmaker.batch.places import Remote, absolute
+from refmaker.errors import OutputError
+from refmaker.manifest.forms import write_manifest
+from refmaker.manifest.manifest import Manifest, Target
+from refmaker.manifest.rewriting import with_targets_at
+from refmaker.replay.location import is_local, local_path, protocol_of
+
+__all__ = ["Destination"]
+
+_HEAD = ".zmetadata"
+_PARQUET = ".parq"
+# There, making a folder would make the bucket, if that is not there.
+_WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "http", "https"})
+_LEFT_OVER = re.compile(r"\.refmaker-[0-9a-f]{16}\.(tmp|old)")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """An output directory. `url` is an absolute path where it is local."""
+
+    url: str
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a directory of this machine."""
+        return is_local(self.url)
+
+    def place(self, name: str) -> str:
+        """Give path or url of a manifest."""
+        if self.local:
+            return os.path.join(self.url, name)
+        first, chained, rest = self.url.partition("::")
+        return f"{first.rstrip('/')}/{name}{chained}{rest}"
+
+    def write(self, manifest: Manifest, name: str) -> int:
+        """Write a manifest; give the bytes of it, or of its head.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written.
+        ManifestError
+            Something in it cannot be written without loss.
+        """
+        if not self.local:
+            return self._upload(manifest, name)
+        path = os.path.join(self.url, name)
+        self._check_inside(path)
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {path!r}: {error.strerror}") from error
+        write_manifest(manifest, path)
+        return os.path.getsize(_head(path))
+
+    def sizes(self, names: Iterable[str]) -> Mapping[str, int | None]:
+        """Give the sizes of those manifests that are there, by their names."""
+        if self.local:
+            return dict(self._local_sizes(names))
+        remote = Remote(self.url, self.storage_options)
+        found = {name.removesuffix(f"/{_HEAD}"): seen.size for name, seen in remote.files().items()}
+        return {name: found[name] for name in names if name in found}
+
+    def remove(self, name: str) -> None:
+        """Remove a manifest, if it is there."""
+        if self.local:
+            path = os.path.join(self.url, name)
+            self._check_inside(path)
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            return
+        remote = Remote(self.place(name), self.storage_options)
+        try:
+            remote.filesystem.rm(remote.path, recursive=name.endswith(_PARQUET))
+        except FileNotFoundError:
+            return
+        except Exception as error:  # every filesystem raises errors of its own
+            raise OutputError(f"cannot remove {self.place(name)!r}: {error}") from error
+
+    def clean(self, before: float) -> int:
+        """Remove what a killed run left half done before a time (seconds since the epoch); say how many there were."""
+        if not self.local:
+            return 0
+        found = [path for path in _left_over(self.url) if os.lstat(path).st_mtime < before]
+        for path in found:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        return len(found)
+
+    def relative(self, manifest: Manifest, name: str) -> Manifest:
+        """Give a manifest with its targets relative to where it will be, as far as these lie in the same store."""
+        folder = posixpath.dirname(self.place(name))
+        return with_targets_at(manifest, lambda target: _relative(target, folder))
+
+    def _local_sizes(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        for name in names:
+            with contextlib.suppress(OSError):
+                yield name, os.path.getsize(_head(os.path.join(self.url, name)))
+
+    def _check_inside(self, path: str) -> None:
+        root = os.path.realpath(self.url)
+        real = os.path.realpath(path)
+        if not real.startswith(root.rstrip("/") + "/"):
+            raise OutputError(f"cannot write {path!r}: a link leads out of the output directory, to {real!r}")
+
+    def _upload(self, manifest: Manifest, name: str) -> int:
+        remote = Remote(self.place(name), self.storage_options)
+        with tempfile.TemporaryDirectory(prefix="refmaker-") as folder:
+            path = os.path.join(folder, posixpath.basename(name))
+            write_manifest(manifest, path)
+            files = [path] if os.path.isfile(path) else _files_of(path)
+            try:
+                for file in files:
+                    target = remote.path + file.removeprefix(path)
+                    if protocol_of(self.url) not in _WITHOUT_FOLDERS:
+                        remote.filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
+                    remote.filesystem.put_file(file, target)
+            except Exception as error:  # every filesystem raises errors of its own
+                raise OutputError(f"cannot write {self.place(name)!r}: {type(error).__name__}: {error}") from error
+            return os.path.getsize(files[-1])
+
+
+def destination(out: str, storage_options: Mapping[str, Any] | None = None) -> Destination:
+    """Give the output directory of a path or url."""
+    return Destination(absolute(out), {} if storage_options is None else storage_options)
+
+
+def _head(path: str) -> str:
+    return os.path.join(path, _HEAD) if path.endswith(_PARQUET) else path
+
+
+def _files_of(folder: str) -> list[str]:
+    """Give the files of a set, the head last."""
+    files = [os.path.join(path, name) for path, _, names in os.walk(folder) for name in names]
+    return sorted(files, key=lambda file: (file == os.path.join(folder, _HEAD), file))
+
+
+def _left_over(folder: str) -> Iterator[str]:
+    for path, folders, names in os.walk(folder):
+        yield from (os.path.join(path, name) for name in (*folders, *names) if _LEFT_OVER.fullmatch(name))
+        folders[:] = [name for name in folders if not _LEFT_OVER.fullmatch(name)]
+
+
+def _relative(target: Target, folder: str) -> Target:
+    if is_local(target.url) and is_local(folder):
+        return replace(target, url=os.path.relpath(local_path(target.url), folder))
+    store, path = _split(target.url)
+    if "::" in target.url or is_local(target.url) or store != _split(folder)[0]:
+        return target
+    url = posixpath.relpath(path, _split(folder)[1])
+    return target if protocol_of(url) is not None else replace(target, url=url)
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Give protocol and bucket or server of a url, and the path in it."""
+    protocol, _, rest = url.partition("://")
+    bucket, _, path = rest.partition("/")
+    return f"{protocol}://{bucket}", "/" + path

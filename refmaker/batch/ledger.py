@@ -1,0 +1,277 @@
+"""The ledger of an archive: a SQLite database with a row for every source, and what was asked for.
+
+Contract: only the coordinating process writes, one transaction for each source that is finished. A process that is
+killed at any moment loses nothing that was committed; a machine that fails may lose the last transactions, whose
+sources are then done again, and never has a damaged ledger. That is write-ahead mode with synchronous = NORMAL
+(https://www.sqlite.org/wal.html), fifty times as fast as a rollback journal. It is locked for all the time that it is
+open to be written: then the index of the journal is in memory, and network filesystems, where archives lie, will do.
+A ledger that was closed is one file. Paths need not be UTF-8: text is stored as the bytes of the path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from refmaker.errors import BatchError
+from refmaker.manifest.manifest import Target
+
+__all__ = ["Ledger", "Row", "Run", "Status"]
+
+Status: TypeAlias = Literal["done", "refused", "failed"]
+PATIENCE = 10.0
+"""Seconds to wait for somebody who reads the ledger."""
+_FORMAT = 1
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE run (
+    id TEXT PRIMARY KEY, began REAL, ended REAL, outcome TEXT, host TEXT, pid INTEGER, version TEXT, arguments TEXT,
+    done INTEGER DEFAULT 0, refused INTEGER DEFAULT 0, failed INTEGER DEFAULT 0
+);
+CREATE TABLE source (
+    url TEXT PRIMARY KEY, output TEXT NOT NULL UNIQUE, size INTEGER, etag TEXT, mtime REAL,
+    status TEXT NOT NULL, mapped INTEGER, inlined INTEGER, refused INTEGER, chunks INTEGER, refusals TEXT,
+    error_kind TEXT, error TEXT, output_size INTEGER,
+    seconds REAL, finished REAL, version TEXT, options TEXT, run TEXT
+) WITHOUT ROWID;
+CREATE TABLE target (
+    source TEXT NOT NULL, url TEXT NOT NULL, size INTEGER, etag TEXT, mtime REAL, PRIMARY KEY (source, url)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(slots=True)
+class Row:
+    """What became of a source when it was scanned last.
+
+    Attributes
+    ----------
+    seen
+        The source, as it was scanned: its url and version.
+    output
+        Path of its manifest below the output directory.
+    status
+        `refused`: there is a manifest, but it does not hold all of the source. `failed`: no manifest was written.
+    mapped, inlined, refused
+        Numbers of datasets; of refused objects of any kind.
+    refusals
+        Path -> reason, of some of the refused objects.
+    error_kind, error
+        Name of the class and message of the error, of a source that failed.
+    output_size
+        Bytes of the manifest, or of its head where it is a set of files.
+    seconds, finished
+        How long it took, and when it was done, in seconds since the epoch.
+    version, options
+        Of refmaker; what else the manifest depends on, as text that tells whether it is the same.
+    run
+        Identifier of the run that scanned it.
+    targets
+        Other files that the manifest refers to, as they were seen.
+    """
+
+    seen: Target
+    output: str
+    status: Status
+    mapped: int = 0
+    inlined: int = 0
+    refused: int = 0
+    chunks: int = 0
+    refusals: dict[str, str] = field(default_factory=dict)
+    error_kind: str | None = None
+    error: str | None = None
+    output_size: int | None = None
+    seconds: float = 0.0
+    finished: float = 0.0
+    version: str = ""
+    options: str = ""
+    run: str = ""
+    targets: tuple[Target, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run: when it ended (None: it was killed, or is under way), how, and what it was asked to do."""
+
+    id: str
+    ended: float | None
+    outcome: str | None
+    arguments: dict[str, Any]
+
+
+class Ledger:
+    """An opened ledger.
+
+    Parameters
+    ----------
+    path
+        Of the file. It is made if it is not there, unless it is opened to be read only.
+
+    Raises
+    ------
+    BatchError
+        It cannot be opened, or is not a ledger.
+    """
+
+    def __init__(self, path: str, *, read_only: bool = False) -> None:
+        self.path = path
+        self.read_only = read_only
+        if read_only and not os.path.isfile(path):
+            raise BatchError("there is no ledger here: was it made by `refmaker batch`?", source=path)
+        with self._explained("cannot be opened"):
+            mode = "ro" if read_only else "rwc"
+            location = "file:" + _quoted(os.path.abspath(path)) + f"?mode={mode}"
+            self.connection = sqlite3.connect(location, uri=True, isolation_level=None, timeout=PATIENCE)
+            self.connection.text_factory = _decoded
+        try:
+            with self._explained("cannot be read as a ledger"):
+                if not read_only:
+                    self._prepare()
+                found = self.connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+            if found is None or found[0] != str(_FORMAT):
+                raise BatchError(
+                    "the ledger is of another version of refmaker", source=path, expected=_FORMAT, got=found
+                )
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        execute = self.connection.execute
+        execute("PRAGMA locking_mode = EXCLUSIVE")
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = NORMAL")
+        with self._transaction():
+            if execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+                for statement in _SCHEMA.split(";"):
+                    execute(statement)
+                execute("INSERT INTO meta VALUES ('format', ?)", [str(_FORMAT)])
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self.read_only:
+            with contextlib.suppress(sqlite3.Error):  # a journal beside the ledger does no harm
+                self.connection.execute("PRAGMA journal_mode = DELETE")
+        self.connection.close()
+
+    def rows(self) -> dict[str, Row]:
+        """Give all rows, by the urls of their sources, in the order of these."""
+        with self._explained("cannot be read"):
+            targets: dict[str, list[Target]] = {}
+            for source, *seen in self.connection.execute("SELECT source, url, size, etag, mtime FROM target"):
+                targets.setdefault(source, []).append(Target(*seen))
+            cursor = self.connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM source ORDER BY url")  # noqa: S608
+            return {values[0]: _row(values, targets) for values in cursor}
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Put rows in the place of those of the same sources, each with a transaction."""
+        for row in rows:
+            with self._explained("cannot be written"), self._transaction():
+                self.connection.execute(_INSERT, _values(row))
+                source = _encoded(row.seen.url)
+                self.connection.execute("DELETE FROM target WHERE source = CAST(? AS TEXT)", [source])
+                self.connection.executemany(
+                    "INSERT INTO target VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?)",
+                    [(source, _encoded(t.url), t.size, t.etag, t.mtime) for t in row.targets],
+                )
+
+    def forget(self, urls: Iterable[str]) -> None:
+        """Drop the rows of sources."""
+        with self._explained("cannot be written"), self._transaction():
+            for url in map(_encoded, urls):
+                self.connection.execute("DELETE FROM source WHERE url = CAST(? AS TEXT)", [url])
+                self.connection.execute("DELETE FROM target WHERE source = CAST(? AS TEXT)", [url])
+
+    def begin_run(self, run: str, *, began: float, version: str, arguments: Mapping[str, Any]) -> None:
+        """Note that a run begins, and what it was asked to do. Those that did not end are dead, as this one begins."""
+        values = [run, began, socket.gethostname(), os.getpid(), version, json.dumps(arguments)]
+        with self._explained("cannot be written"), self._transaction():
+            self.connection.execute("UPDATE run SET outcome = 'killed' WHERE ended IS NULL")
+            self.connection.execute(
+                "INSERT INTO run (id, began, host, pid, version, arguments) VALUES (?, ?, ?, ?, ?, ?)", values
+            )
+
+    def end_run(self, run: str, *, ended: float, outcome: str, counts: Mapping[Status, int]) -> None:
+        """Note how a run ended, and how many sources it did."""
+        with self._explained("cannot be written"):
+            self.connection.execute(
+                "UPDATE run SET ended = ?, outcome = ?, done = ?, refused = ?, failed = ? WHERE id = ?",
+                [ended, outcome, counts.get("done", 0), counts.get("refused", 0), counts.get("failed", 0), run],
+            )
+
+    def runs(self) -> list[Run]:
+        """Give all runs, oldest first."""
+        with self._explained("cannot be read"):
+            cursor = self.connection.execute("SELECT id, ended, outcome, arguments FROM run ORDER BY rowid")
+            return [Run(run, ended, outcome, json.loads(arguments)) for run, ended, outcome, arguments in cursor]
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise BatchError(f"the ledger {what}: {error}", source=self.path) from error
+
+
+_COLUMNS = (
+    *("url", "size", "etag", "mtime", "output", "status", "mapped", "inlined", "refused", "chunks", "refusals"),
+    *("error_kind", "error", "output_size", "seconds", "finished", "version", "options", "run"),
+)
+_INSERT = (
+    f"INSERT OR REPLACE INTO source ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608
+    f"({', '.join('CAST(? AS TEXT)' if name in ('url', 'output', 'error') else '?' for name in _COLUMNS)})"
+)
+
+
+def _values(row: Row) -> list[Any]:
+    seen = row.seen
+    error = None if row.error is None else _encoded(row.error)
+    return [
+        *(_encoded(seen.url), seen.size, seen.etag, seen.mtime, _encoded(row.output), row.status),
+        *(row.mapped, row.inlined, row.refused, row.chunks, json.dumps(row.refusals), row.error_kind, error),
+        *(row.output_size, row.seconds, row.finished, row.version, row.options, row.run),
+    ]
+
+
+def _row(values: tuple[Any, ...], targets: Mapping[str, list[Target]]) -> Row:
+    url, size, etag, mtime, output, status, mapped, inlined, refused, chunks, refusals, *rest = values
+    seen = Target(url, size, etag, mtime)
+    row = Row(seen, output, status, mapped, inlined, refused, chunks, json.loads(refusals), *rest)
+    row.targets = tuple(targets.get(url, ()))
+    return row
+
+
+def _encoded(text: str) -> bytes:
+    """Give text as bytes, of a path those that the system has; what no path holds is written as an escape."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(os.fsencode(path))

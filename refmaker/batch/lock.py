@@ -1,0 +1,121 @@
+"""One run at a time on an output directory.
+
+Contract: the lock is a file beside the ledger with who holds it. On this machine the system tells whether that process
+lives (flock, which ends with the process, however it ends). A holder on another machine is taken for alive while it
+touches the file, which it does every few seconds; both times are those of the filesystem. Whoever finds the lock held
+is told by whom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from refmaker.errors import BatchError
+
+__all__ = ["Lock"]
+
+BEAT = 10.0
+DEAD_AFTER = 90.0
+"""Seconds between signs of life, and without one after which a holder on another machine is taken for dead."""
+
+
+class Lock:
+    """The lock of an output directory, held while the context is open.
+
+    Parameters
+    ----------
+    path
+        Of the lock file.
+    what
+        What is locked, as the user named it.
+
+    Raises
+    ------
+    BatchError
+        On entering: another run holds it.
+    """
+
+    def __init__(self, path: str, what: str) -> None:
+        self.path = path
+        self.what = what
+        self.taken_over: str | None = None
+        self._descriptor = -1
+        self._ended = threading.Event()
+        self._beating = threading.Thread(target=self._beat, name="refmaker-lock", daemon=True)
+
+    def __enter__(self) -> Lock:
+        try:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise BatchError(f"no lock can be made: {error.strerror}", source=self.path) from error
+        try:
+            self._take()
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self._beating.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._beating.join()
+        # The file stays: were it removed, a run that has just opened it would hold a lock that nobody else sees.
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+    def _take(self) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise self._held(self._holder()) from error
+        except OSError as error:
+            raise BatchError(
+                f"the filesystem has no locks ({error.strerror}): keep the ledger on another with --ledger",
+                source=self.path,
+            ) from error
+        before = self._holder()
+        if before and before.get("host") != socket.gethostname() and self._silence() < DEAD_AFTER:
+            raise self._held(before)
+        self.taken_over = _described(before) if before else None
+        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "began": time.time()})
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text.encode("ascii"), 0)
+
+    def _holder(self) -> dict[str, Any]:
+        with contextlib.suppress(ValueError, OSError):
+            found = json.loads(os.pread(self._descriptor, 4096, 0))
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def _silence(self) -> float:
+        """Give the seconds since the last sign of life, by the filesystem's clock."""
+        before = os.fstat(self._descriptor).st_mtime
+        probe = f"{self.path}.{os.getpid()}"
+        with open(probe, "wb") as file:
+            now = os.fstat(file.fileno()).st_mtime
+        os.unlink(probe)
+        return now - before
+
+    def _held(self, holder: dict[str, Any]) -> BatchError:
+        return BatchError(f"another run is at work here: {_described(holder)}; wait for its end", source=self.what)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT):
+            os.utime(self._descriptor)
+
+
+def _described(holder: dict[str, Any]) -> str:
+    began = holder.get("began")
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began)) if isinstance(began, int | float) else "unknown"
+    return f"process {holder.get('pid', 'unknown')} on {holder.get('host', 'unknown')}, since {since}"

@@ -1,0 +1,224 @@
+"""An existing Dask cluster (https://distributed.dask.org).
+
+Contract: see `refmaker.engines.engine`. Workers need refmaker installed, of the same version, and reach the same files.
+Each does its items in a process of its own beside it, as on one machine: an item that crashes, or takes too long, costs
+that process and not the worker. What a worker had that goes away is done again by another, by the cluster itself; a
+result counts once, when it has arrived here. As many items are with the cluster as it can do, and as many again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from refmaker import __version__
+from refmaker.engines.engine import TICK, TOGETHER, Done, Item, Lost
+from refmaker.engines.local import LocalEngine
+from refmaker.errors import EngineError
+
+__all__ = ["DaskEngine"]
+
+_AHEAD = 2
+# A task of Dask takes its scheduler several milliseconds, many files take less to scan.
+_GROUP_TIME = 0.5
+_MOST = 64
+_LIVES = 2
+
+
+class DaskEngine:
+    """Runs items on the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    scheduler
+        Its address; without, the one that Dask is configured with (`DASK_SCHEDULER_ADDRESS`).
+    timeout
+        Seconds that an item may take; None for any.
+
+    Raises
+    ------
+    EngineError
+        Dask is not installed, the scheduler is not reached, workers have another version of refmaker.
+    """
+
+    def __init__(self, scheduler: str | None = None, timeout: float | None = None) -> None:
+        self.timeout = timeout
+        self.client = _connect(scheduler)
+        try:
+            self._check_workers()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, function: Callable[[Any], Any], items: Iterable[Item]) -> Generator[Done, None, None]:
+        """See `Engine.run`."""
+        run = _Run(self, partial(_from_here, os.getcwd(), function), iter(items))
+        try:
+            while run.fill():
+                yield run.collect()
+        finally:
+            run.end()
+
+    def close(self) -> None:
+        """See `Engine.close`. The cluster goes on."""
+        self.client.close()
+
+    def _check_workers(self) -> None:
+        found = self.client.run(_version, on_error="return")
+        for worker, version in found.items():
+            if version != __version__:
+                raise EngineError(f"worker {worker} cannot run this refmaker", expected=__version__, got=version)
+
+
+class _Run:
+    """One run: groups of items that are with the cluster, by their futures' keys."""
+
+    def __init__(self, engine: DaskEngine, function: Callable[[Any], Any], items: Iterator[Item]) -> None:
+        self.engine = engine
+        self.function = function
+        self.items = items
+        self.again: deque[Item] = deque()
+        self.next: Item | None = None
+        self.crashes: dict[int, int] = {}
+        self.submitted: dict[str, tuple[Any, list[Item]]] = {}
+        self.finished: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.room = 0
+        self.pace = _GROUP_TIME
+
+    def fill(self) -> bool:
+        """Submit groups as long as there is room; say whether anything is left to wait for."""
+        if len(self.submitted) >= self.room:
+            self.room = _AHEAD * max(1, sum(self.engine.client.nthreads().values()))
+        while len(self.submitted) < self.room and (group := self._group()):
+            future = self.engine.client.submit(_work, self.function, group, self.engine.timeout, pure=False)
+            self.submitted[future.key] = (future, group)
+            future.add_done_callback(lambda future: self.finished.put(future.key))
+        return bool(self.submitted)
+
+    def _group(self) -> list[Item]:
+        """Take an item; or several that wait for a network together, or that take little time one after the other."""
+        if self.again:
+            return [self.again.popleft()]
+        first = self.next or next(self.items, None)
+        self.next = None
+        if first is None:
+            return []
+        size = max(1, min(_MOST, int(_GROUP_TIME / self.pace))) if first.alone else TOGETHER
+        group = [first]
+        for item in islice(self.items, size - 1):
+            if item.alone != first.alone:
+                self.next = item
+                break
+            group.append(item)
+        return group
+
+    def collect(self) -> Done:
+        """Wait for a group; take all that are there."""
+        try:
+            keys = [self.finished.get(timeout=TICK)]
+        except queue.Empty:
+            if self.engine.client.status not in ("running", "connecting"):
+                raise EngineError(
+                    "the connection to the Dask scheduler was lost", got=self.engine.client.status
+                ) from None
+            return []
+        while not self.finished.empty():
+            keys.append(self.finished.get())
+        done: Done = []
+        for key in dict.fromkeys(keys):
+            if key in self.submitted:
+                future, group = self.submitted.pop(key)
+                self._take(future, group, done)
+        return done
+
+    def _take(self, future: Any, group: list[Item], done: Done) -> None:
+        if future.status == "finished":
+            seconds, found = future.result()
+            self.pace = (self.pace + max(seconds, 1e-6) / len(group)) / 2
+            done.extend((item, found[item.key]) for item in group)
+            return
+        if future.status in ("cancelled", "lost"):
+            raise EngineError("the Dask cluster does not know of this run any more: was it restarted?")
+        error = future.exception()
+        if type(error).__name__ != "KilledWorker":
+            raise EngineError(f"a worker cannot do this work: {type(error).__name__}: {error}")
+        for item in group:
+            self.crashes[item.key] = self.crashes.get(item.key, 0) + 1
+            if self.crashes[item.key] < _LIVES and len(group) > 1:
+                self.again.append(replace(item, alone=True))
+            else:
+                done.append((item, Lost("crashed", f"several workers went away while they worked on it: {error}")))
+
+    def end(self) -> None:
+        """Have the cluster forget what it has not done."""
+        if self.submitted and self.engine.client.status == "running":
+            self.engine.client.cancel([future for future, _ in self.submitted.values()], force=True)
+        self.submitted.clear()
+
+
+def _connect(scheduler: str | None) -> Any:
+    try:
+        import dask
+        import distributed
+    except ImportError as error:
+        raise EngineError("the engine needs Dask: pip install 'refmaker[dask]'") from error
+    address = scheduler or dask.config.get("scheduler-address", None)
+    if address is None:
+        raise EngineError("name the scheduler of a Dask cluster with --scheduler, or in DASK_SCHEDULER_ADDRESS")
+    client: Any = distributed.Client
+    try:
+        return client(address, set_as_default=False, name="refmaker")
+    except (OSError, ValueError) as error:
+        raise EngineError(f"the Dask scheduler is not reached: {error}", source=address) from error
+
+
+def _version() -> str:
+    """Run on workers."""
+    from refmaker import __version__ as version
+
+    return version
+
+
+def _from_here(directory: str, function: Callable[[Any], Any], argument: Any) -> Any:
+    """Call a function in a process beside a worker, in the working directory of whoever asked for it.
+
+    libhdf5 looks for external files in the working directory too. One that a worker does not see holds nothing for it.
+    """
+    with contextlib.suppress(OSError):
+        os.chdir(directory)
+    return function(argument)
+
+
+_idle: list[LocalEngine] = []
+_idle_lock = threading.Lock()
+
+
+def _work(function: Callable[[Any], Any], group: list[Item], timeout: float | None) -> tuple[float, dict[int, Any]]:
+    """Run on workers: do a group in a process beside the worker, which stays for the next. Give the seconds it took."""
+    began = time.perf_counter()
+    with _idle_lock:
+        engine = _idle.pop() if _idle else LocalEngine(1)
+    engine.timeout = timeout
+    try:
+        found = {item.key: result for done in engine.run(function, group) for item, result in done}
+        return time.perf_counter() - began, found
+    finally:
+        with _idle_lock:
+            _idle.append(engine)
+
+
+@atexit.register
+def _close_idle() -> None:
+    with _idle_lock:
+        while _idle:
+            _idle.pop().close()
