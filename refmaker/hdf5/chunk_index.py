@@ -29,7 +29,6 @@ WHAT = "chunk index"
 _MAX_CELLS = 1 << 62
 _MAX_SIZE = 1 << 62
 _BTREE_UNFILTERED, _BTREE_FILTERED = 10, 11
-_SEARCHED = (data_layout.BTREE_V1, data_layout.BTREE_V2)
 
 
 @dataclass(slots=True)
@@ -70,10 +69,9 @@ def read_chunk_index(
         return ChunkIndex.empty()
     if layout.index == data_layout.BTREE_V1:
         few = _few(window, layout, grid, k, base, sizes)
-        if few is not None:
-            return few
+        return _from_btree_v1(window, layout, grid, k, base, sizes) if few is None else few
     chunks = _READERS[layout.index](window, layout, space, filtered, k, sizes)
-    return _columns(chunks, grid, base, window.size, sizes, searched=layout.index in _SEARCHED)
+    return _columns(chunks, grid, base, window.size, sizes, searched=layout.index == data_layout.BTREE_V2)
 
 
 def _chunk_size(layout: ChunkedLayout) -> int:
@@ -122,7 +120,7 @@ def _columns(
             expected=f"{int(chunks.size[i])} bytes",
             got=f"a file of {file_size}",
         )
-    return ChunkIndex(cell, chunks.address + np.uint64(base), chunks.size, chunks.mask)
+    return ChunkIndex(cell, chunks.address + np.uint64(base) if base else chunks.address, chunks.size, chunks.mask)
 
 
 def _increases(scaled: npt.NDArray[np.int64]) -> bool:
@@ -165,19 +163,30 @@ def _few(
 
 
 def _from_btree_v1(
-    window: MeteredWindow, layout: ChunkedLayout, space: Dataspace, filtered: bool, k: int, sizes: Sizes
-) -> _Chunks:
-    rank = len(layout.chunk_shape)
-    parts = [
-        _Chunks(
-            _divided(records["offset"], layout.chunk_shape),
-            records["child"].astype("u8"),
-            records["size"].astype("u8"),
-            records["mask"].copy(),
+    window: MeteredWindow, layout: ChunkedLayout, grid: tuple[int, ...], k: int, base: int, sizes: Sizes
+) -> ChunkIndex:
+    """Read a version 1 B-tree to the end, some leaves at a time: fresh memory costs more than what is done with it."""
+    parts: list[ChunkIndex] = []
+    last: npt.NDArray[np.int64] | None = None
+    for records in btree_v1.chunk_records(window, int(layout.address or 0), len(layout.chunk_shape), k, sizes):
+        if len(records) == 0:
+            continue
+        scaled = _divided(records["offset"], layout.chunk_shape)
+        if last is not None and not _increases(np.stack([last, scaled[0]])):
+            raise FormatError("keys that are out of order", structure=WHAT)
+        last = scaled[-1].copy()
+        chunks = _Chunks(
+            scaled, records["child"].astype("u8"), records["size"].astype("u8"), records["mask"].astype("u4")
         )
-        for records in btree_v1.chunk_records(window, int(layout.address or 0), rank, k, sizes)
-    ]
-    return _joined(parts, rank)
+        parts.append(_columns(chunks, grid, base, window.size, sizes, searched=True))
+    if len(parts) < 2:
+        return parts[0] if parts else ChunkIndex.empty()
+    return ChunkIndex(
+        np.concatenate([part.cell for part in parts]),
+        np.concatenate([part.offset for part in parts]),
+        np.concatenate([part.size for part in parts]),
+        np.concatenate([part.filter_mask for part in parts]),
+    )
 
 
 def _divided(offsets: np.ndarray, chunk_shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
@@ -190,18 +199,6 @@ def _divided(offsets: np.ndarray, chunk_shape: tuple[int, ...]) -> npt.NDArray[n
             raise FormatError("offset of a chunk", structure=WHAT, expected=f"a multiple of {extent}")
         scaled[axis] = quotient
     return scaled.T
-
-
-def _joined(parts: list[_Chunks], rank: int) -> _Chunks:
-    if not parts:
-        return _Chunks(np.empty((0, rank), "i8"), np.empty(0, "u8"), np.empty(0, "u8"), np.empty(0, "u4"))
-    scaled = np.concatenate([p.scaled.T for p in parts], axis=1).T
-    return _Chunks(
-        scaled,
-        np.concatenate([p.address for p in parts]),
-        np.concatenate([p.size for p in parts]),
-        np.concatenate([p.mask for p in parts]),
-    )
 
 
 def _single(
@@ -353,7 +350,6 @@ def _from_btree_v2(
 
 
 _READERS = {
-    data_layout.BTREE_V1: _from_btree_v1,
     data_layout.SINGLE: _single,
     data_layout.IMPLICIT: _implicit,
     data_layout.FIXED_ARRAY: _from_fixed_array,
