@@ -13,8 +13,10 @@ import click
 import refmaker
 from refmaker.errors import RefmakerError
 
+from .append import append
 from .batch import batch
 from .check import check
+from .combine import combine
 from .convert import convert
 from .info import info
 from .output import FAILED, INTERRUPTED, say
@@ -48,6 +50,8 @@ def main() -> None:
 
 main.add_command(scan)
 main.add_command(info)
+main.add_command(combine)
+main.add_command(append)
 main.add_command(verify)
 main.add_command(batch)
 main.add_command(check)

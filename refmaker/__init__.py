@@ -23,6 +23,8 @@ from refmaker.errors import (
 )
 
 if TYPE_CHECKING:
+    from refmaker.combining.combine import append, combination, combine
+    from refmaker.combining.records import Combination, CombineError, Mismatch
     from refmaker.manifest.forms import open_manifest
     from refmaker.manifest.manifest import Manifest
     from refmaker.many import scan_many
@@ -31,12 +33,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchError",
+    "Combination",
+    "CombineError",
     "EngineError",
     "FileSystem",
     "FormatError",
     "Inspection",
     "Manifest",
     "ManifestError",
+    "Mismatch",
     "OutputError",
     "Progress",
     "RefmakerError",
@@ -45,6 +50,9 @@ __all__ = [
     "TruncatedError",
     "Unsupported",
     "__version__",
+    "append",
+    "combination",
+    "combine",
     "inspect",
     "open_manifest",
     "scan",
@@ -54,10 +62,16 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Combination": ("refmaker.combining.records", "Combination"),
+    "CombineError": ("refmaker.combining.records", "CombineError"),
     "FileSystem": ("refmaker.replay.filesystem", "FileSystem"),
     "Inspection": ("refmaker.scanning", "Inspection"),
     "Manifest": ("refmaker.manifest.manifest", "Manifest"),
+    "Mismatch": ("refmaker.combining.records", "Mismatch"),
     "Progress": ("refmaker.scanning", "Progress"),
+    "append": ("refmaker.combining.combine", "append"),
+    "combination": ("refmaker.combining.combine", "combination"),
+    "combine": ("refmaker.combining.combine", "combine"),
     "inspect": ("refmaker.scanning", "inspect"),
     "open_manifest": ("refmaker.manifest.forms", "open_manifest"),
     "scan": ("refmaker.scanning", "scan"),

@@ -35,6 +35,7 @@ LAYERS = [
     "refmaker.many",
     "refmaker.replay",
     "refmaker.engines",
+    "refmaker.combining",
     "refmaker.batch",
     "refmaker.verify",
     "refmaker",

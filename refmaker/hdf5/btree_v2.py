@@ -155,9 +155,11 @@ def _ordered(
         raise FormatError("totals that contradict the records", structure=WHAT, address=address)
     if tree.depth == 0:
         return records
-    ordered = np.empty_like(records)
-    ordered[places] = records
-    return ordered
+    # A record at a time, not a byte.
+    whole = records.view(f"V{tree.record_size}")[:, 0]
+    ordered = np.empty_like(whole)
+    ordered[places] = whole
+    return ordered.view("u1").reshape(records.shape)
 
 
 def _read_level(

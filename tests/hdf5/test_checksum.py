@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmaker.errors import FormatError
-from refmaker.hdf5.checksum import FEW, lookup3, lookup3_rows, unverified, verified, verify, verify_rows
+from refmaker.hdf5.checksum import FEW, lookup3, lookup3_groups, lookup3_rows, unverified, verified, verify, verify_rows
 from refmaker.scanning import scan
 
 
@@ -23,6 +23,20 @@ def test_known_values():
 def test_rows(size, count, random):
     rows = np.frombuffer(random.randbytes(size * count), "u1").reshape(count, size)
     assert lookup3_rows(rows).tolist() == [lookup3(row.tobytes()) for row in rows]
+
+
+@given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 8)), max_size=12), st.randoms(use_true_random=False))
+def test_groups_of_different_sizes(shapes, random):
+    groups = [np.frombuffer(random.randbytes(size * n), "u1").reshape(n, size) for size, n in shapes]
+    found = [sums.tolist() for sums in lookup3_groups(groups)]
+    assert found == [[lookup3(row.tobytes()) for row in rows] for rows in groups]
+
+
+@pytest.mark.parametrize("longest", [100, 400_000])
+def test_groups_too_long_to_be_laid_out_side_by_side(longest):
+    groups = [np.arange(20 * size, dtype="u4").astype("u1").reshape(20, size) for size in (7, longest, 30)]
+    found = [sums.tolist() for sums in lookup3_groups(groups)]
+    assert found == [[lookup3(row.tobytes()) for row in rows] for rows in groups]
 
 
 @pytest.mark.parametrize("size", [0, 1, 11, 12, 13, 24, 25, 513])

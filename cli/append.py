@@ -1,0 +1,47 @@
+"""`refmaker append`: more inputs to a combined manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .combine import combining_options, run
+from .destination import check_outputs
+
+if TYPE_CHECKING:
+    from refmaker import Combination
+
+__all__ = ["append"]
+
+
+@click.command()
+@click.argument("combined", metavar="COMBINED")
+@click.argument("inputs", nargs=-1, required=True, metavar="MANIFEST|FILE...")
+@click.option("-o", "--output", metavar="OUT", help="Manifest to write (- for stdout).  [default: COMBINED]")
+@combining_options
+@click.pass_context
+def append(
+    ctx: click.Context,
+    /,
+    combined: str,
+    inputs: tuple[str, ...],
+    output: str | None,
+    report: str | None,
+    quiet: bool,
+    **given: Any,
+) -> None:
+    """Add manifests, or source files, to a COMBINED manifest, which is replaced unless -o names another.
+
+    Of the files that it refers to, none is read again but for arrays that all inputs have alike and that are not
+    coordinates. Otherwise as `refmaker combine`.
+    """
+    from refmaker.combining.combine import appended
+
+    def work(given: Sequence[str], **options: Any) -> Combination:
+        return appended(combined, list(given), **options)
+
+    destination = combined if output is None else output
+    check_outputs(inputs, [destination, *([] if report is None else [report])])
+    ctx.exit(run(work, list(inputs), destination, report, quiet, given))

@@ -1,0 +1,181 @@
+"""`refmaker combine`: many manifests or files in, one manifest out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import refmaker
+from refmaker.errors import RefmakerError
+
+from .destination import check_outputs, write
+from .output import DONE, FAILED, REFUSED, ProgressLine, columns, counted, json_object, list_refusals, say
+
+if TYPE_CHECKING:
+    from refmaker import Combination, CombineError, Mismatch
+    from refmaker.combining.records import Progress
+
+__all__ = ["combine", "combining_options", "run"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ROWS = 40
+_WIDTH = 60
+
+
+def combining_options(command: F) -> F:
+    """Add the options that `combine` and `append` share."""
+    for option in reversed(
+        (
+            click.option(
+                "--concat",
+                multiple=True,
+                metavar="DIM",
+                help="Put the inputs together along this dimension. May be given again. [default: what differs]",
+            ),
+            click.option(
+                "--on-mismatch",
+                type=click.Choice(["refuse", "drop-variable", "split", "inline"]),
+                help="What becomes of variables in which the inputs do not agree.",
+            ),
+            click.option(
+                "--duplicates",
+                type=click.Choice(["refuse", "first", "last"]),
+                help="Which of two inputs with the same coordinate values is taken.",
+            ),
+            click.option(
+                "--inline-limit",
+                type=click.IntRange(min=0),
+                metavar="BYTES",
+                help="Refuse what would take more in the manifest, array by array.",
+            ),
+            click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that read inputs."),
+            click.option("--report", metavar="REPORT", help="Write what was found and done, as JSON, to this file."),
+            click.option(
+                "--storage-options",
+                metavar="JSON",
+                callback=json_object,
+                help="Options of the fsspec filesystem of inputs and targets that are not local.",
+            ),
+            click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary, no notes, no progress."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="MANIFEST|FILE...")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Manifest to write (- for stdout).")
+@combining_options
+@click.pass_context
+def combine(
+    ctx: click.Context, /, inputs: tuple[str, ...], output: str, report: str | None, quiet: bool, **given: Any
+) -> None:
+    """Combine manifests, or source files, to one manifest.
+
+    Inputs are put together along the dimensions whose coordinates differ, in the order of coordinate values; variables
+    that only some inputs have are merged. Everything else has to agree in all of them: where it does not, a table says
+    what differs, and nothing is written.
+
+    Exit status 3: variables were left out (drop-variable), parted (split) or written anew (inline), or an input had
+    refused them.
+    """
+    check_outputs(inputs, [output, *([] if report is None else [report])])
+    ctx.exit(run(refmaker.combination, list(inputs), output, report, quiet, given))
+
+
+def run(
+    work: Callable[..., Combination],
+    inputs: Sequence[str],
+    output: str,
+    report: str | None,
+    quiet: bool,
+    given: dict[str, Any],
+) -> int:
+    """Combine, write, say what was done; give the exit status."""
+    options = {name: value for name, value in given.items() if value not in (None, ())}
+    entry: dict[str, Any] = {"inputs": len(inputs), "output": output}
+    try:
+        made = _combined(work, inputs, options, quiet=quiet)
+        write(made.manifest, output)
+    except RefmakerError as error:
+        found: Sequence[Mismatch] = getattr(error, "mismatches", ())
+        if report is not None:
+            _write_report(entry | {"error": str(error), "mismatches": [_listed(one, None) for one in found]}, report)
+        if not found:
+            raise
+        _say_table(error, found)
+        return FAILED
+    if report is not None:
+        _write_report(entry | _summary(made), report)
+    if not quiet:
+        _say_summary(made, inputs, output)
+    return REFUSED if made.outcomes or made.manifest.refusals else DONE
+
+
+def _combined(
+    work: Callable[..., Combination], inputs: Sequence[str], options: dict[str, Any], *, quiet: bool
+) -> Combination:
+    if quiet or not sys.stderr.isatty():
+        return work(inputs, **options)
+    with ProgressLine("") as line:
+
+        def show(progress: Progress) -> None:
+            line.show(f"{progress.done} of {counted(progress.known, 'input')} read")
+
+        return work(inputs, progress=show, **options)
+
+
+def _say_table(error: CombineError | RefmakerError, found: Sequence[Mismatch]) -> None:
+    """Print what differs, a row for each thing that inputs say."""
+    say(f"refmaker: {getattr(error, 'message', error)}:", err=True)
+    rows = [("variable", "differs", "is", "in")]
+    for one in found:
+        for value, names in one.values.items():
+            where = "" if not names else names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+            rows.append((one.variable, one.what, value if len(value) <= _WIDTH else value[:_WIDTH] + "…", where))
+    for line in columns(rows[: _ROWS + 1]):
+        say(line, err=True)
+    if len(rows) > _ROWS + 1:
+        say(f"… and {len(rows) - _ROWS - 1} more rows, see --report", err=True)
+
+
+def _say_summary(made: Combination, inputs: Sequence[str], output: str) -> None:
+    manifest = made.manifest
+    along = ", ".join(f"{one.path} ({one.length})" for one in made.dimensions)
+    counts = f"{counted(len(manifest.arrays), 'array')}, {counted(manifest.chunks, 'chunk')}"
+    where = "stdout" if output == "-" else output
+    say(f"{counted(len(inputs), 'input')} -> {where}: {counts}{f', along {along}' if along else ''}", err=True)
+    for outcome in made.outcomes:
+        say(f"{outcome.action}: {outcome.mismatch}", err=True)
+    for note in made.notes:
+        say(f"note: {note}", err=True)
+    list_refusals(manifest.refusals, "see --report")
+
+
+def _summary(made: Combination) -> dict[str, Any]:
+    return {
+        "error": None,
+        "dimensions": [{"path": d.path, "length": d.length, "inputs": list(d.inputs)} for d in made.dimensions],
+        "mismatches": [_listed(outcome.mismatch, outcome.action) for outcome in made.outcomes],
+        "refusals": made.manifest.refusals,
+        "notes": made.notes,
+    }
+
+
+def _listed(mismatch: Mismatch, action: str | None) -> dict[str, Any]:
+    values = {value: list(names) for value, names in mismatch.values.items()}
+    return {"variable": mismatch.variable, "differs": mismatch.what, "values": values, "action": action}
+
+
+def _write_report(content: dict[str, Any], report: str) -> None:
+    from refmaker.manifest.atomic import atomic_write
+
+    # ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
+    with atomic_write(report) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n")

@@ -1,0 +1,269 @@
+"""The combined manifest, from a plan without disagreements.
+
+Contract: nothing is decided here. References are moved, not looked at; what is read are coordinates, which are written
+into the manifest, so that opening it needs none of the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.combining.collecting import Collection
+from refmaker.combining.coordinates import Coordinate
+from refmaker.combining.dimensions import Axis
+from refmaker.combining.forms import Form, with_extent
+from refmaker.combining.placing import Pieces, place
+from refmaker.combining.planning import Plan
+from refmaker.combining.reading import Reader
+from refmaker.combining.records import CombineError, Options
+from refmaker.combining.times import TimeUnits, encode, ticks, time_units
+from refmaker.combining.values import decoded, dtype_of, encoded, fill_of
+from refmaker.errors import RefmakerError, Unsupported
+from refmaker.manifest.manifest import Manifest, ManifestArray, References
+
+__all__ = ["build"]
+
+
+def build(
+    collection: Collection, plan: Plan, made: Mapping[str, References], options: Options, reader: Reader
+) -> Manifest:
+    """Make the manifest of all inputs.
+
+    Parameters
+    ----------
+    made
+        References that were made otherwise than by moving, by path.
+
+    Raises
+    ------
+    CombineError
+        A coordinate cannot be written as one array.
+    """
+    arrays: dict[str, ManifestArray] = {}
+    written = _written_times(collection, plan, reader)
+    for path in collection.series:
+        try:
+            if path in written:
+                arrays[path] = written[path]
+            elif path in plan.axes:
+                arrays[path] = _along(collection, plan, plan.axes[path], options)
+            elif path in plan.pieces:
+                arrays[path] = _together(collection, path, plan.pieces[path], made.get(path))
+            else:
+                arrays[path] = _same(collection, plan, path, options, reader)
+        except RefmakerError as error:
+            if error.path is None:
+                error.path = "/" + path
+            raise
+    groups = {path: held.get(plan.first, next(iter(held.values()))) for path, held in collection.groups.items() if held}
+    along = ", ".join(axis.key for axis in plan.axes.values()) or "no dimension"
+    return Manifest(
+        zarr_format=3 if collection.zarr_formats[:1] == [3] else 2,
+        groups=groups,
+        arrays=arrays,
+        targets=tuple(collection.targets),
+        refusals=_refusals(collection),
+        history=[*collection.history, f"combined {len(collection)} inputs along {along}"],
+        extra=_extra(collection),
+    )
+
+
+def _refusals(collection: Collection) -> dict[str, str]:
+    found = {}
+    for path, reasons in collection.refusals.items():
+        held = [(reason, inputs) for reason, inputs in reasons.items() if inputs]
+        if not held:
+            continue
+        reason = held[0][0]
+        count = sum(len(one) for _, one in held)
+        where = "" if count == len(collection) and len(held) == 1 else f" (in {count} of {len(collection)} inputs)"
+        found[path] = reason + where
+    return found
+
+
+def _extra(collection: Collection) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for key, held in collection.extra.items():
+        distinct = set(held.values())
+        if len(distinct) > 1:
+            raise CombineError("data that belong to no array differ from input to input", structure=f"key {key!r}")
+        for data in distinct:
+            found[key] = data
+    return found
+
+
+def _grid(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
+    return tuple(-(-extent // chunk) if chunk else 0 for extent, chunk in zip(shape, chunks, strict=True))
+
+
+def _together(collection: Collection, path: str, pieces: Pieces, made: References | None) -> ManifestArray:
+    series = collection.series[path]
+    entries = pieces.entry.tolist()
+    form = collection.form(series, entries[0])
+    if made is None:
+        made = place(series, pieces, form.chunks)
+    metadata = with_extent(form, pieces.shape)
+    if form.fill_value is None:
+        values = (collection.forms.all[number].fill_value for number in dict.fromkeys(series.forms))
+        metadata["fill_value"] = next((value for value in values if value is not None), None)
+    return ManifestArray(metadata, dict(form.attributes), _grid(pieces.shape, form.chunks), made)
+
+
+def _same(collection: Collection, plan: Plan, path: str, options: Options, reader: Reader) -> ManifestArray:
+    """Give an array that is the same in all inputs; coordinates of dimensions with their chunks in the manifest."""
+    series = collection.series[path]
+    entry = series.inputs.index(plan.first) if plan.first in series.inputs else 0
+    form, shape = collection.form(series, entry), series.shapes[entry]
+    references = series.references(entry)
+    coordinate = plan.coordinates.get(path)
+    if coordinate is not None:
+        entry = coordinate.entries[0]
+        form, shape, chunks = collection.form(series, entry), series.shapes[entry], coordinate.chunks[0]
+        references = series.references(entry)
+        if sum(map(len, chunks.values())) <= options.inline_limit:
+            references = References.empty()
+            references.inline = dict(sorted(chunks.items()))
+    return ManifestArray(with_extent(form, shape), dict(form.attributes), _grid(shape, form.chunks), references)
+
+
+def _along(collection: Collection, plan: Plan, axis: Axis, options: Options) -> ManifestArray:
+    """Give the coordinate of a dimension along which inputs are put together."""
+    coordinate = axis.coordinate
+    if coordinate is None:
+        raise CombineError("a dimension without a coordinate", structure=axis.key)
+    form = collection.form(coordinate.series, coordinate.entries[int(axis.runs[0, 0])] if len(axis.runs) else 0)
+    values = _joined(axis, coordinate.raw)
+    if values.nbytes > options.inline_limit:
+        raise CombineError(
+            f"{values.nbytes} bytes of a coordinate are more than the inline limit of {options.inline_limit} bytes"
+        )
+    own = dtype_of(form)
+    if values.dtype.kind != own.kind and form.fill_value is not None:
+        metadata = {**form.metadata, "fill_value": np.array(fill_of(form)).astype(values.dtype).item()}
+        form = Form(form.zarr_format, metadata, form.attributes, form.dimensions, form.chunks)
+    return written(form, dict(form.attributes), values)
+
+
+def _joined(axis: Axis, blocks: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Put the rows of blocks together in the order of an axis."""
+    parts = [blocks[block][start:stop] for block, start, stop, _ in axis.runs.tolist()]
+    if not parts:
+        return blocks[0][:0]
+    dtypes = {part.dtype for part in parts}
+    if len(dtypes) == 1:
+        return np.concatenate(parts)
+    joined = np.concatenate([part.astype(part.dtype.newbyteorder("="), copy=False) for part in parts])
+    start = 0
+    for part in parts:
+        if (joined[start : start + len(part)] != part).any():
+            raise Unsupported("values of different data types, which no data type holds exactly")
+        start += len(part)
+    return joined
+
+
+def written(form: Form, attributes: dict[str, Any], values: npt.NDArray[Any]) -> ManifestArray:
+    """Write values into the manifest: one chunk, without compression.
+
+    Parameters
+    ----------
+    form
+        Of which the metadata are, as far as they still hold.
+    """
+    shape = tuple(max(extent, 1) for extent in values.shape)
+    metadata = with_extent(form, values.shape, shape)
+    if values.dtype.kind != "O":
+        values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    if form.zarr_format == 2:
+        text = values.dtype.kind == "O"
+        metadata |= {"filters": [{"id": "vlen-utf8"}] if text else None, "compressor": None, "order": "C"}
+        metadata["dtype"] = "|O" if text else values.dtype.str
+    elif values.dtype.kind == "O":
+        metadata["codecs"] = [{"name": "vlen-utf8", "configuration": {}}]
+    else:
+        plain = values.dtype.itemsize == 1 or values.dtype.kind == "S"
+        endian = {} if plain else {"configuration": {"endian": "little"}}
+        metadata["codecs"] = [{"name": "bytes", **endian}]
+        if values.dtype.kind != "S":
+            metadata["data_type"] = values.dtype.newbyteorder("=").name
+    references = References.empty()
+    if values.size:
+        own = Form(form.zarr_format, metadata, attributes, form.dimensions, shape)
+        references.inline = {0: encoded(own, values)}
+    return ManifestArray(metadata, attributes, _grid(values.shape, shape), references)
+
+
+def _written_times(collection: Collection, plan: Plan, reader: Reader) -> dict[str, ManifestArray]:
+    """Write the coordinates whose units differ, and what shares their units, in one unit."""
+    made: dict[str, ManifestArray] = {}
+    for path in dict.fromkeys(plan.times.values()):
+        axis = plan.axes[path]
+        if axis.coordinate is None or not len(axis.runs):
+            continue
+        numbers, units, values = [], [], []
+        linked = [other for other, owner in plan.times.items() if owner == path]
+        for other in linked:
+            parts, spelt = _time_parts(collection, plan, other, axis, axis.coordinate, reader)
+            numbers.append(len(parts))
+            values += parts
+            units += spelt
+        found, per_second = ticks(values, units)
+        wished = units[0]
+        whole, chosen = encode(found, per_second, wished)
+        start = 0
+        for other, count in zip(linked, numbers, strict=True):
+            series = collection.series[other]
+            entry = axis.coordinate.entries[int(axis.runs[0, 0])] if other == path else int(plan.pieces[other].entry[0])
+            form = collection.form(series, entry)
+            made[other] = _in_units(form, np.concatenate(whole[start : start + count]), chosen, own=other == path)
+            start += count
+    return made
+
+
+def _in_units(form: Form, values: npt.NDArray[np.int64], units: TimeUnits, *, own: bool) -> ManifestArray:
+    attributes = dict(form.attributes)
+    if own or "units" in attributes:
+        attributes["units"] = units.text
+    if form.attributes.get("_FillValue") is not None:
+        del attributes["_FillValue"]  # no value is missing, and none of the new ones may be taken for it
+    metadata = {**form.metadata, "fill_value": None if form.zarr_format == 2 else 0}
+    plain = Form(form.zarr_format, metadata, attributes, form.dimensions, form.chunks)
+    return written(plain, attributes, values)
+
+
+def _time_parts(
+    collection: Collection, plan: Plan, path: str, axis: Axis, coordinate: Coordinate, reader: Reader
+) -> tuple[list[npt.NDArray[Any]], list[TimeUnits]]:
+    """Give the parts of an array of times in their order, and the units of each."""
+    series = collection.series[path]
+    runs = axis.runs.tolist()
+    parts, entries = [], []
+    if path == axis.key:
+        entries = [coordinate.entries[block] for block, *_ in runs]
+        parts = [coordinate.raw[block][start:stop] for block, start, stop, _ in runs]
+    else:
+        pieces = plan.pieces[path]
+        if len(pieces.dims) != 1:
+            raise Unsupported("times with bounds along several dimensions that are put together", path="/" + path)
+        all_chunks = list(reader.each(series.each(), "/" + path))
+        for entry, (_, start, stop, _) in zip(pieces.entry.tolist(), runs, strict=True):
+            values = decoded(collection.form(series, entry), series.shapes[entry], all_chunks[entry])
+            parts.append(np.take(values, range(start, stop), axis=pieces.dims[0]))
+            entries.append(entry)
+    units = []
+    owner = coordinate.series
+    by_input = {number: entry for entry, number in enumerate(owner.inputs)}
+    for entry in entries:
+        form = collection.form(series, entry)
+        attributes = dict(form.attributes)
+        if "units" not in attributes:
+            parent = collection.form(owner, by_input[series.inputs[entry]]).attributes
+            attributes |= {name: parent[name] for name in ("units", "calendar") if name in parent}
+        spelt = time_units(attributes)
+        if spelt is None:
+            raise Unsupported(f"units {attributes.get('units')!r} where its coordinate has times", path="/" + path)
+        units.append(spelt)
+    return parts, units

@@ -1,0 +1,302 @@
+"""Many manifests to one.
+
+Contract: `combine` gives a manifest that xarray shows as it shows the inputs put together, or raises one `CombineError`
+that names everything in which they do not agree. What is asked to be done about that is done variable by variable, and
+recorded; nothing is padded, taken from one input for another, or left out without a word.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from refmaker.combining.building import build
+from refmaker.combining.collecting import Collection
+from refmaker.combining.comparing import Disagreement
+from refmaker.combining.loading import Input, collect, is_manifest
+from refmaker.combining.planning import Plan, make_plan
+from refmaker.combining.reading import Reader
+from refmaker.combining.recoding import rechunked, unified
+from refmaker.combining.records import (
+    DEFAULT_INLINE_LIMIT,
+    Combination,
+    CombinedDimension,
+    CombineError,
+    Duplicates,
+    OnMismatch,
+    Options,
+    Outcome,
+    Progress,
+)
+from refmaker.combining.subchunks import subchunked
+from refmaker.errors import ManifestError
+from refmaker.manifest.manifest import Manifest, References
+
+__all__ = ["append", "combination", "combine"]
+
+
+def combine(inputs: Iterable[Input], **options: Any) -> Manifest:
+    """Combine manifests, or source files, to one manifest. Takes the options of `combination`."""
+    return combination(inputs, **options).manifest
+
+
+def append(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any) -> Manifest:
+    """Add inputs to a combined manifest.
+
+    Only what is new is read: the coordinates of the others stand in the manifest. Takes the options of `combination`.
+
+    Parameters
+    ----------
+    combined
+        The manifest, or its path or url.
+    new
+        One input, or several.
+
+    Returns
+    -------
+    manifest
+        What `combine` gives for all inputs together, but for the history.
+    """
+    return appended(combined, new, **options).manifest
+
+
+def appended(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any) -> Combination:
+    """Add inputs to a combined manifest; give it with how it came about. See `append`."""
+    if not isinstance(combined, Manifest) and not is_manifest(combined, options.get("storage_options")):
+        raise ManifestError("not a manifest: only to one can anything be appended", source=os.fspath(combined))
+    added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
+    return combination([combined, *added], **options)
+
+
+def combination(
+    inputs: Iterable[Input],
+    *,
+    concat: str | Sequence[str] | None = None,
+    on_mismatch: OnMismatch = "refuse",
+    duplicates: Duplicates = "refuse",
+    inline_limit: int = DEFAULT_INLINE_LIMIT,
+    storage_options: Mapping[str, Any] | None = None,
+    zarr_format: Literal[2, 3] | None = None,
+    jobs: int = 1,
+    progress: Callable[[Progress], None] | None = None,
+) -> Combination:
+    """Combine manifests, or source files, and say how it came about.
+
+    Parameters
+    ----------
+    inputs
+        Manifests, or paths or urls of manifests or of source files.
+    concat
+        Dimensions to put the inputs together along; () for none. None: those whose coordinates differ, where that is
+        plain.
+    on_mismatch
+        What becomes of variables in which the inputs do not agree. "refuse": nothing is made. "drop-variable": they are
+        left out, and refused by name. "split": uncompressed chunks are cut to fit; else the inputs are parted into
+        groups that agree, `part_0` and so on. "inline": chunks are written anew into the manifest, in the encoding of
+        the first input, where that is exact.
+    duplicates
+        Which of two inputs with the same coordinate values is taken, in the order given; "refuse": neither.
+    inline_limit
+        Bytes that one array may take in the manifest.
+    storage_options
+        Of the filesystem of inputs and targets that are not local.
+    zarr_format
+        Of the metadata of source files that are scanned; None: as the first input.
+    jobs
+        Processes that read inputs.
+    progress
+        Called as inputs are read.
+
+    Raises
+    ------
+    CombineError
+        The inputs do not agree, or how they follow each other is not plain.
+    RefmakerError
+        An input, or a coordinate in a target, cannot be read.
+    """
+    given = list(inputs)
+    if not given:
+        raise CombineError("there is nothing to combine")
+    options = Options(
+        concat=None if concat is None else ((concat,) if isinstance(concat, str) else tuple(concat)),
+        on_mismatch=on_mismatch,
+        duplicates=duplicates,
+        inline_limit=inline_limit,
+        storage_options={} if storage_options is None else storage_options,
+    )
+    collection = collect(
+        given, storage_options=options.storage_options, zarr_format=zarr_format, jobs=jobs, progress=progress
+    )
+    reader = Reader(collection.targets, options.storage_options)
+    return _combined(_without_refused(collection), options, reader)
+
+
+def _without_refused(collection: Collection) -> Collection:
+    """Leave out what any input refused, wherever others have it."""
+    gone = [
+        path
+        for path in collection.series
+        if any(path == refused[1:] or path.startswith(refused[1:] + "/") for refused in collection.refusals)
+    ]
+    for path in gone:
+        dimensions = collection.form(collection.series[path], 0).dimensions
+        if dimensions == (path.rpartition("/")[2],):
+            raise CombineError("an input refused a coordinate that others have", path="/" + path)
+    return collection.without(gone) if gone else collection
+
+
+def _combined(collection: Collection, options: Options, reader: Reader) -> Combination:
+    outcomes: list[Outcome] = []
+    made: dict[str, References] = {}
+    tried: set[tuple[str, str]] = set()
+    while True:
+        plan = make_plan(collection, options, reader)
+        found = [one for one in plan.found if one.path not in made]
+        if not found:
+            manifest = build(collection, plan, made, options, reader)
+            return Combination(manifest, _dimensions(collection, plan), outcomes, plan.notes)
+        if options.on_mismatch == "drop-variable":
+            collection = _dropped(collection, found)
+            outcomes += [Outcome(one.mismatch, "dropped") for one in found]
+        elif options.on_mismatch == "inline":
+            collection = _inlined(collection, plan, found, made, options, reader, tried)
+            outcomes += [Outcome(one.mismatch, "inlined") for one in found]
+        elif options.on_mismatch == "split":
+            cut = _cut(collection, plan, found, tried)
+            if cut is None:
+                return _split(collection, plan, found, options, reader, outcomes)
+            collection, which = cut
+            outcomes += [Outcome(one.mismatch, "split") for one in which]
+        else:
+            raise _refusal("the inputs do not agree", found)
+
+
+def _refusal(message: str, found: Sequence[Disagreement]) -> CombineError:
+    return CombineError(message, [one.mismatch for one in found])
+
+
+def _dimensions(collection: Collection, plan: Plan) -> tuple[CombinedDimension, ...]:
+    found = []
+    for key, axis in plan.axes.items():
+        first: dict[int, int] = {}
+        for number, block in axis.block_of.items():
+            first.setdefault(block, number)
+        names = tuple(collection.names[first[block]] for block in axis.used if block in first)
+        found.append(CombinedDimension(key, axis.length, names))
+    return tuple(found)
+
+
+def _dropped(collection: Collection, found: Sequence[Disagreement]) -> Collection:
+    """Leave out the variables in which inputs do not agree, and refuse them by name."""
+    fixed = [one for one in found if not one.can_drop]
+    if fixed:
+        raise _refusal("the inputs do not agree in what cannot be left out", fixed)
+    refusals = {path: {**reasons} for path, reasons in collection.refusals.items()}
+    for one in found:
+        reason = f"the inputs do not agree: {one.mismatch.what}"
+        refusals.setdefault(one.mismatch.variable, {}).setdefault(reason, list(range(len(collection))))
+    return replace(collection.without(one.path for one in found), refusals=refusals)
+
+
+def _inlined(
+    collection: Collection,
+    plan: Plan,
+    found: Sequence[Disagreement],
+    made: dict[str, References],
+    options: Options,
+    reader: Reader,
+    tried: set[tuple[str, str]],
+) -> Collection:
+    """Write chunks anew, first those of other forms, then those that do not fit."""
+    fixed = [one for one in found if not one.can_recode or (one.path, one.mismatch.what) in tried]
+    if fixed:
+        raise _refusal("the inputs do not agree in what cannot be written anew", fixed)
+    tried |= {(one.path, one.mismatch.what) for one in found}
+    series = dict(collection.series)
+    for path in dict.fromkeys(one.path for one in found):
+        if all(one.mismatch.what == "partial chunk" for one in found if one.path == path):
+            made[path], _ = rechunked(collection, path, plan.pieces[path], reader, options.inline_limit)
+        else:
+            held = collection.series[path]
+            first = held.inputs.index(plan.first) if plan.first in held.inputs else 0
+            series[path] = unified(collection, path, first, reader, options.inline_limit)
+    return replace(collection, series=series)
+
+
+def _cut(
+    collection: Collection, plan: Plan, found: Sequence[Disagreement], tried: set[tuple[str, str]]
+) -> tuple[Collection, list[Disagreement]] | None:
+    """Cut chunks where that alone makes arrays agree; None where it would for none."""
+    series, which = dict(collection.series), []
+    for path in dict.fromkeys(one.path for one in found):
+        own = [one for one in found if one.path == path]
+        if (path, "cut") in tried or any(one.mismatch.what not in ("chunk grid", "partial chunk") for one in own):
+            continue
+        tried.add((path, "cut"))
+        cut = subchunked(collection, path, plan.pieces[path]) if path in plan.pieces else None
+        if cut is not None:
+            series[path] = cut
+            which += own
+    return (replace(collection, series=series), which) if which else None
+
+
+def _split(
+    collection: Collection,
+    plan: Plan,
+    found: Sequence[Disagreement],
+    options: Options,
+    reader: Reader,
+    outcomes: list[Outcome],
+) -> Combination:
+    """Part the inputs into groups that agree, and combine each of them."""
+    fixed = [one for one in found if not one.labels]
+    signatures: dict[tuple[int, ...], list[int]] = {}
+    for number in range(len(collection)):
+        signatures.setdefault(tuple(one.labels.get(number, -1) for one in found), []).append(number)
+    if fixed or len(signatures) < 2:
+        raise _refusal("the inputs do not agree, and cannot be parted so that they do", fixed or found)
+    if options.concat is None and plan.axes:
+        options = replace(options, concat=tuple(dict.fromkeys(plan.axes)))
+    parts = [_combined(collection.part(inputs), options, reader) for inputs in signatures.values()]
+    flat = [one for part in parts for one in _parts(part.manifest)]
+    outcomes += [Outcome(one.mismatch, "split") for one in found]
+    outcomes += [outcome for part in parts for outcome in part.outcomes]
+    notes = [note for part in parts for note in part.notes]
+    return Combination(_grouped(flat), tuple(d for part in parts for d in part.dimensions), outcomes, notes)
+
+
+def _parts(manifest: Manifest) -> list[Manifest]:
+    """Take groups of parts apart again, so that they are numbered through."""
+    names = [path for path in manifest.groups if path.startswith("part_") and "/" not in path]
+    if not names or manifest.arrays.keys() & {path for path in manifest.arrays if not path.startswith("part_")}:
+        return [manifest]
+    found = []
+    for name in names:
+        inside = name + "/"
+        groups = {
+            "" if p == name else p[len(inside) :]: a for p, a in manifest.groups.items() if (p + "/").startswith(inside)
+        }
+        arrays = {path[len(inside) :]: array for path, array in manifest.arrays.items() if path.startswith(inside)}
+        found.append(replace(manifest, groups=groups, arrays=arrays))
+    return found
+
+
+def _grouped(parts: Sequence[Manifest]) -> Manifest:
+    """Put manifests of the same targets into one, each in a group."""
+    first = parts[0]
+    groups: dict[str, dict[str, Any]] = {"": first.groups.get("", {})}
+    arrays = {}
+    refusals: dict[str, str] = {}
+    history: dict[str, None] = {}
+    extra: dict[str, bytes] = {}
+    for number, part in enumerate(parts):
+        name = f"part_{number}"
+        groups.setdefault(name, {})
+        groups.update({f"{name}/{path}" if path else name: attributes for path, attributes in part.groups.items()})
+        arrays.update({f"{name}/{path}": array for path, array in part.arrays.items()})
+        refusals.update(part.refusals)
+        history.update(dict.fromkeys(part.history))
+        extra.update({f"{name}/{key}": data for key, data in part.extra.items()})
+    return replace(first, groups=groups, arrays=arrays, refusals=refusals, history=list(history), extra=extra)
