@@ -374,6 +374,7 @@ def s3_server() -> Iterator[S3Server]:
     server.start()
     host, port = server.get_host_and_port()
     found = S3Server(f"http://{host}:{port}", "bucket")
-    found.filesystem().makedirs(found.bucket, exist_ok=True)  # all servers of a process have the same buckets
+    # All of moto's servers in a process have the same buckets.
+    found.filesystem().makedirs(found.bucket, exist_ok=True)
     yield found
     server.stop()
