@@ -14,6 +14,7 @@ import click
 from refmaker.errors import OutputError
 
 from .batch_progress import Log, Progress, Silence
+from .engines import engine_of
 from .output import DONE, FAILED, REFUSED, counted, json_object, list_refusals, say
 from .scan import scan
 
@@ -73,7 +74,12 @@ def batch(
     """
     _check_reports([path for path in (report, junit) if path is not None])
     observer = Silence() if quiet and not log_json else Log() if log_json else Progress(given["out"])
-    with _terminated_as_interrupted(), closing(_engine(given)) as engine:
+    with (
+        _terminated_as_interrupted(),
+        closing(
+            engine_of(given["engine"], **{name: given[name] for name in ("jobs", "scheduler", "timeout")})
+        ) as engine,
+    ):
         try:
             result = _run(given, engine, observer)
         except KeyboardInterrupt:
@@ -119,26 +125,6 @@ def _listed() -> Iterator[str]:
         name = os.fsdecode(line.rstrip(b"\r\n"))
         if name.strip():
             yield name
-
-
-def _engine(given: dict[str, Any]) -> Engine:
-    if given["engine"] == "dask":
-        if given["jobs"] is not None:
-            raise click.UsageError("--jobs is for --engine local: a Dask cluster has the workers that it has")
-        from refmaker.engines.distributed import DaskEngine
-
-        return DaskEngine(given["scheduler"], given["timeout"])
-    if given["scheduler"] is not None:
-        raise click.UsageError("--scheduler is for --engine dask")
-    from refmaker.engines.local import LocalEngine
-
-    return LocalEngine(given["jobs"] or _processors(), given["timeout"])
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

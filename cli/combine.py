@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -13,6 +14,7 @@ import refmaker
 from refmaker.errors import RefmakerError
 
 from .destination import check_outputs, write
+from .engines import check_scheduler, dask_engine
 from .output import DONE, FAILED, REFUSED, ProgressLine, columns, counted, json_object, list_refusals, say
 
 if TYPE_CHECKING:
@@ -54,6 +56,13 @@ def combining_options(command: F) -> F:
                 help="Refuse what would take more in the manifest, array by array.",
             ),
             click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that read inputs."),
+            click.option(
+                "--engine",
+                type=click.Choice(["local", "dask"]),
+                default="local",
+                help="Have the workers of a Dask cluster read the inputs.",
+            ),
+            click.option("--scheduler", metavar="ADDRESS", help="Of the Dask cluster; else as Dask is configured."),
             click.option("--report", metavar="REPORT", help="Write what was found and done, as JSON, to this file."),
             click.option(
                 "--storage-options",
@@ -98,10 +107,16 @@ def run(
     given: dict[str, Any],
 ) -> int:
     """Combine, write, say what was done; give the exit status."""
+    engine, scheduler = given.pop("engine"), given.pop("scheduler")
+    check_scheduler(engine, scheduler)
     options = {name: value for name, value in given.items() if value not in (None, ())}
     entry: dict[str, Any] = {"inputs": len(inputs), "output": output}
     try:
-        made = _combined(work, inputs, options, quiet=quiet)
+        with ExitStack() as stack:
+            if engine == "dask":
+                jobs = options.pop("jobs", None)
+                options["engine"] = stack.enter_context(closing(dask_engine(jobs=jobs, scheduler=scheduler)))
+            made = _combined(work, inputs, options, quiet=quiet)
         write(made.manifest, output)
     except RefmakerError as error:
         found: Sequence[Mismatch] = getattr(error, "mismatches", ())

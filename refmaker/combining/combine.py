@@ -31,6 +31,7 @@ from refmaker.combining.records import (
     Progress,
 )
 from refmaker.combining.subchunks import subchunked
+from refmaker.engines.engine import Engine
 from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest, References
 
@@ -80,6 +81,7 @@ def combination(
     storage_options: Mapping[str, Any] | None = None,
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
+    engine: Engine | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Combination:
     """Combine manifests, or source files, and say how it came about.
@@ -106,6 +108,8 @@ def combination(
         Of the metadata of source files that are scanned; None: as the first input.
     jobs
         Processes that read inputs.
+    engine
+        What reads inputs that are not `Manifest`s, rather than processes of this machine.
     progress
         Called as inputs are read.
 
@@ -127,7 +131,12 @@ def combination(
         storage_options={} if storage_options is None else storage_options,
     )
     collection = collect(
-        given, storage_options=options.storage_options, zarr_format=zarr_format, jobs=jobs, progress=progress
+        given,
+        storage_options=options.storage_options,
+        zarr_format=zarr_format,
+        jobs=jobs,
+        engine=engine,
+        progress=progress,
     )
     reader = Reader(collection.targets, options.storage_options)
     return _combined(_without_refused(collection), options, reader)

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from refmaker.combining.collecting import Collection
 from refmaker.combining.quick import QuickReader
 from refmaker.combining.records import Progress
-from refmaker.errors import RefmakerError, SourceError
+from refmaker.engines.engine import Engine, Item, Lost
+from refmaker.engines.local import LocalEngine
+from refmaker.errors import EngineError, RefmakerError, SourceError
 from refmaker.hdf5.checksum import Deferred, deferring, wrong
 from refmaker.manifest.forms import is_parquet
 from refmaker.manifest.kerchunk_json import read_json
@@ -39,6 +42,9 @@ _SCANNED = 64
 _SLICE = 256
 """Inputs that a process reads at a time."""
 
+_SENT = 64
+"""Inputs that an engine reads at a time."""
+
 
 def collect(
     inputs: Sequence[Input],
@@ -46,6 +52,7 @@ def collect(
     storage_options: Mapping[str, Any],
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
+    engine: Engine | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Collection:
     """Read all inputs.
@@ -58,17 +65,24 @@ def collect(
         Of what is scanned; None: as the first input that is a manifest, else 2.
     jobs
         Processes.
+    engine
+        Reads the inputs instead.
 
     Raises
     ------
     RefmakerError
         An input cannot be read.
+    EngineError
+        A process that read inputs was lost.
     """
     loader = _Loader(storage_options, zarr_format)
-    if jobs > 1 and len(inputs) > 1 and not any(isinstance(one, Manifest) for one in inputs):
-        return _in_processes(
-            [os.fspath(one) for one in inputs if not isinstance(one, Manifest)], loader, jobs, progress
-        )
+    names = [os.fspath(one) for one in inputs if not isinstance(one, Manifest)]
+    if len(inputs) == len(names) > 1 and (jobs > 1 or engine is not None):
+        if engine is not None:
+            return _by_engine(names, loader, engine, _SENT, progress)
+        size = max(min(_SLICE, -(-(len(names) - 1) // jobs)), 1)
+        with closing(LocalEngine(jobs)) as local:
+            return _by_engine(names, loader, local, size, progress)
     for done, one in enumerate(inputs):
         loader.add(one)
         if progress is not None:
@@ -77,32 +91,48 @@ def collect(
     return loader.collection
 
 
-def _in_processes(
-    names: Sequence[str], loader: _Loader, jobs: int, progress: Callable[[Progress], None] | None
+def _by_engine(
+    names: Sequence[str], loader: _Loader, engine: Engine, size: int, progress: Callable[[Progress], None] | None
 ) -> Collection:
-    from multiprocessing import get_context
-
+    """Read slices of so many inputs by an engine, and join them in their order."""
     # What the first input is decides about the format in which the others are scanned.
     loader.add(names[0])
     loader.flush()
-    rest, settings = names[1:], loader.settings
-    size = max(min(_SLICE, -(-len(rest) // jobs)), 1)
-    slices = [rest[start : start + size] for start in range(0, len(rest), size)]
-    done = 1
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        for part in pool.map(_collect_slice, slices, [settings] * len(slices)):
-            loader.collection.take(part)
-            done += len(part)
-            if progress is not None:
-                progress(Progress(done, len(names)))
+    rest = names[1:]
+    work = partial(_collect_slice, loader.settings)
+    slices = (Item(i, rest[start : start + size]) for i, start in enumerate(range(0, len(rest), size)))
+    found: dict[int, Collection | RefmakerError | Lost] = {}
+    joined, done = 0, 1
+    with closing(engine.run(work, slices)) as outcomes:
+        for pairs in outcomes:
+            found.update((item.key, result) for item, result in pairs)
+            while joined in found:
+                part = _sound(found.pop(joined))
+                loader.collection.take(part)
+                joined, done = joined + 1, done + len(part)
+                if progress is not None:
+                    progress(Progress(done, len(names)))
     return loader.collection
 
 
-def _collect_slice(names: Sequence[str], settings: tuple[Mapping[str, Any], Literal[2, 3] | None]) -> Collection:
+def _sound(part: Collection | RefmakerError | Lost) -> Collection:
+    if isinstance(part, RefmakerError):
+        raise part
+    if isinstance(part, Lost):
+        raise EngineError(f"inputs could not be read: {part.reason}")
+    return part
+
+
+def _collect_slice(
+    settings: tuple[Mapping[str, Any], Literal[2, 3] | None], names: Sequence[str]
+) -> Collection | RefmakerError:
     loader = _Loader(*settings)
-    for name in names:
-        loader.add(name)
-    loader.flush()
+    try:
+        for name in names:
+            loader.add(name)
+        loader.flush()
+    except RefmakerError as error:
+        return error
     loader.collection.pack()
     return loader.collection
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import refmaker
+from tests.engines.cluster import running_cluster
 
 from .conftest import Run
 
@@ -122,6 +123,18 @@ class TestCombine:
         )  # fmt: skip
         assert result.exit_code == 0
         assert refmaker.open_manifest("all.json").arrays["x"].metadata["shape"] == [8]
+
+    def test_on_a_cluster(self, run: Run, files: list[Path]) -> None:
+        pytest.importorskip("distributed")
+        with running_cluster() as cluster:
+            result = run("combine", *files, "-o", "all.json", "--engine", "dask", "--scheduler", cluster.address)
+        assert result.exit_code == 0
+        run("combine", *files, "-o", "alone.json")
+        assert Path("all.json").read_bytes() == Path("alone.json").read_bytes()
+
+    @pytest.mark.parametrize("arguments", [["--scheduler", "tcp://x"], ["--engine", "dask", "--jobs", "2"]])
+    def test_engines_and_their_options(self, run: Run, files: list[Path], arguments: list[str]) -> None:
+        assert run("combine", *files, "-o", "all.json", *arguments).exit_code == 2
 
     def test_not_plain(self, run: Run, files: list[Path]) -> None:
         result = run("combine", *files, "-o", "all.json", "--concat", "member")

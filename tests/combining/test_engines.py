@@ -1,0 +1,95 @@
+"""Inputs read by engines: the same manifest in the end, whoever read what in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import refmaker
+from refmaker.combining import loading
+from refmaker.engines.engine import Item, Lost
+from refmaker.engines.local import LocalEngine
+from refmaker.errors import EngineError, FormatError
+from tests.engines.cluster import Cluster, cluster, running_cluster
+
+from .test_combine import assert_same, days
+
+__all__ = ["cluster"]
+
+COUNT = 9
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    monkeypatch.setattr(loading, "_SENT", 2)
+    return days(tmp_path, COUNT)
+
+
+class Backwards:
+    """An engine that gives results in another order than items came in, and may lose one."""
+
+    def __init__(self, lost: int | None = None) -> None:
+        self.lost = lost
+
+    def run(self, function: Any, items: Iterable[Item]) -> Generator[list[tuple[Item, Any]], None, None]:
+        for item in reversed(list(items)):
+            yield [(item, Lost("crashed", "signal 11") if item.key == self.lost else function(item.argument))]
+            yield []
+
+    def close(self) -> None:
+        pass
+
+
+def test_results_in_any_order(paths: list[Path]) -> None:
+    seen: list[int] = []
+    alone = refmaker.combine(paths)
+    together = refmaker.combine(paths, engine=Backwards(), progress=lambda one: seen.append(one.done))
+    assert_same(alone, together)
+    assert (alone.targets, alone.history) == (together.targets, together.history)
+    assert seen == [3, 5, 7, 9]
+
+
+def test_processes(paths: list[Path]) -> None:
+    with closing(LocalEngine(2)) as engine:
+        for _ in range(2):
+            assert_same(refmaker.combine(paths), refmaker.combine(paths, engine=engine))
+
+
+def test_what_is_lost_is_an_error(paths: list[Path]) -> None:
+    with pytest.raises(EngineError, match="signal 11"):
+        refmaker.combine(paths, engine=Backwards(lost=1))
+
+
+def test_a_damaged_input_is_told_as_ever(paths: list[Path]) -> None:
+    paths[5].write_bytes(b"no")
+    with closing(LocalEngine(2)) as engine:
+        for options in ({}, {"jobs": 2}, {"engine": engine}):
+            with pytest.raises(FormatError) as error:
+                refmaker.combine(paths, **options)  # type: ignore[arg-type]
+            assert error.value.source == str(paths[5])
+
+
+def test_a_cluster(paths: list[Path], cluster: Cluster) -> None:
+    from refmaker.engines.distributed import DaskEngine
+
+    with closing(DaskEngine(cluster.address)) as engine:
+        assert_same(refmaker.combine(paths), refmaker.combine(paths, engine=engine))
+
+
+def test_a_cluster_with_a_worker_killed(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from refmaker.engines.distributed import DaskEngine
+
+    monkeypatch.setattr(loading, "_SENT", 1)
+    with running_cluster() as cluster, closing(DaskEngine(cluster.address)) as engine:
+
+        def progress(one: Any) -> None:
+            if cluster.workers[0].poll() is None:
+                cluster.workers[0].kill()
+                cluster.workers[0].wait()
+
+        assert_same(refmaker.combine(paths), refmaker.combine(paths, engine=engine, progress=progress))
+        assert cluster.workers[0].returncode is not None
