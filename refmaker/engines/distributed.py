@@ -102,8 +102,11 @@ class _Run:
         while len(self.submitted) < self.room and (group := self._group()):
             future = self.engine.client.submit(_work, self.function, group, self.engine.timeout, pure=False)
             self.submitted[future.key] = (future, group)
-            future.add_done_callback(lambda future: self.finished.put(future.key))
+            self._await(future)
         return bool(self.submitted)
+
+    def _await(self, future: Any) -> None:
+        future.add_done_callback(lambda future: self.finished.put(future.key))
 
     def _group(self) -> list[Item]:
         """Take an item; or several that wait for a network together, or that take little time one after the other."""
@@ -136,9 +139,14 @@ class _Run:
             keys.append(self.finished.get())
         done: Done = []
         for key in dict.fromkeys(keys):
-            if key in self.submitted:
-                future, group = self.submitted.pop(key)
-                self._take(future, group, done)
+            if key not in self.submitted:
+                continue
+            future, group = self.submitted[key]
+            if future.status in ("lost", "pending"):  # a worker went away with the result: the cluster does it again
+                self._await(future)
+                continue
+            del self.submitted[key]
+            self._take(future, group, done)
         return done
 
     def _take(self, future: Any, group: list[Item], done: Done) -> None:
@@ -147,7 +155,7 @@ class _Run:
             self.pace = (self.pace + max(seconds, 1e-6) / len(group)) / 2
             done.extend((item, found[item.key]) for item in group)
             return
-        if future.status in ("cancelled", "lost"):
+        if future.status == "cancelled":
             raise EngineError("the Dask cluster does not know of this run any more: was it restarted?")
         error = future.exception()
         if type(error).__name__ != "KilledWorker":
