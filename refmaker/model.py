@@ -67,6 +67,7 @@ __all__ = [
     "String",
     "Time",
     "Tree",
+    "Unread",
     "VariableLength",
     "Virtual",
     "VirtualMapping",
@@ -224,7 +225,12 @@ class Virtual:
     mappings: tuple[VirtualMapping, ...] = ()
 
 
-Storage: TypeAlias = Compact | Contiguous | Chunked | External | Virtual
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Storage that nobody asked for: the dataset's values are not to be had."""
+
+
+Storage: TypeAlias = Compact | Contiguous | Chunked | External | Virtual | Unread
 
 
 @dataclass(slots=True)

@@ -19,12 +19,12 @@ from refmaker.errors import FormatError, RefmakerError
 from refmaker.hdf5.checksum import unverified
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
-from refmaker.hdf5.walk import Walk
+from refmaker.hdf5.walk import Walk, WalkedObject
 from refmaker.linked.follow import follow
 from refmaker.linked.space import Space
 from refmaker.linked.virtual import Workshop
 from refmaker.manifest.manifest import Manifest
-from refmaker.model import Tree
+from refmaker.model import Tree, Virtual
 from refmaker.netcdf3.walk import walk as walk_netcdf3
 from refmaker.sources.recording import RecordingWindow
 from refmaker.sources.room import Room
@@ -142,11 +142,13 @@ def inspect(
             space = Space(open_source(url, storage_options, room), storage_options, room)
             recorder = RecordingWindow(space.window) if measure else None
             driver = Driver(space, progress)
-            tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict)
+            walk = Walk(recorder or space.window, inline_limit, strict, narrow=selection.narrows)
+            tree = _read_tree(walk, driver, url, selection)
             if recorder is not None:
                 tree.metadata_size, tree.metadata_blocks = recorder.extent()
             workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
-            follow(tree, workshop, strict=strict, links=follow_external_links, wanted=selection.takes)
+            links = selection.reaches if follow_external_links else None
+            follow(tree, workshop, strict=strict, links=links, wanted=selection.takes)
             manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
             space.check_unchanged()
     except RefmakerError as error:
@@ -193,8 +195,9 @@ class Driver:
             self.progress(Progress(self.done, self.done + left, self.rounds, self.source.identity.size))
 
 
-def _read_tree(window: Window, driver: Driver, url: str, inline_limit: int, strict: bool) -> Tree:
+def _read_tree(walk: Walk, driver: Driver, url: str, selection: Selection) -> Tree:
     """Find the format and walk the file."""
+    window = walk.window
     found: list[str] = []
 
     def detect() -> list[Step]:
@@ -211,10 +214,22 @@ def _read_tree(window: Window, driver: Driver, url: str, inline_limit: int, stri
 
         driver.run([classic])
         return trees[-1]
-    walk = Walk(window, inline_limit, strict)
     driver.run(walk.start())
+    if walk.narrow:
+        _read_chosen(walk, driver, url, selection)
     walk.verify()
     return resolve(walk, url)
+
+
+def _read_chosen(walk: Walk, driver: Driver, url: str, selection: Selection) -> None:
+    """Read the storage of the datasets that the selection takes; of all, where one may have others as its sources."""
+    tree = resolve(walk, url)
+    base = 0 if walk.file is None else walk.file.base
+    chosen = {v.dataset.address - base for v in annotate(tree).variables if selection.takes(v.zarr_path)}
+    driver.run(walk.storage_of(chosen))
+    sources = any(isinstance(one, WalkedObject) and isinstance(one.storage, Virtual) for one in walk.objects.values())
+    if sources or any(selection.reaches(path) for path in tree.external):
+        driver.run(walk.storage_of(walk.objects))
 
 
 def _detect(window: Window) -> str:
@@ -239,4 +254,5 @@ def _detect(window: Window) -> str:
 def read_tree(url: str, storage_options: Mapping[str, Any] | None = None) -> Tree:
     """Walk a file without making a manifest of it."""
     source = open_source(url, storage_options)
-    return _read_tree(source.window, Driver(source, None), url, DEFAULT_INLINE_LIMIT, strict=False)
+    walk = Walk(source.window, DEFAULT_INLINE_LIMIT)
+    return _read_tree(walk, Driver(source, None), url, Selection("/", (), ()))

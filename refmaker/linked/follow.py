@@ -49,9 +49,9 @@ def follow(
     tree: Tree,
     workshop: Workshop,
     *,
-    strict: bool = False,
-    links: bool = True,
-    wanted: Callable[[str], bool] | None = None,
+    strict: bool,
+    links: Callable[[str], bool] | None,
+    wanted: Callable[[str], bool],
 ) -> None:
     """Resolve external raw data, virtual datasets and external links of a tree.
 
@@ -62,17 +62,17 @@ def follow(
     strict
         Raise the first refusal instead of recording it.
     links
-        Follow external links.
+        Says whether the external link at a path is followed; None: none is.
     wanted
-        Says whether a path is asked for; None: all are.
+        Says whether the dataset at a path is asked for.
     """
     if tree.kind != "hdf5":
         return
     work = _Following(tree, workshop, strict)
-    if links:
-        work.follow_links([link for path, link in tree.external.items() if wanted is None or wanted(path)])
+    if links is not None:
+        work.follow_links([link for path, link in tree.external.items() if links(path)])
     for path, dataset in list(tree.datasets.items()):
-        if isinstance(dataset.storage, External | Virtual) and (wanted is None or wanted(path)):
+        if isinstance(dataset.storage, External | Virtual) and wanted(path):
             work.place(path, dataset)
 
 
