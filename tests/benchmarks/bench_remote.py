@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from tests.benchmarks.runs import store as store_results
 BUCKET = "bucket"
 KEYS = {"key": "test", "secret": "test"}
 MOTO_LIMIT = 100_000_000
+S3_CLIENTS = ("s3fs", "obstore") if find_spec("obstore") else ("s3fs",)
 NAMES = ("W4.nc", "W1r.h5", "W3e.h5", "W6c2.nc", "W5")
 
 
@@ -317,7 +319,7 @@ def quick(latency: float, bandwidth: float) -> None:
         names = ["small.h5", "several"]
         over_http(folder, names, latency, 0.0, 1)
         over_http(folder, names, latency, bandwidth, 1)
-        for client in ("s3fs", "obstore"):
+        for client in S3_CLIENTS:
             over_http(folder, names, latency, 0.0, 1, client=client)
 
 
@@ -341,7 +343,7 @@ def main() -> None:
     tables = [http(0.0, options.repeat)]
     if options.bandwidth:
         tables.append(http(options.bandwidth, options.repeat))
-    tables += [http(0.0, options.repeat, client=client) for client in ("s3fs", "obstore")]
+    tables += [http(0.0, options.repeat, client=client) for client in S3_CLIENTS]
     if options.moto:
         small = [name for name in names if max(path.stat().st_size for path in files_of(folder / name)) < MOTO_LIMIT]
         tables.append(over_moto(folder, small, options.repeat))
