@@ -152,10 +152,16 @@ class Compact:
 
 @dataclass(slots=True)
 class Contiguous:
-    """One block; `offset` is None when storage was never allocated."""
+    """One block; `offset` is None when storage was never allocated.
+
+    `part` is the size in bytes that a chunk of it should have, where another than that of all blocks is better;
+    `rows` is how many rows of the first axis a chunk has to have, if that was asked for.
+    """
 
     offset: int | None
     size: int
+    part: int | None = None
+    rows: int | None = None
 
 
 @dataclass(slots=True)

@@ -81,6 +81,7 @@ def inspect(
     follow_external_links: bool = True,
     keep_checksums: bool = False,
     verify_checksums: bool = True,
+    records_per_chunk: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     room: Room | None = None,
 ) -> Inspection:
@@ -114,6 +115,11 @@ def inspect(
         Leave the checksums of the fletcher32 filter in the references, for readers to verify.
     verify_checksums
         Verify the checksums of the file's own structures.
+    records_per_chunk
+        netCDF classic: records in a chunk of a variable whose records follow one another without anything between them,
+        as those of the only record variable of a file. What is left over is kept in the manifest as the last chunk.
+        Of other variables one record is a chunk, and a note in the report says so. Without the option, chunks of
+        records that follow one another have about 4 MiB, and only whole divisors of the number of records.
     progress
         Called now and then.
     room
@@ -135,6 +141,8 @@ def inspect(
         portable=portable,
         keep_checksums=keep_checksums,
     )
+    if records_per_chunk is not None and records_per_chunk < 1:
+        raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
     selection = Selection(group, tuple(include), tuple(exclude))
     room = Room() if room is None else room
     try:
@@ -142,7 +150,7 @@ def inspect(
             space = Space(open_source(url, storage_options, room), storage_options, room)
             recorder = RecordingWindow(space.window) if measure else None
             driver = Driver(space, progress)
-            tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict)
+            tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict, records_per_chunk)
             if recorder is not None:
                 tree.metadata_size, tree.metadata_blocks = recorder.extent()
             workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
@@ -193,7 +201,9 @@ class Driver:
             self.progress(Progress(self.done, self.done + left, self.rounds, self.source.identity.size))
 
 
-def _read_tree(window: Window, driver: Driver, url: str, inline_limit: int, strict: bool) -> Tree:
+def _read_tree(
+    window: Window, driver: Driver, url: str, inline_limit: int, strict: bool, records_per_chunk: int | None = None
+) -> Tree:
     """Find the format and walk the file."""
     found: list[str] = []
 
@@ -206,7 +216,7 @@ def _read_tree(window: Window, driver: Driver, url: str, inline_limit: int, stri
         trees: list[Tree] = []
 
         def classic() -> list[Step]:
-            trees.append(walk_netcdf3(window, source=url))
+            trees.append(walk_netcdf3(window, source=url, records_per_chunk=records_per_chunk))
             return []
 
         driver.run([classic])
