@@ -1,8 +1,9 @@
 """From a source file to a manifest: the driver of steps, and the stages one after the other.
 
-Contract: `scan` gives a manifest in which every dataset of the file is mapped, inlined or refused by name. Nothing
-here is specific to a format: walkers give steps, the driver runs them; what they miss is fetched together (a *round*),
-and the interrupted steps run again. Local files miss nothing, so their scan is one pass without an event loop.
+Contract: `scan` gives a manifest in which every dataset of the file is mapped, inlined or refused by name. Files of
+formats that refmaker does not walk are handed over (`refmaker.formats`). Nothing else here is specific to a format:
+walkers give steps, the driver runs them; what they miss is fetched together (a *round*), and the interrupted steps run
+again. Local files miss nothing, so their scan is one pass without an event loop.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any, Literal, TypeAlias
 from refmaker.assembly import Assembly, Selection
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.errors import FormatError, RefmakerError
+from refmaker.formats.handover import Wishes, hand_over
+from refmaker.formats.kinds import HEAD_SIZE, Kind, format_of
 from refmaker.hdf5.checksum import unverified
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
@@ -130,9 +133,9 @@ def inspect(
     SourceError
         If the file cannot be read, or changes while it is scanned.
     FormatError
-        If it is not HDF5 or netCDF classic, or is damaged where nothing can be read without it.
+        If it is of no format that can be scanned, or is damaged where nothing can be read without it.
     Unsupported
-        With `strict`, if anything would be refused.
+        With `strict`, if anything would be refused; if packages for its format are not installed.
     """
     options = BuildOptions(
         zarr_format=zarr_format,
@@ -150,12 +153,19 @@ def inspect(
             space = Space(open_source(url, storage_options, room), storage_options, room)
             recorder = RecordingWindow(space.window) if measure else None
             driver = Driver(space, progress)
-            tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict, records_per_chunk)
-            if recorder is not None:
-                tree.metadata_size, tree.metadata_blocks = recorder.extent()
-            workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
-            follow(tree, workshop, strict=strict, links=follow_external_links, wanted=selection.takes)
-            manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
+            window = recorder or space.window
+            kind = _kind_of(window, driver)
+            if kind == "hdf5" or kind == "netcdf3":
+                tree = _read_tree(window, driver, kind, url, inline_limit, strict, records_per_chunk)
+                if recorder is not None:
+                    tree.metadata_size, tree.metadata_blocks = recorder.extent()
+                workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
+                follow(tree, workshop, strict=strict, links=follow_external_links, wanted=selection.takes)
+                manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
+            else:
+                tree = Tree(url, space.window.size, kind)
+                wishes = Wishes(selection, inline_threshold, zarr_format, strict)
+                manifest = hand_over(kind, url, storage_options, space, driver.run, wishes)
             space.check_unchanged()
     except RefmakerError as error:
         if error.source is None:
@@ -201,18 +211,28 @@ class Driver:
             self.progress(Progress(self.done, self.done + left, self.rounds, self.source.identity.size))
 
 
-def _read_tree(
-    window: Window, driver: Driver, url: str, inline_limit: int, strict: bool, records_per_chunk: int | None = None
-) -> Tree:
-    """Find the format and walk the file."""
-    found: list[str] = []
+def _kind_of(window: Window, driver: Driver) -> Literal["hdf5", "netcdf3"] | Kind:
+    found: list[Literal["hdf5", "netcdf3"] | Kind] = []
 
     def detect() -> list[Step]:
         found.append(_detect(window))
         return []
 
     driver.run([detect])
-    if found[-1] == "netcdf3":
+    return found[-1]
+
+
+def _read_tree(
+    window: Window,
+    driver: Driver,
+    kind: Literal["hdf5", "netcdf3"],
+    url: str,
+    inline_limit: int,
+    strict: bool,
+    records_per_chunk: int | None = None,
+) -> Tree:
+    """Walk a file of a format that refmaker reads itself."""
+    if kind == "netcdf3":
         trees: list[Tree] = []
 
         def classic() -> list[Step]:
@@ -227,26 +247,36 @@ def _read_tree(
     return resolve(walk, url)
 
 
-def _detect(window: Window) -> str:
-    for address in signature_addresses(window.size):
-        if address + len(SIGNATURE) > window.size:
-            break
+def _detect(window: Window) -> Literal["hdf5", "netcdf3"] | Kind:
+    """Tell the format by content: at the start, or HDF5 behind a user block, which may be of any format."""
+    buf, pos = window.at(0, min(HEAD_SIZE, window.size))
+    head = bytes(buf[pos : pos + min(HEAD_SIZE, window.size)])
+    if head.startswith(SIGNATURE):
+        return "hdf5"
+    if head[:4] in NETCDF3_MAGIC:
+        return "netcdf3"
+    addresses = [a for a in signature_addresses(window.size) if a + len(SIGNATURE) <= window.size]
+    window.want(addresses, len(SIGNATURE))
+    for address in addresses:
         buf, pos = window.at(address, len(SIGNATURE))
-        head = bytes(buf[pos : pos + len(SIGNATURE)])
-        if head == SIGNATURE:
+        if bytes(buf[pos : pos + len(SIGNATURE)]) == SIGNATURE:
             return "hdf5"
-        if address == 0 and head[:4] in NETCDF3_MAGIC:
-            return "netcdf3"
-    buf, pos = window.at(0, min(8, window.size))
+    other = format_of(head)
+    if other is not None:
+        return other
     raise FormatError(
-        "neither HDF5 nor netCDF: no signature at the start or behind a user block",
+        "neither HDF5 nor netCDF, TIFF, FITS or GRIB: no signature at the start or behind a user block",
         structure="superblock",
         address=0,
-        got=bytes(buf[pos : pos + 8]),
+        got=head[: len(SIGNATURE)],
     )
 
 
 def read_tree(url: str, storage_options: Mapping[str, Any] | None = None) -> Tree:
     """Walk a file without making a manifest of it."""
     source = open_source(url, storage_options)
-    return _read_tree(source.window, Driver(source, None), url, DEFAULT_INLINE_LIMIT, strict=False)
+    driver = Driver(source, None)
+    kind = _kind_of(source.window, driver)
+    if not (kind == "hdf5" or kind == "netcdf3"):
+        raise FormatError("neither HDF5 nor netCDF", structure="superblock", address=0, got=kind)
+    return _read_tree(source.window, driver, kind, url, DEFAULT_INLINE_LIMIT, strict=False)

@@ -31,6 +31,7 @@ LAYERS = [
     "refmaker.sources",
     "refmaker.linked",
     "refmaker.assembly",
+    "refmaker.formats",
     "refmaker.scanning",
     "refmaker.many",
     "refmaker.replay",
