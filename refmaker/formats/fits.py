@@ -10,6 +10,7 @@ masks. Source: FITS standard 4.0, sections 4.4.2.5, 5.3, 7.3.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -43,7 +44,11 @@ def scan_fits(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
 
     found = Found()
     names: dict[str, int] = {}
-    with fsspec.open(url, "rb", **storage_options) as file, fits.open(file, do_not_scale_image_data=True) as hdus:
+    with (
+        warnings.catch_warnings(record=True, action="always") as remarks,
+        fsspec.open(url, "rb", **storage_options) as file,
+        fits.open(file, do_not_scale_image_data=True) as hdus,
+    ):
         for number, hdu in enumerate(hdus):
             if number >= MAX_HDUS:
                 raise Unsupported(f"more than {MAX_HDUS} HDUs")
@@ -63,6 +68,11 @@ def scan_fits(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
             found.sources[name] = f"/{number}"
             if hdu.is_image and "scale_factor" in array.attributes:
                 found.note(name, "values are as stored: scale_factor and add_offset are BSCALE and BZERO")
+        damage = next(
+            (text for text in (str(r.message) for r in remarks) if "corrupt" in text or "truncat" in text), ""
+        )
+        if damage:
+            found.refusals[f"/HDU{len(hdus)}"] = f"astropy finds the file damaged: {' '.join(damage.split())}"
     _name_dimensions(found)
     return found
 
@@ -165,7 +175,7 @@ def _attributes(header: Any) -> dict[str, Any]:
         if not name:
             continue
         value = header[name]
-        if isinstance(value, Undefined):
+        if value is None or isinstance(value, Undefined):
             kept[name] = None
         else:
             kept[name] = value if isinstance(value, bool | int | float | str) else str(value)

@@ -61,7 +61,9 @@ def _messages(file: Any, size: int) -> Iterator[tuple[int, bytes]]:
     while True:
         file.seek(position)
         head = file.read(16)
-        if len(head) < 16 or head[:4] != b"GRIB":
+        if head[:4] == b"GRIB" and len(head) < 16:
+            raise FormatError("the file ends in it", structure="section 0", address=position, got=f"{len(head)} bytes")
+        if head[:4] != b"GRIB":
             file.seek(position)
             gap = file.read(MAX_GAP)
             skipped = gap.find(b"GRIB")

@@ -4,19 +4,21 @@ Contract: the first series of the file becomes the arrays `0` (full size) and, w
 further series are refused by name. Of every array the first and the last stored chunk are decoded, and compared with
 what tifffile decodes: an array of which that differs is refused. Known of kerchunk: `tiff_to_zarr` needs a url with a
 slash, looks at one series, fails on the metadata of files that tifffile wrote, and gives every array a fill value of 0,
-which xarray masks.
+which xarray masks. Known of tifffile: it reads damaged files as far as it can, and says so in its log only.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from refmaker.errors import RefmakerError, Unsupported
+from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.formats.found import Found, codecs_of, manifest_of, settled
 from refmaker.manifest.manifest import ManifestArray, References
 
@@ -42,9 +44,13 @@ def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int, read: Cal
     import tifffile
 
     found = Found()
-    with fsspec.open(url, "rb", **storage_options) as file, tifffile.TiffFile(file, name=_name(url)) as tif:
+    with (
+        _Remarks() as remarks,
+        fsspec.open(url, "rb", **storage_options) as file,
+        tifffile.TiffFile(file, name=_name(url)) as tif,
+    ):
         if not tif.series:
-            raise Unsupported("there are no images in it")
+            raise FormatError("; ".join(["there are no images in it", *remarks.found]))
         refs = _references(url, storage_options, tif, found)
         manifest = manifest_of(_named(refs), url)
         if manifest.groups.get(""):
@@ -52,6 +58,7 @@ def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int, read: Cal
         for path, array in manifest.arrays.items():
             try:
                 kept = settled(array, size)
+                _check_pages(tif.series[0].levels[int(path)])
                 _prove(kept, tif.series[0], int(path), read)
             except RefmakerError as error:
                 found.refusals["/" + path] = error.message
@@ -62,7 +69,38 @@ def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int, read: Cal
         for number, series in enumerate(tif.series[1:], 1):
             shape = "x".join(map(str, series.shape))
             found.refusals[f"/series{number}"] = f"a further image of {shape} {series.dtype}: kerchunk takes the first"
+        if remarks.found:
+            raise FormatError(f"tifffile finds the file damaged: {remarks.found[0]}")
     return found
+
+
+class _Remarks(logging.Handler):
+    """What tifffile logs while it reads a damaged file as far as it can, instead of raising an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep what is said of structures; the rest is about metadata, such as those of cameras."""
+        line = record.getMessage()
+        if record.levelno >= logging.ERROR or "offset" in line or "corrupt" in line or "missing" in line:
+            self.found.append(line.split("\n", 1)[0])
+
+    def __enter__(self) -> _Remarks:
+        logging.getLogger("tifffile").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("tifffile").removeHandler(self)
+
+
+def _check_pages(level: Any) -> None:
+    """Raise `Unsupported` where tifffile takes tiles for never written because it does not find where they are."""
+    for page in level.pages:
+        if page is not None and len(page.dataoffsets) < math.prod(page.keyframe.chunked):
+            there, wanted = len(page.dataoffsets), math.prod(page.keyframe.chunked)
+            raise Unsupported(f"the file is damaged: a page lists {there} of its {wanted} tiles or strips")
 
 
 def _name(url: str) -> str:

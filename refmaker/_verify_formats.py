@@ -1,0 +1,115 @@
+"""Files that were scanned by way of kerchunk, read by the libraries that define what is right in them.
+
+Contract: TIFF is compared with what tifffile reads, FITS with what astropy reads. GRIB is not compared here: that every
+message decodes to what eccodes says was found out when it was scanned, and the target being the same file, still holds.
+Nothing of kerchunk is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refmaker._verify_values import NoCounterpart
+from refmaker.errors import SourceError
+from refmaker.formats.kinds import Kind, require
+
+__all__ = ["FormatFile", "open_format"]
+
+
+@dataclass(slots=True)
+class FormatFile:
+    """An open file; `find` gives the array of a path, as `Originals.find` does."""
+
+    find: Callable[[str, np.dtype[Any]], Any]
+    closing: ExitStack
+
+    def close(self) -> None:
+        """Close it."""
+        self.closing.close()
+
+
+@dataclass(slots=True)
+class _Plain:
+    """An array that a library reads in slabs."""
+
+    data: Any
+    shape: tuple[int, ...]
+    growable: tuple[bool, ...]
+    dtype: np.dtype[Any] | None
+    undefined: bool = False
+    spaces: bool = False
+
+    @staticmethod
+    def of(data: Any) -> _Plain:
+        shape = tuple(map(int, data.shape))
+        return _Plain(data, shape, (False,) * len(shape), np.dtype(data.dtype))
+
+    def read(self, selection: tuple[slice, ...]) -> np.ndarray:
+        try:
+            return np.asarray(self.data[selection])
+        except Exception as error:  # every library raises errors of its own
+            raise SourceError(f"cannot be read: {type(error).__name__}: {error}".split("\n", 1)[0]) from error
+
+    def stored(self, selection: tuple[slice, ...]) -> bool:
+        return True
+
+    def same_object(self, reference: object, path: str) -> bool:
+        return False
+
+
+def open_format(kind: Kind, name: Any) -> FormatFile:
+    """Open a file of a format that kerchunk scans; `name` is a local path or an open file."""
+    require(kind)
+    if kind == "tiff":
+        return _tiff(name)
+    if kind == "fits":
+        return _fits(name)
+    return FormatFile(_grib, ExitStack())
+
+
+def _grib(path: str, shown: np.dtype[Any]) -> Any:
+    raise SourceError("GRIB messages are compared with eccodes when they are scanned, and not again")
+
+
+def _tiff(name: Any) -> FormatFile:
+    import tifffile
+    import zarr
+
+    with ExitStack() as stack:
+        file = stack.enter_context(tifffile.TiffFile(name))
+        series = file.series[0]
+
+        def find(path: str, shown: np.dtype[Any]) -> _Plain:
+            level = path.strip("/")
+            if not level.isdecimal() or int(level) >= len(series.levels):
+                raise NoCounterpart(f"there is no {path} in the file")
+            store = stack.enter_context(series.aszarr(level=int(level)))
+            return _Plain.of(zarr.open_array(store, mode="r"))
+
+        return FormatFile(find, stack.pop_all())
+
+
+def _fits(name: Any) -> FormatFile:
+    from astropy.io import fits
+
+    with ExitStack() as stack:
+        stored = stack.enter_context(fits.open(name, do_not_scale_image_data=True, memmap=isinstance(name, str)))
+
+        def find(path: str, shown: np.dtype[Any]) -> _Plain:
+            number = path.strip("/")
+            if not number.isdecimal() or int(number) >= len(stored):
+                raise NoCounterpart(f"there is no HDU {path} in the file")
+            hdu = stored[int(number)]
+            if not hdu.is_image:
+                return _Plain.of(hdu.data.view(np.ndarray))
+            if shown.newbyteorder("=") != hdu.data.dtype.newbyteorder("="):
+                # Integers that stand for unsigned ones, as astropy decodes them.
+                hdu = stack.enter_context(fits.open(name, memmap=False))[int(number)]
+            return _Plain.of(hdu.data)
+
+        return FormatFile(find, stack.pop_all())
