@@ -7,8 +7,8 @@ Nothing of kerchunk is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,13 +63,21 @@ class _Plain:
 
 
 def open_format(kind: Kind, name: Any) -> FormatFile:
-    """Open a file of a format that kerchunk scans; `name` is a local path or an open file."""
+    """Open a file of a format that kerchunk scans; `name` is a local path, or for TIFF maybe an open file."""
     require(kind)
     if kind == "tiff":
         return _tiff(name)
     if kind == "fits":
         return _fits(name)
     return FormatFile(_grib, ExitStack())
+
+
+@contextmanager
+def _closed_on_failure(stack: ExitStack) -> Iterator[None]:
+    with ExitStack() as guard:
+        guard.callback(stack.close)
+        yield
+        guard.pop_all()
 
 
 def _grib(path: str, shown: np.dtype[Any]) -> Any:
@@ -80,7 +88,8 @@ def _tiff(name: Any) -> FormatFile:
     import tifffile
     import zarr
 
-    with ExitStack() as stack:
+    stack = ExitStack()
+    with _closed_on_failure(stack):
         file = stack.enter_context(tifffile.TiffFile(name))
         series = file.series[0]
 
@@ -91,14 +100,21 @@ def _tiff(name: Any) -> FormatFile:
             store = stack.enter_context(series.aszarr(level=int(level)))
             return _Plain.of(zarr.open_array(store, mode="r"))
 
-        return FormatFile(find, stack.pop_all())
+        return FormatFile(find, stack)
 
 
-def _fits(name: Any) -> FormatFile:
+def _fits(name: str) -> FormatFile:
     from astropy.io import fits
 
-    with ExitStack() as stack:
-        stored = stack.enter_context(fits.open(name, do_not_scale_image_data=True, memmap=isinstance(name, str)))
+    stack = ExitStack()
+    with _closed_on_failure(stack):
+
+        def opened(**options: Any) -> Any:
+            # With a memory map, astropy does not close what arrays were made of.
+            file = stack.enter_context(open(name, "rb"))
+            return stack.enter_context(fits.open(file, memmap=False, **options))
+
+        stored = opened(do_not_scale_image_data=True)
 
         def find(path: str, shown: np.dtype[Any]) -> _Plain:
             number = path.strip("/")
@@ -107,9 +123,10 @@ def _fits(name: Any) -> FormatFile:
             hdu = stored[int(number)]
             if not hdu.is_image:
                 return _Plain.of(hdu.data.view(np.ndarray))
-            if shown.newbyteorder("=") != hdu.data.dtype.newbyteorder("="):
-                # Integers that stand for unsigned ones, as astropy decodes them.
-                hdu = stack.enter_context(fits.open(name, memmap=False))[int(number)]
-            return _Plain.of(hdu.data)
+            data = hdu.data
+            if shown.newbyteorder("=") != data.dtype.newbyteorder("="):
+                # Integers that stand for others of the opposite sign, as astropy decodes them.
+                data = opened()[int(number)].data
+            return _Plain.of(data)
 
-        return FormatFile(find, stack.pop_all())
+        return FormatFile(find, stack)

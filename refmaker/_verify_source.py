@@ -196,6 +196,8 @@ def _open(targets: Targets, code: int) -> _File:
             if head[:4] in _MAGIC:
                 handle = _open_classic(stack, name)
             else:
+                if kind == "fits" and not isinstance(name, str):
+                    name = _fetched(stack, name)
                 handle = _open_hdf5(name) if kind is None else open_format(kind, name)
             stack.callback(handle.close)
         except RefmakerError as error:
@@ -244,7 +246,7 @@ def _open_classic(stack: ExitStack, name: Any) -> Any:
 
 
 def _fetched(stack: ExitStack, file: Any) -> str:
-    """Copy a remote file to the local disk: netCDF4 reads no other."""
+    """Copy a remote file to the local disk: netCDF4 reads no other, astropy closes none that it shares."""
     name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "copy.nc")
     with open(name, "wb") as copy:
         while block := file.read(1 << 22):

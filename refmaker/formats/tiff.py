@@ -113,7 +113,11 @@ def _references(url: str, storage_options: Mapping[str, Any], tif: Any, found: F
 
     try:
         refs: dict[str, Any] = kerchunk.tiff.tiff_to_zarr(url, remote_options=dict(storage_options))
-    except (TypeError, SyntaxError):  # of its attempt to read metadata of any kind as XML
+    except (
+        AttributeError,
+        TypeError,
+        SyntaxError,
+    ):  # it reads metadata of any kind as XML, asks members for a protocol
         text = io.StringIO()
         with tif.series[0].aszarr() as store:
             store.write_fsspec(text, url=url.rsplit("/", 1)[0])
