@@ -1,12 +1,13 @@
 """Files that were scanned by way of kerchunk, read by the libraries that define what is right in them.
 
-Contract: TIFF is compared with what tifffile reads, FITS with what astropy reads. GRIB is not compared here: that every
-message decodes to what eccodes says was found out when it was scanned, and the target being the same file, still holds.
-Nothing of kerchunk is used.
+Contract: TIFF is compared with what tifffile reads, FITS with what astropy reads, GRIB with what cfgrib makes of it, as
+far as cfgrib has a variable of the same name and shape and it is the only one. Nothing of kerchunk is used.
 """
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -63,13 +64,13 @@ class _Plain:
 
 
 def open_format(kind: Kind, name: Any) -> FormatFile:
-    """Open a file of a format that kerchunk scans; `name` is a local path, or for TIFF maybe an open file."""
+    """Open a file of a format that kerchunk scans; `name` is a local path, for TIFF perhaps an open file."""
     require(kind)
     if kind == "tiff":
         return _tiff(name)
     if kind == "fits":
         return _fits(name)
-    return FormatFile(_grib, ExitStack())
+    return _grib(name)
 
 
 @contextmanager
@@ -78,10 +79,6 @@ def _closed_on_failure(stack: ExitStack) -> Iterator[None]:
         guard.callback(stack.close)
         yield
         guard.pop_all()
-
-
-def _grib(path: str, shown: np.dtype[Any]) -> Any:
-    raise SourceError("GRIB messages are compared with eccodes when they are scanned, and not again")
 
 
 def _tiff(name: Any) -> FormatFile:
@@ -111,7 +108,7 @@ def _fits(name: str) -> FormatFile:
 
         def opened(**options: Any) -> Any:
             # With a memory map, astropy does not close what arrays were made of.
-            file = stack.enter_context(open(name, "rb"))
+            file = stack.enter_context(io.FileIO(name))
             return stack.enter_context(fits.open(file, memmap=False, **options))
 
         stored = opened(do_not_scale_image_data=True)
@@ -130,3 +127,43 @@ def _fits(name: str) -> FormatFile:
             return _Plain.of(data)
 
         return FormatFile(find, stack)
+
+
+def _grib(name: str) -> FormatFile:
+    import cfgrib
+
+    options = {"indexpath": "", "values_dtype": np.dtype("f8")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of cfgrib about its dependencies
+        datasets = cfgrib.open_datasets(name, backend_kwargs=options)
+
+    def find(path: str, shown: np.dtype[Any]) -> _Plain:
+        group, _, wanted = path.strip("/").rpartition("/")
+        found: list[np.ndarray] = []
+        for dataset in datasets:
+            if wanted == "longitude" and any(v.attrs.get("GRIB_iScansNegatively") for v in dataset.data_vars.values()):
+                raise SourceError("cfgrib turns longitudes round where rows go from east to west, and not the values")
+            levels = {str(v.attrs.get("GRIB_typeOfLevel", "")) for v in dataset.data_vars.values()}
+            if wanted in dataset.variables and (not group or any(group.startswith(level) for level in levels)):
+                values = _as_stored(np.asarray(dataset[wanted].values))
+                if not any(np.array_equal(values, other, equal_nan=True) for other in found):
+                    found.append(values)
+        if len(found) != 1:
+            what = f"{len(found)} different variables" if found else "no variable"
+            raise SourceError(f"cfgrib has {what} of this name and place to compare it with")
+        return _Plain.of(found[0])
+
+    stack = ExitStack()
+    for dataset in datasets:
+        stack.callback(dataset.close)
+    return FormatFile(find, stack)
+
+
+def _as_stored(values: np.ndarray) -> np.ndarray:
+    """Give times as kerchunk stores them: seconds since 1970, and steps in hours."""
+    if values.dtype.kind == "M":
+        return values.astype("M8[s]").astype("i8")
+    if values.dtype.kind == "m":
+        hours = values / np.timedelta64(1, "h")
+        return np.asarray(hours, "i8") if (hours == np.rint(hours)).all() else np.asarray(hours)
+    return values

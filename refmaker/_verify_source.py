@@ -1,5 +1,6 @@
-"""The original files, read by the libraries that define what is right: h5py for HDF5, netCDF4 for netCDF classic, and
-those of `refmaker._verify_formats`.
+"""The original files, read by the libraries that define what is right: h5py for HDF5, netCDF4 for netCDF classic.
+
+Other formats are read by those of `refmaker._verify_formats`.
 
 Contract: `Originals.find` gives an object of a target as an array that can be read in slabs; files are opened when
 they are first needed, few at a time. Nothing of refmaker's own parsers is used. Whatever these libraries raise comes
@@ -196,7 +197,7 @@ def _open(targets: Targets, code: int) -> _File:
             if head[:4] in _MAGIC:
                 handle = _open_classic(stack, name)
             else:
-                if kind == "fits" and not isinstance(name, str):
+                if kind in ("fits", "grib") and not isinstance(name, str):
                     name = _fetched(stack, name)
                 handle = _open_hdf5(name) if kind is None else open_format(kind, name)
             stack.callback(handle.close)
@@ -246,7 +247,7 @@ def _open_classic(stack: ExitStack, name: Any) -> Any:
 
 
 def _fetched(stack: ExitStack, file: Any) -> str:
-    """Copy a remote file to the local disk: netCDF4 reads no other, astropy closes none that it shares."""
+    """Copy a remote file to the local disk: netCDF4 and cfgrib read no other, astropy closes none."""
     name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "copy.nc")
     with open(name, "wb") as copy:
         while block := file.read(1 << 22):

@@ -17,7 +17,6 @@ from typing import Any, Literal, TypeAlias
 from refmaker.assembly import Assembly, Selection
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.errors import FormatError, RefmakerError
-from refmaker.formats.handover import Wishes, hand_over
 from refmaker.formats.kinds import HEAD_SIZE, Kind, format_of
 from refmaker.hdf5.checksum import unverified
 from refmaker.hdf5.resolve import resolve
@@ -163,6 +162,8 @@ def inspect(
                 follow(tree, workshop, strict=strict, links=follow_external_links, wanted=selection.takes)
                 manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
             else:
+                from refmaker.formats.handover import Wishes, hand_over
+
                 tree = Tree(url, space.window.size, kind)
                 wishes = Wishes(selection, inline_threshold, zarr_format, strict)
                 manifest = hand_over(kind, url, storage_options, space, driver.run, wishes)

@@ -148,7 +148,7 @@ class Ledger:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
-            # The old name of sqlite_schema: packages of wheels (eckitlib) bring older libraries of SQLite into a process.
+            # The old name of sqlite_schema: wheels (eckitlib) bring older libraries of SQLite into a process.
             if execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";"):
                     execute(statement)

@@ -19,7 +19,7 @@ import numpy as np
 from refmaker.conventions.names import zarr_name_problem
 from refmaker.errors import RefmakerError, Unsupported
 from refmaker.formats.found import Found, manifest_of, settled
-from refmaker.manifest.manifest import ManifestArray
+from refmaker.manifest.manifest import Manifest, ManifestArray
 
 __all__ = ["scan_fits"]
 
@@ -43,30 +43,22 @@ def scan_fits(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
     from astropy.io import fits
 
     found = Found()
-    names: dict[str, int] = {}
     with (
         warnings.catch_warnings(record=True, action="always") as remarks,
         fsspec.open(url, "rb", **storage_options) as file,
         fits.open(file, do_not_scale_image_data=True) as hdus,
     ):
-        for number, hdu in enumerate(hdus):
-            if number >= MAX_HDUS:
-                raise Unsupported(f"more than {MAX_HDUS} HDUs")
-            hdu.header.__str__()  # has astropy mend what is invalid
-            if number == 0:
-                found.groups[""] = _attributes(hdu.header)
-            if not _has_data(hdu):
-                continue
-            name = _unique(hdu, number, names)
+        chosen = _chosen(hdus, fits, found)
+        scanned = _by_kerchunk(url, storage_options, hdus, chosen)
+        for name, number in chosen.items():
             try:
-                _check(hdu, name, fits)
-                array = _array(url, storage_options, hdu, number, size)
+                array = scanned.get(number) or _alone(url, storage_options, number)
+                found.arrays[name] = _mended(array, hdus[number], size)
             except RefmakerError as error:
                 found.refusals["/" + name] = error.message
                 continue
-            found.arrays[name] = array
             found.sources[name] = f"/{number}"
-            if hdu.is_image and "scale_factor" in array.attributes:
+            if hdus[number].is_image and "scale_factor" in found.arrays[name].attributes:
                 found.note(name, "values are as stored: scale_factor and add_offset are BSCALE and BZERO")
         damage = next(
             (text for text in (str(r.message) for r in remarks) if "corrupt" in text or "truncat" in text), ""
@@ -77,16 +69,32 @@ def scan_fits(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
     return found
 
 
+def _chosen(hdus: Any, fits: Any, found: Found) -> dict[str, int]:
+    """Give name and number of the HDUs that are to be scanned; refuse the others that have data."""
+    chosen, names = {}, set()
+    for number, hdu in enumerate(hdus):
+        if number >= MAX_HDUS:
+            raise Unsupported(f"more than {MAX_HDUS} HDUs")
+        hdu.header.__str__()  # has astropy mend what is invalid
+        if number == 0:
+            found.groups[""] = _attributes(hdu.header)
+        if not _has_data(hdu):
+            continue
+        # Named as kerchunk names it, and where that name was there before, with its number behind.
+        name = str(hdu.name or number)
+        name = name if name not in names else f"{name}_{number}"
+        names.add(name)
+        try:
+            _check(hdu, name, fits)
+        except Unsupported as error:
+            found.refusals["/" + name] = error.message
+        else:
+            chosen[name] = number
+    return chosen
+
+
 def _has_data(hdu: Any) -> bool:
     return bool(hdu.header.get("NAXIS")) and hdu.fileinfo()["datSpan"] > 0
-
-
-def _unique(hdu: Any, number: int, names: dict[str, int]) -> str:
-    """Name an HDU as kerchunk does, and one of a name that was there before with its number behind."""
-    name = str(hdu.name or number)
-    name = name if name not in names else f"{name}_{number}"
-    names[name] = number
-    return name
 
 
 def _check(hdu: Any, name: str, fits: Any) -> None:
@@ -125,18 +133,47 @@ def _scaling(header: Any) -> tuple[float, float]:
     return float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
 
 
-def _array(url: str, storage_options: Mapping[str, Any], hdu: Any, number: int, size: int) -> ManifestArray:
-    """Have kerchunk scan one HDU, and put right what it says of it."""
+def _by_kerchunk(
+    url: str, storage_options: Mapping[str, Any], hdus: Any, chosen: Mapping[str, int]
+) -> dict[int, ManifestArray]:
+    """Have kerchunk scan HDUs of different names together; give what comes of it by their numbers.
+
+    One by one, it would read all headers before each. Where it fails on one, nothing is given.
+    """
+    named: dict[str, int] = {}
+    for number in chosen.values():
+        named.setdefault(str(hdus[number].name or number), number)
+    try:
+        manifest = _called(url, storage_options, list(named.values()))
+    except RefmakerError:
+        return {}
+    return {number: manifest.arrays[name] for name, number in named.items() if name in manifest.arrays}
+
+
+def _alone(url: str, storage_options: Mapping[str, Any], number: int) -> ManifestArray:
+    """Have kerchunk scan one HDU."""
+    arrays = list(_called(url, storage_options, [number]).arrays.values())
+    if len(arrays) != 1:
+        raise Unsupported(f"kerchunk makes {len(arrays)} arrays of it")
+    return arrays[0]
+
+
+def _called(url: str, storage_options: Mapping[str, Any], numbers: list[int]) -> Manifest:
     import kerchunk.fits
 
-    refs = kerchunk.fits.process_file(url, storage_options=dict(storage_options), extension=[number])
-    manifest = manifest_of(refs, url)
-    if len(manifest.arrays) != 1:
-        raise Unsupported(f"kerchunk makes {len(manifest.arrays)} arrays of it")
-    (array,) = manifest.arrays.values()
+    try:
+        refs = kerchunk.fits.process_file(url, storage_options=dict(storage_options), extension=numbers)
+    except Exception as error:  # kerchunk and the libraries behind it raise errors of their own
+        cause = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+        raise Unsupported(f"kerchunk cannot scan it: {cause}") from error
+    return manifest_of(refs, url)
+
+
+def _mended(array: ManifestArray, hdu: Any, size: int) -> ManifestArray:
+    """Put right what kerchunk says of an HDU."""
     if hdu.is_image:
         array.metadata["filters"] = None
-    if not array.references.offset.tolist() == [hdu.fileinfo()["datLoc"]]:
+    if array.references.offset.tolist() != [hdu.fileinfo()["datLoc"]]:
         raise Unsupported("kerchunk finds its data elsewhere than astropy")
     array = settled(array, size)
     array.attributes.clear()

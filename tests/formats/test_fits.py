@@ -116,6 +116,24 @@ def test_several_hdus(tmp_path):
         assert dataset["SCI"].dims == ("SCI_y", "SCI_x") or dataset["SCI"].shape == (5, 12)
 
 
+def test_an_hdu_that_kerchunk_fails_on_costs_itself(tmp_path, monkeypatch):
+    import kerchunk.fits
+
+    real = kerchunk.fits.process_file
+
+    def fails_on_two(url, *, extension, **options):
+        if 2 in extension:
+            raise ZeroDivisionError("of a library")
+        return real(url, extension=extension, **options)
+
+    monkeypatch.setattr(kerchunk.fits, "process_file", fails_on_two)
+    hdus = [fits.PrimaryHDU(), *(fits.ImageHDU(counting(">i4", 5, n), name=f"N{n}") for n in (3, 4, 5))]
+    manifest = scan(write(tmp_path, *hdus))
+    assert list(manifest.arrays) == ["N3", "N5"]
+    assert "ZeroDivisionError" in manifest.refusals["/N4"]
+    np.testing.assert_array_equal(read(manifest, "N5"), counting(">i4", 5, 5))
+
+
 def columns(*made: Any) -> Any:
     return fits.BinTableHDU.from_columns(list(made), name="T")
 

@@ -1,4 +1,4 @@
-"""GRIB files: every message decodes to what eccodes says, or is refused; messages become datasets as cfgrib has them."""
+"""GRIB files: messages decode to what eccodes says, or are refused; they become datasets as cfgrib has them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import xarray as xr
 
 from refmaker.errors import FormatError, Unsupported
 from refmaker.scanning import scan
+from refmaker.verify import verify
 from tests.formats.messages import message, sections, values_of
 from tests.formats.reading import notes, read
 
@@ -219,3 +220,11 @@ def test_as_cfgrib_has_it(tmp_path):
             for coordinate in expected.coords.keys() & shown.coords.keys():
                 np.testing.assert_array_equal(shown[coordinate], expected[coordinate])
             assert shown[name].attrs["units"] == expected.attrs["units"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_verify(tmp_path, kind):
+    report = verify(scan(write(tmp_path, message(**KINDS[kind]))), sample=None)
+    assert report.differences == 0
+    skipped = {array.path for array in report.arrays if array.status != "same"}
+    assert skipped == ({"/longitude"} if kind == "from east to west" else set())

@@ -1,4 +1,4 @@
-"""TIFF, FITS and GRIB as any other source: options, command line, batch, verify, remote files, members of containers."""
+"""TIFF, FITS, GRIB as any other source: options, command line, batch, verify, remote files, members of containers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-for package in ("astropy", "cfgrib", "eccodes", "imagecodecs", "kerchunk", "tifffile"):
-    pytest.importorskip(package)
+pytest.importorskip("astropy")
+pytest.importorskip("cfgrib")
+pytest.importorskip("eccodes")
+pytest.importorskip("imagecodecs")
+pytest.importorskip("kerchunk")
+pytest.importorskip("tifffile")
 pytest.importorskip("zarr", minversion="3")
 
 import tifffile
@@ -191,23 +195,25 @@ def test_verify(made, tmp_path):
     path, expected = made
     report = verify(scan(str(path)), sample=None)
     assert report.differences == 0
-    if path.suffix == ".grib2":
-        assert all("compared with eccodes when they are scanned" in (a.reason or "") for a in report.arrays)
-        return
-    assert {array.path: array.status for array in report.arrays} == {f"/{name}": "same" for name in expected}
+    assert {array.path for array in report.arrays} >= {f"/{name}" for name in expected}
+    assert {array.status for array in report.arrays} == {"same"}
     manifest = scan(str(path))
     wrong = manifest.arrays[next(iter(expected))].references
-    wrong.offset[0] += 1
+    if path.suffix == ".grib2":
+        wrong.offset[:] = wrong.offset[::-1].copy()  # the fields of two levels exchanged
+    else:
+        wrong.offset[0] += 1
     report = verify(manifest, sample=None)
     assert report.differences == 1
 
 
 def test_verify_over_http(tmp_path, range_server):
-    for kind in ("tif", "fits"):
+    for kind in KINDS:
         path = tmp_path / f"a.{kind}"
         expected = KINDS[kind](path)
         report = verify(scan(range_server.add(path.name, path.read_bytes())), sample=None)
-        assert [array.status for array in report.arrays] == ["same"] * len(expected)
+        assert {array.status for array in report.arrays} == {"same"}
+        assert len(report.arrays) >= len(expected)
 
 
 def test_directories_without_the_packages(made, tmp_path, monkeypatch):
@@ -237,6 +243,9 @@ def test_errors_of_libraries_are_ours(made, monkeypatch):
 
     __import__(f"kerchunk.{target.partition('.')[0]}")
     monkeypatch.setattr(f"kerchunk.{target}", fail)
+    if module == "fits":
+        assert all("ZeroDivisionError: of a library" in reason for reason in scan(str(path)).refusals.values())
+        return
     with pytest.raises((FormatError, Unsupported), match=r"ZeroDivisionError: of a library"):
         scan(str(path))
 

@@ -16,7 +16,7 @@ pytest.importorskip("zarr", minversion="3")
 import tifffile
 import xarray as xr
 
-from refmaker.errors import FormatError, RefmakerError, Unsupported
+from refmaker.errors import FormatError, Unsupported
 from refmaker.formats import tiff as tiff_module
 from refmaker.scanning import scan
 from tests.formats.reading import counting, notes, read
@@ -216,7 +216,6 @@ def test_cut_files(tmp_path, options):
         path.write_bytes(data[:end])
         try:
             manifest = scan(str(path))
-        except RefmakerError as error:
-            assert isinstance(error, FormatError | Unsupported)
-        else:
-            assert manifest.refusals, end
+        except (FormatError, Unsupported):
+            continue
+        assert manifest.refusals, end
