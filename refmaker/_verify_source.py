@@ -1,5 +1,7 @@
 """The original files, read by the libraries that define what is right: h5py for HDF5, netCDF4 for netCDF classic.
 
+Other formats are read by those of `refmaker._verify_formats`.
+
 Contract: `Originals.find` gives an object of a target as an array that can be read in slabs; files are opened when
 they are first needed, few at a time. Nothing of refmaker's own parsers is used. Whatever these libraries raise comes
 out as a `SourceError`.
@@ -15,13 +17,15 @@ from collections import OrderedDict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
+from refmaker._verify_formats import FormatFile, open_format
 from refmaker._verify_hdf5 import find_dataset
 from refmaker._verify_values import NoCounterpart
 from refmaker.errors import RefmakerError, SourceError
+from refmaker.formats.kinds import HEAD_SIZE, format_of
 from refmaker.replay.location import is_local, local_path
 from refmaker.replay.targets import Targets
 
@@ -96,7 +100,7 @@ class Originals:
             while len(self._files) >= _OPEN:
                 _close(self._files.popitem(last=False)[1])
             file = self._files[code] = _open(self.targets, code)
-            if file.remote and not file.classic and gc.isenabled():
+            if file.remote and file.by_h5py and gc.isenabled():
                 # h5py holds its lock while fsspec's thread reads. A collection that ran there, and freed an object of
                 # h5py, would wait for that lock for ever.
                 gc.disable()
@@ -123,6 +127,8 @@ class Originals:
             gc.collect()
         file = self._files[code]
         try:
+            if isinstance(file.handle, FormatFile):
+                return cast("Original", file.handle.find(path, shown))
             if file.classic:
                 return _ClassicArray.of(file.handle.variables[path.strip("/")])
             return find_dataset(file.handle, path, shown, remote=file.remote)
@@ -136,13 +142,18 @@ class Originals:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """An open file: an `h5py.File`, or a `netCDF4.Dataset` when `classic`."""
+    """An open file: an `h5py.File`, a `netCDF4.Dataset` when `classic`, or a `FormatFile`."""
 
     handle: Any
     classic: bool
     remote: bool
     url: str
     closing: ExitStack
+
+    @property
+    def by_h5py(self) -> bool:
+        """Whether h5py reads it."""
+        return not self.classic and not isinstance(self.handle, FormatFile)
 
 
 @dataclass(slots=True)
@@ -182,14 +193,20 @@ def _open(targets: Targets, code: int) -> _File:
         try:
             name: Any = local_path(url) if is_local(url) else _remote(stack, url, options)
             head = _head(name)
-            handle = _open_classic(stack, name) if head in _MAGIC else _open_hdf5(name)
+            kind = format_of(head)
+            if head[:4] in _MAGIC:
+                handle = _open_classic(stack, name)
+            else:
+                if kind in ("fits", "grib") and not isinstance(name, str):
+                    name = _fetched(stack, name)
+                handle = _open_hdf5(name) if kind is None else open_format(kind, name)
             stack.callback(handle.close)
         except RefmakerError as error:
             error.source = url
             raise
         except Exception as error:  # every library here raises errors of its own
             raise SourceError(f"cannot be opened: {_cause(error)}", source=url) from error
-        return _File(handle, head in _MAGIC, not is_local(url), url, stack.pop_all())
+        return _File(handle, head[:4] in _MAGIC, not is_local(url), url, stack.pop_all())
 
 
 def _remote(stack: ExitStack, url: str, options: Any) -> Any:
@@ -202,8 +219,8 @@ def _remote(stack: ExitStack, url: str, options: Any) -> Any:
 def _head(name: Any) -> bytes:
     if isinstance(name, str):
         with open(name, "rb") as file:
-            return file.read(4)
-    head: bytes = name.read(4)
+            return file.read(HEAD_SIZE)
+    head: bytes = name.read(HEAD_SIZE)
     name.seek(0)
     return head
 
@@ -230,7 +247,7 @@ def _open_classic(stack: ExitStack, name: Any) -> Any:
 
 
 def _fetched(stack: ExitStack, file: Any) -> str:
-    """Copy a remote file to the local disk: netCDF4 reads no other."""
+    """Copy a remote file to the local disk: netCDF4 and cfgrib read no other, astropy closes none."""
     name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "copy.nc")
     with open(name, "wb") as copy:
         while block := file.read(1 << 22):

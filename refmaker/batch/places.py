@@ -14,9 +14,12 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from refmaker.errors import SourceError
+from refmaker.formats.kinds import HEAD_SIZE, format_of, missing
+from refmaker.formats.kinds import NAMES as FORMAT_NAMES
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 from refmaker.replay.identity import Seen
 from refmaker.replay.location import is_local, local_path
@@ -24,7 +27,10 @@ from refmaker.replay.location import is_local, local_path
 __all__ = ["NAMES", "Entry", "Remote", "absolute", "has_magic", "is_recognised", "look_at", "seen_at", "walk_local"]
 
 NAMES = (".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")
-"""Files that are named so are taken for sources whatever they hold: a damaged one is not to be overlooked."""
+"""Files that are named so are taken for sources whatever they hold: a damaged one is not to be overlooked.
+
+Those of the formats that kerchunk scans (`refmaker.formats.kinds`) as well, where the packages for them are installed.
+"""
 NETCDF3_MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 _ASKED_TOGETHER = 32
 
@@ -62,12 +68,25 @@ def has_magic(name: str) -> bool:
     return "*" in name if name.startswith(("http://", "https://")) else glob.has_magic(name)
 
 
+@cache
+def _handed_over() -> tuple[frozenset[str], tuple[str, ...]]:
+    """Give the formats whose packages are installed, and how their files are named."""
+    kinds = [kind for kind in FORMAT_NAMES if not missing(kind)]
+    return frozenset(kinds), tuple(name for kind in kinds for name in FORMAT_NAMES[kind])
+
+
+def is_named_so(name: str) -> bool:
+    """Say whether a file is named as sources are."""
+    return name.lower().endswith((*NAMES, *_handed_over()[1]))
+
+
 def is_recognised(path: str) -> bool:
     """Say whether a local file is a source: by its content, or by its name."""
-    if path.lower().endswith(NAMES):
+    if is_named_so(path):
         return True
     with open(path, "rb") as file:
-        if file.read(4) in NETCDF3_MAGIC:
+        head = file.read(HEAD_SIZE)
+        if head[:4] in NETCDF3_MAGIC or format_of(head) in _handed_over()[0]:
             return True
         for address in signature_addresses(os.fstat(file.fileno()).st_size):
             file.seek(address)
@@ -122,7 +141,7 @@ def _file(child: os.DirEntry[str], name: str, pattern: str | None) -> Iterator[E
         if stat.S_ISREG(status.st_mode) and (is_recognised(child.path) if pattern is None else _matches(name, pattern)):
             yield Entry(child.path, name, Seen(status.st_size, None, status.st_mtime))
     except FileNotFoundError:  # it went away meanwhile, or is a link that leads nowhere
-        if _matches(name, pattern) if pattern is not None else name.lower().endswith(NAMES):
+        if _matches(name, pattern) if pattern is not None else is_named_so(name):
             yield Entry(child.path, name, UNKNOWN)
     except OSError:
         yield Entry(child.path, name, UNKNOWN)
@@ -170,7 +189,7 @@ class Remote:
         """List the files below the url whose names are those of sources, or match a pattern."""
         for entry in self._entries(self._ask("find", self.path, detail=True), self.path):
             hidden = any(part.startswith(".") for part in entry.name.split("/"))
-            fits = entry.name.lower().endswith(NAMES) if pattern is None else _matches(entry.name, pattern)
+            fits = is_named_so(entry.name) if pattern is None else _matches(entry.name, pattern)
             if fits and not hidden:
                 yield entry
 
