@@ -10,6 +10,7 @@ masks. Source: FITS standard 4.0, sections 4.4.2.5, 5.3, 7.3.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, Final
@@ -75,6 +76,7 @@ def _chosen(hdus: Any, fits: Any, found: Found) -> dict[str, int]:
     for number, hdu in enumerate(hdus):
         if number >= MAX_HDUS:
             raise Unsupported(f"more than {MAX_HDUS} HDUs")
+        before = _scaling(hdu.header), hdu.header.get("BLANK")
         hdu.header.__str__()  # has astropy mend what is invalid
         if number == 0:
             found.groups[""] = _attributes(hdu.header)
@@ -86,6 +88,8 @@ def _chosen(hdus: Any, fits: Any, found: Found) -> dict[str, int]:
         names.add(name)
         try:
             _check(hdu, name, fits)
+            if before != (_scaling(hdu.header), hdu.header.get("BLANK")):
+                raise Unsupported("its header is damaged: BSCALE, BZERO or BLANK")
         except Unsupported as error:
             found.refusals["/" + name] = error.message
         else:
@@ -111,6 +115,8 @@ def _check(hdu: Any, name: str, fits: Any) -> None:
             _check_column(column)
     elif not hdu.is_image or isinstance(hdu, fits.GroupsHDU):
         raise Unsupported(f"an extension of kind {type(hdu).__name__}, which kerchunk leaves out")
+    elif math.nan in _scaling(hdu.header):
+        raise Unsupported("its header is damaged: BSCALE or BZERO is no number")
     elif hdu.header["BITPIX"] == 64 and _scaling(hdu.header) != (1.0, 0.0):
         raise Unsupported("64-bit integers with BSCALE or BZERO, for which Zarr has no exact codec")
 
@@ -130,7 +136,12 @@ def _check_column(column: Any) -> None:
 
 
 def _scaling(header: Any) -> tuple[float, float]:
-    return float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
+    found = []
+    for key, default in (("BSCALE", 1), ("BZERO", 0)):
+        value = header.get(key, default)
+        # A card without a value, as a damaged one is, has text for one.
+        found.append(float(value) if isinstance(value, int | float) else math.nan)
+    return found[0], found[1]
 
 
 def _by_kerchunk(

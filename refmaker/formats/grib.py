@@ -27,6 +27,8 @@ from refmaker.manifest.manifest import Manifest, ManifestArray
 __all__ = ["scan_grib"]
 
 MAX_GAP: Final = 64 * 1024
+UNITS: Final = frozenset((0, 1, 2, 10, 11, 12, 13, 14, 15))
+"""Units of time (code table 4.4) of a fixed number of seconds. Over others, eccodes may never come to an end."""
 _SENTINEL: Final = -1.2345678e300
 # Scalars are written into the manifest up to here, fields are not: kerchunk would write them with their missing values
 # as numbers.
@@ -181,6 +183,10 @@ def _check(handle: _Handle) -> None:
     for key in ("jPointsAreConsecutive", "alternativeRowScanning"):
         if handle.get(key, 0):
             raise Unsupported(f"a scanning mode (with {key}) that kerchunk takes for plain rows")
+    for key in ("stepUnits", "indicatorOfUnitForForecastTime", "indicatorOfUnitForTimeRange"):
+        unit = handle.get(key, 1, int)
+        if unit not in UNITS:
+            raise Unsupported(f"steps in a unit ({key} {unit}) that is no number of seconds")
     rows, columns = handle.get("Ny", 0), handle.get("Nx", 0)
     values = handle.eccodes.codes_get_size(handle.id, "values")
     if rows * columns != values:

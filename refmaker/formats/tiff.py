@@ -51,6 +51,8 @@ def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int, read: Cal
     ):
         if not tif.series:
             raise FormatError("; ".join(["there are no images in it", *remarks.found]))
+        for level in tif.series[0].levels:
+            _check_pages(level, size)
         refs = _references(url, storage_options, tif, found)
         manifest = manifest_of(_named(refs), url)
         if manifest.groups.get(""):
@@ -58,7 +60,6 @@ def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int, read: Cal
         for path, array in manifest.arrays.items():
             try:
                 kept = settled(array, size)
-                _check_pages(tif.series[0].levels[int(path)])
                 _prove(kept, tif.series[0], int(path), read)
             except RefmakerError as error:
                 found.refusals["/" + path] = error.message
@@ -95,12 +96,17 @@ class _Remarks(logging.Handler):
         logging.getLogger("tifffile").removeHandler(self)
 
 
-def _check_pages(level: Any) -> None:
-    """Raise `Unsupported` where tifffile takes tiles for never written because it does not find where they are."""
+def _check_pages(level: Any, size: int) -> None:
+    """Raise `FormatError` where tifffile takes tiles for never written because it does not find where they are.
+
+    kerchunk asks for every tile that there should be, which a file can claim any number of.
+    """
+    if math.prod(level.keyframe.chunked) * len(level.pages) > size:
+        raise FormatError("more tiles or strips than the file has room for", got=math.prod(level.keyframe.chunked))
     for page in level.pages:
         if page is not None and len(page.dataoffsets) < math.prod(page.keyframe.chunked):
             there, wanted = len(page.dataoffsets), math.prod(page.keyframe.chunked)
-            raise Unsupported(f"the file is damaged: a page lists {there} of its {wanted} tiles or strips")
+            raise FormatError(f"the file is damaged: a page lists {there} of its {wanted} tiles or strips")
 
 
 def _name(url: str) -> str:

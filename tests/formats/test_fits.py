@@ -116,6 +116,14 @@ def test_several_hdus(tmp_path):
         assert dataset["SCI"].dims == ("SCI_y", "SCI_x") or dataset["SCI"].shape == (5, 12)
 
 
+def test_a_damaged_card_of_the_scaling(tmp_path):
+    """astropy mends the card when it is asked for the text of the header, and has not used it for the data."""
+    path = Path(with_keys(tmp_path, counting(">i2", 30, 40), BZERO=32768))
+    path.write_bytes(path.read_bytes().replace(b"BZERO   =", b"BZERO    "))
+    manifest = scan(str(path))
+    assert "damaged: BSCALE or BZERO" in manifest.refusals["/PRIMARY"]
+
+
 def test_an_hdu_that_kerchunk_fails_on_costs_itself(tmp_path, monkeypatch):
     import kerchunk.fits
 

@@ -104,6 +104,16 @@ def test_messages_that_are_refused(tmp_path, kind):
     np.testing.assert_array_equal(read(manifest, "t"), values_of(message(values=plus(3))))
 
 
+def test_steps_of_an_unknown_unit(tmp_path):
+    """eccodes would look for the date of such a step for ever."""
+    data = bytearray(message())
+    at = data.index(sections(bytes(data))[2]) + 17  # section 4, octet 18
+    assert sections(bytes(data))[2][4] == 4
+    data[at] = 255
+    with pytest.raises(Unsupported, match="no number of seconds"):
+        scan(write(tmp_path, bytes(data)))
+
+
 def test_several_fields_in_a_message(tmp_path):
     first, second = message(), message(level=850)
     body = b"".join([*sections(first), *(part for part in sections(second) if part[4] >= 4), b"7777"])

@@ -202,6 +202,20 @@ def test_codecs_that_decode_otherwise_are_refused(tmp_path, monkeypatch):
     assert "other values" in manifest.refusals["/0"]
 
 
+def test_claims_of_many_tiles(tmp_path):
+    """kerchunk would ask for each of them."""
+    path = tmp_path / "a.tif"
+    write(path, counting("u1", 64, 64), tile=(32, 32), compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        places = [file.pages[0].tags[name].valueoffset for name in ("ImageWidth", "ImageLength")]
+    data = bytearray(path.read_bytes())
+    for place in places:
+        data[place : place + 4] = (1 << 24).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match="more tiles or strips than the file has room for"):
+        scan(str(path))
+
+
 @pytest.mark.parametrize("options", [{"tile": (32, 32), "compression": "zlib"}, {}], ids=["tiles", "blocks"])
 def test_cut_files(tmp_path, options):
     """Whatever is missing at the end of a file, nothing of it is shown as fill values, and no page is left out."""
