@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from refmaker import limits
 from refmaker.assembly import Assembly, Selection
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.errors import FormatError, RefmakerError
@@ -36,10 +37,10 @@ __all__ = ["Inspection", "Progress", "inspect", "scan"]
 
 Step: TypeAlias = Callable[[], Sequence["Step"]]
 
-DEFAULT_INLINE_LIMIT = 16 << 20
+DEFAULT_INLINE_LIMIT = limits.INLINE
 NETCDF3_MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 # A step that misses bytes again and again although all it asked for was fetched is a defect, not a slow file.
-MAX_ROUNDS = 100_000
+MAX_ROUNDS = limits.ROUNDS
 
 
 @dataclass(frozen=True, slots=True)

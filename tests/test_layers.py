@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     "refmaker.errors",
+    "refmaker.limits",
     "refmaker.datatypes",
     "refmaker.model",
     "refmaker.ranges",

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 
 __all__ = ["MAX_ITEM_SIZE", "AnyDtype", "DtypeJson", "dtype_to_json", "parse_dtype"]
@@ -19,10 +20,10 @@ __all__ = ["MAX_ITEM_SIZE", "AnyDtype", "DtypeJson", "dtype_to_json", "parse_dty
 AnyDtype: TypeAlias = np.dtype[Any]
 DtypeJson: TypeAlias = str | list[Any] | dict[str, Any]
 
-MAX_DEPTH = 32
+MAX_DEPTH = limits.DTYPE_DEPTH
 MAX_FIELDS = 0xFFFF
 MAX_EXTENTS = 64  # numpy's
-MAX_ITEM_SIZE = 2**31 - 1  # numpy's
+MAX_ITEM_SIZE = limits.ITEM_SIZE  # numpy's
 
 _SCALAR = re.compile(r"[<>|](b1|[iu][1248]|f[248]|c(8|16)|[SV][0-9]{1,10}|[Mm]8(\[[0-9]{0,9}[a-zA-Z]{1,2}\])?)")
 _WHAT = "HDF5 codec dtype"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import FormatError
 from refmaker.hdf5.checksum import verify, verify_rows
 from refmaker.hdf5.sizes import Sizes, encoded_size, need
@@ -20,7 +21,7 @@ from refmaker.window import Buffer, Window
 __all__ = ["BTreeV2", "decode_header", "read_records"]
 
 WHAT = "version 2 B-tree"
-MAX_DEPTH = 64
+MAX_DEPTH = limits.TREE_DEPTH
 _NODE_OVERHEAD = 10  # signature 4, version 1, type 1, checksum 4
 _HEAD = 6
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from refmaker import limits
 from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.btree_v2 import read_records
 from refmaker.hdf5.budget import Budget
@@ -24,7 +25,7 @@ __all__ = ["Blocks", "announce_root", "read_objects"]
 WHAT = "fractal heap"
 _MANAGED, _HUGE, _TINY = 0, 1, 2
 _CHECKSUM_BLOCKS = 0x02
-MAX_DEPTH = 64
+MAX_DEPTH = limits.TREE_DEPTH
 
 Blocks: TypeAlias = dict[tuple[int, int, int], bytes]
 """Blocks that were read and checked, by address in the file, offset in the heap, and rows (0: a direct block)."""

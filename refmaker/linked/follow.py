@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from refmaker import limits
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.hdf5.selection import unlimited_axis
 from refmaker.hdf5.values import is_variable
@@ -41,8 +42,8 @@ from refmaker.model import (
 
 __all__ = ["follow"]
 
-MAX_DEPTH = 16
-MAX_LINKS = 10_000
+MAX_DEPTH = limits.LINK_DEPTH
+MAX_LINKS = limits.LINKS
 
 
 def follow(

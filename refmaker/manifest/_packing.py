@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 
 __all__ = ["GZIP", "ZSTD", "suffix_of", "unpacked", "write_packed"]
@@ -21,8 +22,8 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 
 _SUFFIXES = {".gz": GZIP, ".zst": ZSTD, ".zstd": ZSTD}
 
-_LIMIT = 1 << 30
-_RATIO = 200
+_LIMIT = limits.UNPACKED
+_RATIO = limits.UNPACKED_RATIO
 """A file may unpack to `_LIMIT` bytes, or to so many times its size; references pack to a tenth or so."""
 
 _GZIP_LEVEL = 5

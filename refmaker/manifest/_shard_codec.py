@@ -16,17 +16,18 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest.manifest import References
 
 __all__ = ["MAX_ROWS", "Digest", "decode_shard", "digest_of", "encode_shard", "pyarrow"]
 
-MAX_ROWS = 1 << 24
+MAX_ROWS = limits.SHARD_ROWS
 """Rows of a file, at most: runs let a few bytes claim any number of them."""
 
 _COLUMNS = ("path", "offset", "size", "raw")
-_UNPACKED = 1 << 26
-_RATIO = 2000
+_UNPACKED = limits.SHARD_UNPACKED
+_RATIO = limits.SHARD_RATIO
 """A file may unpack to `_UNPACKED` bytes, or to so many times its size: zstd's own limit on text like urls is below."""
 
 _Table: TypeAlias = Any

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.manifest.layout import ChunkLayout, chunk_layout
 from refmaker.manifest.manifest import Manifest, References
@@ -22,7 +23,7 @@ __all__ = ["METADATA", "ancestors", "check_manifest", "check_nodes", "chunk_like
 METADATA = {2: (".zgroup", ".zattrs", ".zarray"), 3: ("zarr.json",)}
 """Last component of the keys of metadata, by Zarr format."""
 
-_MAX_DEPTH = 1000
+_MAX_DEPTH = limits.NODE_DEPTH
 """Levels of nesting: writing the groups above a node takes time and room in the square of its depth."""
 
 

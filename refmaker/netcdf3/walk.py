@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.model import (
     Attribute,
@@ -45,8 +46,8 @@ __all__ = ["walk"]
 # Three reads reach 8 MiB, which no header known comes near: 8 KiB, 256 KiB, 8 MiB.
 FIRST_READ: Final = 8 * 1024
 GROWTH: Final = 32
-MAX_HEADER: Final = 256 * 1024 * 1024
-MAX_RECORDS: Final = 2**27  # a sparse file costs its maker nothing, the columns cost us 28 bytes a record
+MAX_HEADER: Final = limits.NETCDF3_HEADER
+MAX_RECORDS: Final = limits.NETCDF3_RECORDS  # 28 bytes each, of a file that may be sparse
 
 
 def walk(window: Window, *, source: str) -> Tree:

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from refmaker import limits
+
 __all__ = ["Elements", "elements_of"]
 
 _NAMED = re.compile("bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
 _FLOATS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
-_MAX_ITEM = 1 << 20
+_MAX_ITEM = limits.ELEMENT_SIZE
 _CODECS3 = {"gzip": "gzip", "zstd": "zstd", "blosc": "blosc", "refmaker.hdf5": "refmaker_hdf5"}
 
 

@@ -18,6 +18,7 @@ from fsspec.asyn import AsyncFileSystem, get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
+from refmaker import limits
 from refmaker.errors import OutputError
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.decoded import Decoded
@@ -94,8 +95,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         check: Check = "strict",
         allow: Iterable[str] | None = None,
         allow_local: bool = False,
-        timeout: float = 300.0,
-        attempts: int = 4,
+        timeout: float = limits.READ_TIMEOUT,
+        attempts: int = limits.READ_ATTEMPTS,
         view: Literal["transparent", "decoded"] = "transparent",
         chunk_target: int | str = "1MiB",
         asynchronous: bool = False,

@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, Unsupported
 from refmaker.sources.identity import Identity
 from refmaker.sources.source import Source, is_local
@@ -26,7 +27,7 @@ __all__ = ["MemberSource", "locate", "split_member"]
 # Local file header of a zip file: 0 signature 4 | … | 26 length of the name 2 | length of the extra field 2
 _ZIP_HEAD = struct.Struct("<4s22xHH")
 _KINDS = ("zip", "tar")
-MAX_HARD_LINKS = 16
+MAX_HARD_LINKS = limits.HARD_LINKS
 
 
 def split_member(url: str) -> tuple[str, str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from refmaker_cli.output import columns, human_size, printable
 
 

@@ -127,7 +127,7 @@ def fuzz(name: str, arguments: argparse.Namespace, folder: str) -> tuple[list[st
     coverage = _LINE.findall(done.stderr)
     stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
     if done.returncode:
-        broken = [path for path in Path(folder).glob(f"{name}.json.*")]
+        broken = list(Path(folder).glob(f"{name}.json.*"))
         for path in broken:
             place = Path(arguments.keep) / name / path.name.rpartition("-")[2][:16]
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,17 @@ def main() -> int:
         print("\n".join(TARGETS))
         return 0
     found = {}
-    head = ["decoder", "executions", "a second", "edges", "features", "findings", "slowest s", "largest MB", "last edge"]
+    head = [
+        "decoder",
+        "executions",
+        "a second",
+        "edges",
+        "features",
+        "findings",
+        "slowest s",
+        "largest MB",
+        "last edge",
+    ]
     print("  ".join(f"{cell:>20}" if i == 0 else f"{cell:>10}" for i, cell in enumerate(head)), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.names or TARGETS:

@@ -8,6 +8,7 @@ exception, more time or memory than the bounds of `tests.fuzz.fuzz_hdf5`, an ans
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import io
 import json
@@ -378,10 +379,8 @@ def replayed(manifest: Any) -> None:
     listing = Listing(lookup)
     for path in [*manifest.groups, *manifest.arrays][:20]:
         for name in [*listing.contents(path).__slots__, "0", "0.0", "c/0/0", ".zarray", "zarr.json", "9" * 30]:
-            try:
+            with contextlib.suppress(FileNotFoundError, RefmakerError):
                 lookup.find(f"{path}/{name}")
-            except (FileNotFoundError, RefmakerError):
-                pass
     coarsened(manifest, 1 << 16)
 
 
@@ -393,18 +392,24 @@ def manifest_seeds() -> Iterator[bytes]:
     plain = {key: value for key, value in refs.items() if key != "x/0"} | {"x/0": ["a.nc"]}
     gen = {"key": "y/{{i}}", "url": "{{u}}{{i}}.nc", "offset": "{{i * 10 + 1}}", "length": "5",
            "dimensions": {"i": {"stop": 3}}}  # fmt: skip
-    one = {"version": 1, "templates": {"u": "s3://b/"}, "gen": [gen], "refs": refs | {"y/.zarray": array | {"shape": [6]}}}
+    one = {
+        "version": 1,
+        "templates": {"u": "s3://b/"},
+        "gen": [gen],
+        "refs": refs | {"y/.zarray": array | {"shape": [6]}},
+    }
     ours = {"version": 1, "refs": plain, "refmaker": {"format": 1, "targets": [{"url": "a.nc", "size": 99}],
             "refusals": {"/z": "why"}, "history": ["h"], "sources": {"x": [0, "/x"]}}}  # fmt: skip
     third = {"zarr_format": 3, "node_type": "array", "shape": [4], "data_type": "float32", "fill_value": "NaN",
              "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2]}}, "attributes": {},
-             "chunk_key_encoding": {"name": "default"}, "codecs": [{"name": "bytes", "configuration": {"endian": "little"}},
-             {"name": "zstd", "configuration": {"level": 0}}]}  # fmt: skip
+             "chunk_key_encoding": {"name": "default"}, "codecs": [
+                 {"name": "bytes", "configuration": {"endian": "little"}},
+                 {"name": "zstd", "configuration": {"level": 0}}]}  # fmt: skip
     group = {"zarr_format": 3, "node_type": "group", "attributes": {}}
     rows = {f"x/{i}": ["a.nc", i * 10, 10] for i in range(70)}
     many = {".zgroup": {"zarr_format": 2}, "x/.zarray": array | {"shape": [140]}, **rows}
-    for document in (refs, plain, one, ours, {"version": 1, "refs": many},
-                     {"version": 1, "refs": {"zarr.json": group, "x/zarr.json": third, "x/c/1": ["a.nc", 1, 2]}}):  # fmt: skip
+    new = {"version": 1, "refs": {"zarr.json": group, "x/zarr.json": third, "x/c/1": ["a.nc", 1, 2]}}
+    for document in (refs, plain, one, ours, {"version": 1, "refs": many}, new):
         yield json.dumps(document).encode()
         yield json.dumps({**document}, separators=(",", ":")).encode()
     yield json.dumps({"version": 1, "refs": {k: v if isinstance(v, str | list) else json.dumps(v)
@@ -514,16 +519,25 @@ def config_seeds() -> Iterator[bytes]:
     from tests.hdf5.assembling import DOUBLE, datatype, integer
 
     for message in (integer(), DOUBLE, datatype(3, 5), datatype(5, 8, b"tag\0\0\0\0\0")):
+        filters = [[2, 0, "shuffle", [4]], [1, 1, "deflate", [6]], [32000, 0, "lzf", [4, 261, 24]]]
         config = {"datatype": base64.b64encode(message).decode(), "chunk_shape": [2, 3], "dtype": "<i4",
-                  "filters": [[2, 0, "shuffle", [4]], [1, 1, "deflate", [6]], [32000, 0, "lzf", [4, 261, 24]]]}  # fmt: skip
+                  "filters": filters}  # fmt: skip
         yield json.dumps(config).encode()
-    for filters in ([[6, 0, "scaleoffset", [0] * 20]], [[5, 0, "nbit", [8, 1, 6, 1, 4, 0, 12, 0]]], [[4, 0, "szip", [141, 8, 32, 12]]]):
+    for filters in (
+        [[6, 0, "scaleoffset", [0] * 20]],
+        [[5, 0, "nbit", [8, 1, 6, 1, 4, 0, 12, 0]]],
+        [[4, 0, "szip", [141, 8, 32, 12]]],
+    ):
         yield json.dumps({"datatype": base64.b64encode(integer()).decode(), "chunk_shape": [6], "dtype": "<i4",
                           "filters": filters}).encode()  # fmt: skip
     yield json.dumps({"dtype": [["a", "<i4"], ["b", [["c", "<f8", [2]]]]], "depth": 2}).encode()
     for document in manifest_seeds():
         refs = json.loads(document).get("refs", {})
-        yield from (json.dumps(v).encode() for k, v in refs.items() if k.endswith((".zarray", "zarr.json")) and isinstance(v, dict))
+        yield from (
+            json.dumps(v).encode()
+            for k, v in refs.items()
+            if k.endswith((".zarray", "zarr.json")) and isinstance(v, dict)
+        )
 
 
 _CODECS = ("zlib", "gzip", "bz2", "zstd", "lz4", "blosc", "shuffle", "fletcher32")
@@ -628,16 +642,15 @@ def read_headers(data: bytes) -> object:
     seen = Seen.of_headers(None, headers)
     seen.differences(Record("u", 3, '"e"', 1e9), "strict")
     store = HttpStore(None, "u", Record("u", 30, None, None), "strict", None)  # type: ignore[arg-type]
-    try:
+    with contextlib.suppress(Differs, SourceError):
         store.ranged((10, 20), headers.get("Content-Range", ""))
-    except (Differs, SourceError):
-        pass
     return etag_of(headers), time_of(headers)
 
 
 def header_seeds() -> Iterator[bytes]:
-    yield b"Content-Range: bytes 10-19/30\nETag: \"abc\"\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\nRetry-After: 3"
-    yield b"Content-Range: bytes */0\nETag: W/\"abc\"\nlast_modified: 2024-01-01T00:00:00Z\nRetry-After: Mon, 01 Jan 2024 00:00:00 GMT"
+    yield b'Content-Range: bytes 10-19/30\nETag: "abc"\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\nRetry-After: 3'
+    yield b'Content-Range: bytes */0\nETag: W/"abc"\nlast_modified: 2024-01-01T00:00:00Z'
+    yield b"Retry-After: Mon, 01 Jan 2024 00:00:00 GMT"
     yield b"Content-Range: bytes 0-1/*\nmtime: 3\nupdated: 2024-01-01"
 
 
