@@ -9,7 +9,6 @@ import click.testing
 import h5py
 import numpy as np
 import pytest
-
 from refmaker_cli.main import main
 
 Run = Callable[..., click.testing.Result]

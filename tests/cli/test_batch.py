@@ -16,6 +16,8 @@ from typing import Any
 
 import click.testing
 import pytest
+from refmaker_cli.batch_progress import Progress, human_time
+from refmaker_cli.main import main
 
 import refmaker
 from refmaker.batch.ledger import Row
@@ -23,8 +25,6 @@ from refmaker.batch.plan import Plan
 from refmaker.batch.run import LEDGER, Result
 from refmaker.batch.work import Task
 from refmaker.manifest.manifest import Target
-from refmaker_cli.batch_progress import Progress, human_time
-from refmaker_cli.main import main
 from tests.batch.archives import ledger_rows, outputs, write_archive, write_file, write_refused
 from tests.engines.cluster import Cluster, cluster, running_cluster
 

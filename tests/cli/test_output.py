@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from refmaker_cli.output import columns, human_size, printable
 
 

@@ -16,11 +16,11 @@ import fsspec
 import h5py
 import numpy as np
 import pytest
+from refmaker_cli.output import ProgressLine
 
 import refmaker
 from refmaker.errors import FormatError
 from refmaker.manifest import Manifest
-from refmaker_cli.output import ProgressLine
 
 from .conftest import Run, write_source
 

@@ -14,10 +14,10 @@ import click
 import fsspec
 import h5py
 import pytest
+from refmaker_cli.output import ProgressLine
 
 import refmaker.verify
 from refmaker.verify import VerifyReport
-from refmaker_cli.output import ProgressLine
 
 from .conftest import Run
 
