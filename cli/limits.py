@@ -36,7 +36,7 @@ def limits(as_json: bool) -> None:
 
 def _short(value: float) -> str:
     """Write round numbers of bytes as people do."""
-    if isinstance(value, float):
+    if not isinstance(value, int):
         return f"{value:g}"
     unit = next(((name, power) for name, power in _POWERS if value >> power and not value & (1 << power) - 1), None)
     return str(value) if unit is None else f"{value >> unit[1]} {unit[0]}"

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from refmaker import limits
 from refmaker.assembly import Assembly, Selection
 from refmaker.conventions.netcdf4 import annotate
-from refmaker.errors import FormatError, RefmakerError
+from refmaker.errors import FormatError, RefmakerError, conceal
 from refmaker.hdf5.checksum import unverified
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
@@ -27,6 +27,7 @@ from refmaker.linked.virtual import Workshop
 from refmaker.manifest.manifest import Manifest
 from refmaker.model import Tree
 from refmaker.netcdf3.walk import walk as walk_netcdf3
+from refmaker.redaction import secrets_of
 from refmaker.sources.recording import RecordingWindow
 from refmaker.sources.room import Room
 from refmaker.sources.source import Source, open_source
@@ -153,6 +154,7 @@ def inspect(
     except RefmakerError as error:
         if error.source is None:
             error.source = url
+        conceal(error, secrets_of(storage_options or {}))
         raise
     return Inspection(manifest, tree)
 

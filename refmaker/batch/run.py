@@ -29,6 +29,7 @@ from refmaker.batch.shelf import Shelf
 from refmaker.batch.work import Settings, Task, lost, scan_one
 from refmaker.engines.engine import Engine, Item, Lost
 from refmaker.errors import BatchError
+from refmaker.redaction import has_secrets
 from refmaker.replay.location import is_local
 
 __all__ = ["LEDGER", "Batch", "Observer", "Result", "ledger_path"]
@@ -81,10 +82,16 @@ class Batch:
         Raises
         ------
         BatchError
-            Another run is at work, names collide, the ledger cannot be used, a name leads to nothing.
+            Another run is at work, names collide, the ledger cannot be used, a name leads to nothing, or has secrets.
         EngineError
             The engine fails; what was finished before is in the ledger.
         """
+        for name in (*self.roots.names, self.roots.base or "", self.out, self.ledger or ""):
+            if has_secrets(name):
+                raise BatchError(
+                    "a login or signature in a url would stand in the ledger: give it in storage options",
+                    source=name,
+                )
         place = destination(self.out, self.out_storage_options)
         path = ledger_path(self.out, self.ledger)
         _make_folders(place, path)

@@ -71,7 +71,7 @@ def read_objects(
     managed: list[tuple[int, int, int]] = []
     huge: list[tuple[int, bytes]] = []
     for i, heap_id in enumerate(ids):
-        need(heap_id, 0, heap.id_size, "fractal heap id")
+        need(heap_id, 0, max(heap.id_size, 1), "fractal heap id")
         kind = heap_id[0] >> 4 & 3
         if heap_id[0] >> 6:
             raise Unsupported("version", structure="fractal heap id", expected=0, got=heap_id[0] >> 6)

@@ -39,6 +39,7 @@ from refmaker.model import (
     Virtual,
     VirtualMapping,
 )
+from refmaker.redaction import hidden
 
 __all__ = ["follow"]
 
@@ -314,5 +315,5 @@ class _Following:
             kind = kind_of(self.tree, found.path)
             self.tree.links[link.path] = LinkNote(link.path, "external", found.path, kind)
             return [], 0, ()
-        note = f"external link to {link.target} in {self.space.url(number)}"
+        note = hidden(f"external link to {link.target} in {self.space.url(number)}")
         return graft(self.tree, link.path, other, found, note), number, (*above, found.address)
