@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from refmaker.codecs.allowed import unknown_codecs
+from refmaker.codecs.dtype_json import dtype_of_text
 from refmaker.combining.forms import Form
 from refmaker.combining.reading import Chunks
 from refmaker.errors import FormatError, Unsupported
@@ -35,7 +37,9 @@ def dtype_of(form: Form) -> np.dtype[Any]:
 
 
 def _dtype2(name: Any) -> np.dtype[Any]:
-    return np.dtype(name if isinstance(name, str) else [(str(member), str(kind)) for member, kind in name])
+    if isinstance(name, str):
+        return dtype_of_text(name)
+    return np.dtype([(str(member), dtype_of_text(kind)) for member, kind in name])
 
 
 def _dtype3(form: Form) -> np.dtype[Any]:
@@ -140,6 +144,8 @@ def _codecs(form: Form) -> list[Any]:
     made = []
     for config in form.codecs:
         plain = config if form.zarr_format == 2 else _plain(config)
+        if unknown_codecs({"filters": [plain]}):
+            raise Unsupported(f"codec {plain.get('id')!r} is not known here")
         try:
             made.append(numcodecs.get_codec(dict(plain)))
         except (TypeError, ValueError, KeyError) as error:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from refmaker.errors import ManifestError, SourceError
 from refmaker.manifest._kerchunk_columns import inline_data
-from refmaker.manifest._kerchunk_nodes import take_nodes
+from refmaker.manifest._kerchunk_nodes import LEAVES, take_nodes
 from refmaker.manifest._kerchunk_targets import (
     check_extension,
     extension_lines,
@@ -133,6 +133,8 @@ def _manifest(metadata: dict[str, Any], extension: dict[str, Any], shards: Shard
     refs = {**metadata, **member(extension, "metadata", source)}
     manifest = take_nodes(refs, source)
     for key, value in {**refs, **member(extension, "extra", source)}.items():
+        if key.rpartition("/")[2] in LEAVES:
+            raise ManifestError("extra data under a key of metadata", structure=key_name(key), source=source)
         manifest.extra[key] = inline_data(key, value, source)
     digests = _digests(extension, source) if extension else None
     for path, array in manifest.arrays.items():

@@ -11,10 +11,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from refmaker import limits
 from refmaker.errors import SourceError
 from refmaker.manifest._packing import unpacked
 
 __all__ = ["fetch", "load_bytes", "transport_errors"]
+
+
+MOST = limits.MANIFEST_SIZE
+_PIECE = 1 << 24
 
 
 def load_bytes(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> bytes:
@@ -53,8 +58,27 @@ def _fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
     import fsspec
 
     with fsspec.open(name, "rb", **(storage_options or {})) as file:
-        data: bytes = file.read()
-        return data
+        size = getattr(file, "size", None)
+        if isinstance(size, int) and size > MOST:
+            raise _too_large(name, size)
+        return _all_of(file, name)
+
+
+def _all_of(file: Any, name: str) -> bytes:
+    """Read a file to its end, as far as it has one."""
+    parts: list[bytes] = []
+    held = 0
+    while part := file.read(_PIECE):
+        parts.append(part)
+        held += len(part)
+        if held > MOST:
+            raise _too_large(name, held)
+    return b"".join(parts)
+
+
+def _too_large(name: str, size: int) -> SourceError:
+    message = f"the manifest is too large to be fetched; {limits.ENVIRONMENT}=manifest-size=… sets another limit"
+    return SourceError(message, source=name, expected=f"<= {MOST} bytes", got=size)
 
 
 def transport_errors() -> tuple[type[Exception], ...]:

@@ -58,7 +58,7 @@ class Decoded:
     def __init__(self, opened: Opened, targets: Targets, size: int) -> None:
         manifest, self.arrays = coarsened(opened.lookup.manifest, size)
         self.targets = targets
-        lookup = Lookup(manifest)
+        lookup = Lookup(manifest, opened.lookup.withheld)
         self.opened = Opened(opened.location, lookup, Listing(lookup))
         self._others = Transparent(opened, targets)
         self._variables: dict[int, Variable] = {}

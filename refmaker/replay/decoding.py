@@ -90,7 +90,7 @@ def pipeline(configs: Sequence[Mapping[str, Any]], size: int) -> Pipeline | None
             stages.append((name, _fixed(dict(config), _CHECKSUM), known))
             known += _CHECKSUM
         else:
-            decode = _compressor(name, config)
+            decode = _compressor(name, config, known)
             if decode is None:
                 return None
             stages.append((name, decode, known))
@@ -98,7 +98,7 @@ def pipeline(configs: Sequence[Mapping[str, Any]], size: int) -> Pipeline | None
     return Pipeline(tuple(reversed(stages)), size)
 
 
-def _compressor(name: str, config: Mapping[str, Any]) -> Decode | None:
+def _compressor(name: str, config: Mapping[str, Any], size: int) -> Decode | None:
     if name in ("zlib", "gzip"):
         window = 31 if name == "gzip" else 15
         return _stream(name, lambda: _zlib().decompressobj(window))
@@ -108,6 +108,8 @@ def _compressor(name: str, config: Mapping[str, Any]) -> Decode | None:
         return _recorded(name)
     if name == "refmaker_hdf5":
         plan = plan_from_json({key: value for key, value in config.items() if key != "id"})
+        if plan.decoded_size != size:
+            return None
         return lambda data, size: decoder_of(plan).decode(bytes(data))
     return None
 

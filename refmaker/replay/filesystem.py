@@ -24,7 +24,7 @@ from refmaker.manifest.manifest import Manifest
 from refmaker.replay.decoded import Decoded
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
-from refmaker.replay.opening import Opened, load
+from refmaker.replay.opening import Opened, load, withholding
 from refmaker.replay.targets import Access, Targets
 from refmaker.replay.transparent import Transparent, View, Wanted
 
@@ -329,6 +329,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
                     self._loading = None  # whoever asks next tries again
                 raise
             targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
+            if targets.policy.guarded:
+                opened = withholding(opened)
             if self.view == "decoded":
                 self._view = await asyncio.to_thread(Decoded, opened, targets, self.chunk_target)
             else:
