@@ -474,6 +474,17 @@ def shard_seeds() -> Iterator[bytes]:
                             {3: b"inlined"}, {4: 1})  # fmt: skip
     yield encode_shard(references, 0, 6, ["a.nc", "b.nc"])
     yield encode_shard(References.empty(), 0, 1, [])
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"path": ["a.nc", None, "b.nc", "a.nc", None, None], "offset": [1, 0, 3, 0, 0, 0],
+               "size": [1, 0, 3, 0, 0, 0], "raw": [None, b"x", None, None, b"xy", None]}  # fmt: skip
+    for options in ({"use_dictionary": False}, {"compression": "gzip", "data_page_version": "2.0"},
+                    {"compression": "none", "write_statistics": False, "store_schema": False, "row_group_size": 3},
+                    {"compression": "zstd", "use_dictionary": ["raw"]}):  # fmt: skip
+        made = io.BytesIO()
+        pq.write_table(pa.table(columns), made, **options)
+        yield made.getvalue()
 
 
 def read_shard(data: bytes) -> object:
