@@ -51,6 +51,21 @@ __all__ = ["scan"]
     help="Show nothing of other files that external links lead to.",
 )
 @click.option(
+    "--no-other-files",
+    "other_files",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Open no other files: external links, virtual datasets and raw data are refused.",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="PREFIX",
+    callback=lambda ctx, param, value: value or None,
+    help="Open other files only there (a directory, a url). Without, raw data only below the directory of FILE.",
+)
+@click.option(
     "--keep-checksums",
     is_flag=True,
     default=None,

@@ -22,6 +22,7 @@ from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 from refmaker.hdf5.walk import Walk
 from refmaker.linked.follow import follow
+from refmaker.linked.permission import Permission
 from refmaker.linked.space import Space
 from refmaker.linked.virtual import Workshop
 from refmaker.manifest.manifest import Manifest
@@ -81,6 +82,8 @@ def inspect(
     strict: bool = False,
     measure: bool = False,
     follow_external_links: bool = True,
+    other_files: bool = True,
+    allow: Sequence[str] | None = None,
     keep_checksums: bool = False,
     verify_checksums: bool = True,
     progress: Callable[[Progress], None] | None = None,
@@ -112,6 +115,11 @@ def inspect(
         Also find out how much of the file is metadata, in how many blocks (`Tree.metadata_size`, `metadata_blocks`).
     follow_external_links
         Show what external links lead to under the links' paths, as far as the files are reachable.
+    other_files
+        Open other files than this one at all: external links, virtual datasets, raw data. What needs one is refused.
+    allow
+        Where other files may be: directories, files, prefixes of urls. Without, HDF5 files may be where libhdf5 finds
+        them, and raw data in the directory of the file that names them or below it.
     keep_checksums
         Leave the checksums of the fletcher32 filter in the references, for readers to verify.
     verify_checksums
@@ -137,6 +145,7 @@ def inspect(
         portable=portable,
         keep_checksums=keep_checksums,
     )
+    permission = Permission(other_files, None if allow is None else tuple(allow))
     selection = Selection(group, tuple(include), tuple(exclude))
     room = Room() if room is None else room
     try:
@@ -148,7 +157,14 @@ def inspect(
             if recorder is not None:
                 tree.metadata_size, tree.metadata_blocks = recorder.extent()
             workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
-            follow(tree, workshop, strict=strict, links=follow_external_links, wanted=selection.takes)
+            follow(
+                tree,
+                workshop,
+                strict=strict,
+                links=follow_external_links,
+                permission=permission,
+                wanted=selection.takes,
+            )
             manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
             space.check_unchanged()
     except RefmakerError as error:

@@ -24,6 +24,7 @@ from refmaker.linked.external import Segment, external_storage
 from refmaker.linked.files import COMMITTED, Files, find
 from refmaker.linked.grafts import graft, kind_of
 from refmaker.linked.named import NamedFiles, listed
+from refmaker.linked.permission import ANY, Permission
 from refmaker.linked.sources import SourceChunks, chunks_of, conversion, fill_element
 from refmaker.linked.space import FILE_BITS, Space, file_of
 from refmaker.linked.virtual import Part, Placed, Workshop, virtual_storage
@@ -53,6 +54,7 @@ def follow(
     *,
     strict: bool = False,
     links: bool = True,
+    permission: Permission = ANY,
     wanted: Callable[[str], bool] | None = None,
 ) -> None:
     """Resolve external raw data, virtual datasets and external links of a tree.
@@ -65,12 +67,14 @@ def follow(
         Raise the first refusal instead of recording it.
     links
         Follow external links.
+    permission
+        Which other files may be opened.
     wanted
         Says whether a path is asked for; None: all are.
     """
     if tree.kind != "hdf5":
         return
-    work = _Following(tree, workshop, strict)
+    work = _Following(tree, workshop, strict, permission)
     if links:
         work.follow_links([link for path, link in tree.external.items() if wanted is None or wanted(path)])
     for path, dataset in list(tree.datasets.items()):
@@ -85,6 +89,7 @@ class _Following:
     tree: Tree
     workshop: Workshop
     strict: bool
+    permission: Permission
     files: Files = field(init=False)
     named: NamedFiles = field(init=False)
     done: dict[int, Dataset | RefmakerError] = field(default_factory=dict)
@@ -93,7 +98,7 @@ class _Following:
 
     def __post_init__(self) -> None:
         self.files = Files(self.space, self.workshop.run, self.workshop.inline_limit, {0: self.tree})
-        self.named = NamedFiles(self.space)
+        self.named = NamedFiles(self.space, self.permission)
 
     @property
     def space(self) -> Space:

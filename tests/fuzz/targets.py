@@ -49,11 +49,106 @@ class Target:
         Gives sound inputs.
     longest
         Bytes of an input, at most.
+    words
+        What is put into inputs.
     """
 
     run: Callable[[bytes], object]
     seeds: Callable[[], Iterator[bytes]]
     longest: int = 4096
+    words: tuple[str, ...] = ()
+
+
+MEMBERS = (
+    *(
+        "version",
+        "templates",
+        "refs",
+        "gen",
+        "refmaker",
+        "targets",
+        "url",
+        "size",
+        "etag",
+        "mtime",
+        "format",
+        "history",
+    ),
+    *(
+        ".zarray",
+        ".zattrs",
+        ".zgroup",
+        "zarr.json",
+        ".zmetadata",
+        "metadata",
+        "record_size",
+        "shards",
+        "extra",
+        "sources",
+    ),
+    *(
+        "shape",
+        "chunks",
+        "dtype",
+        "fill_value",
+        "order",
+        "filters",
+        "compressor",
+        "id",
+        "dimension_separator",
+        "base64:",
+    ),
+    *(
+        "node_type",
+        "array",
+        "group",
+        "data_type",
+        "chunk_grid",
+        "chunk_shape",
+        "configuration",
+        "codecs",
+        "name",
+        "endian",
+    ),
+    *(
+        "dimensions",
+        "key",
+        "offset",
+        "length",
+        "start",
+        "stop",
+        "step",
+        "{{i}}",
+        "{{u}}",
+        "structured",
+        "fields",
+        "pickle",
+    ),
+    *(
+        "null",
+        "true",
+        "NaN",
+        "Infinity",
+        "-1",
+        "1e308",
+        "9223372036854775807",
+        "18446744073709551615",
+        "<i4",
+        "|O",
+        "r24",
+    ),
+)
+HEADERS = (
+    "Content-Range: bytes ",
+    "ETag: ",
+    "Last-Modified: ",
+    "Retry-After: ",
+    "GMT",
+    "Jan",
+    "99999999999",
+    "-",
+    "/*",
+)
 
 
 TARGETS: dict[str, Target] = {}
@@ -74,7 +169,7 @@ def small_files() -> list[bytes]:
 # Messages and other structures that lie in one buffer.
 
 
-def in_buffer(name: str, decode: Callable[[bytes, Sizes], object], *functions: str) -> None:
+def in_buffer(name: str, decode: Callable[[bytes, Sizes], object], *functions: str, more: bytes = b"") -> None:
     """Add a decoder of one buffer; the first byte of an input chooses the sizes of addresses and lengths."""
 
     def run(data: bytes) -> object:
@@ -84,6 +179,8 @@ def in_buffer(name: str, decode: Callable[[bytes, Sizes], object], *functions: s
     def seeds() -> Iterator[bytes]:
         from tests.fuzz.harvest import calls
 
+        if more:
+            yield bytes([0]) + more
         for place in functions:
             for _, args in calls(files(), _named(place)):
                 buf, at = args[0], args[1] if len(args) > 1 and isinstance(args[1], int) else 0
@@ -159,7 +256,8 @@ def _messages() -> None:
     in_buffer("datatype", kind, "datatype:decode_datatype")
     in_buffer("dataspace", dataspace.decode_dataspace, "dataspace:decode_dataspace")
     in_buffer("fill_value", lambda d, s: fill_value.decode_fill_value(d), "fill_value:decode_fill_value")
-    in_buffer("old_fill_value", lambda d, s: fill_value.decode_old_fill_value(d), "fill_value:decode_old_fill_value")
+    in_buffer("old_fill_value", lambda d, s: fill_value.decode_old_fill_value(d), "fill_value:decode_old_fill_value",
+              more=struct.pack("<i4s", 4, b"fill"))  # fmt: skip
     in_buffer(
         "filter_pipeline",
         lambda d, s: filter_pipeline.decode_filter_pipeline(d),
@@ -220,6 +318,15 @@ def in_file(name: str, read: Callable[[Any, int, int, int, Sizes], object], func
     TARGETS[name] = Target(run, seeds, 4 * SMALL)
 
 
+def heap_numbers(window: Any, heap: Any, ids: Any, *_: Any) -> tuple[int, int, int]:
+    """Give address of a heap, and offset and length of its first object."""
+    if not ids:
+        return -1, 0, 0
+    split = 1 + heap.offset_size
+    offset, length = ids[0][1:split], ids[0][split : split + heap.length_size]
+    return heap.address, int.from_bytes(offset, "little") & 0xFFFF, int.from_bytes(length, "little") & 0xFFFFFF
+
+
 def _indexes() -> None:
     from refmaker.hdf5 import btree_v1, btree_v2, extensible_array, fixed_array, fractal_heap, fractal_heap_header
 
@@ -230,9 +337,10 @@ def _indexes() -> None:
 
     def heap(window: Any, address: int, small: int, large: int, sizes: Sizes) -> object:
         found = fractal_heap_header.read_header(window, address, sizes)
-        ids = [window.at(large % max(window.size, 1), 0)[0][at : at + found.id_size] for at in range(0, 96, 24)]
-        managed = bytes(1) + small.to_bytes(2, "little").ljust(found.offset_size, b"\0")
-        ids.append((managed + (large & 0xFF).to_bytes(1, "little")).ljust(found.id_size, b"\0"))
+        offset, length = small.to_bytes(max(found.offset_size, 2), "little")[: found.offset_size], large & 0xFFFFFF
+        kind = bytes([large >> 24 & 0x30])
+        heap_id = (kind + offset + length.to_bytes(max(found.length_size, 3), "little")).ljust(found.id_size, b"\0")
+        ids = [heap_id[: max(found.id_size, 1)]]
         return fractal_heap.read_objects(window, found, ids, sizes, decoding_budget(window.size), {})
 
     in_file("btree_v1_groups", lambda w, a, n, m, s: btree_v1.group_nodes(w, a, 1 + n % 512, s),
@@ -241,7 +349,7 @@ def _indexes() -> None:
             "btree_v1:few_chunks", lambda w, root, rank, k, s: (root, rank - 1, k - 1))  # fmt: skip
     in_file("btree_v2", lambda w, a, n, m, s: btree_v2.read_records(w, a, n & 15, s),
             "btree_v2:read_records", lambda w, a, kind, s: (a, kind, 0))  # fmt: skip
-    in_file("fractal_heap", heap, "fractal_heap_header:read_header", lambda w, a, s: (a, 21, 8))
+    in_file("fractal_heap", heap, "fractal_heap:read_objects", heap_numbers)
     in_file("fixed_array", lambda w, a, n, m, s: fixed_array.read_elements(w, a, n & 1, m, s),
             "fixed_array:read_elements", lambda w, a, client, count, s: (a, client, count))  # fmt: skip
     in_file("extensible_array", lambda w, a, n, m, s: extensible_array.read_elements(w, a, n & 1, s),
@@ -495,9 +603,9 @@ def read_shard(data: bytes) -> object:
 
 
 def _manifests() -> None:
-    TARGETS["kerchunk_json"] = Target(read_manifest, manifest_seeds, SMALL)
+    TARGETS["kerchunk_json"] = Target(read_manifest, manifest_seeds, SMALL, MEMBERS)
     TARGETS["packed_json"] = Target(read_packed, packed_seeds)
-    TARGETS["parquet_metadata"] = Target(read_set, set_seeds, SMALL)
+    TARGETS["parquet_metadata"] = Target(read_set, set_seeds, SMALL, MEMBERS)
     TARGETS["parquet_shard"] = Target(read_shard, shard_seeds, SMALL)
 
 
@@ -666,11 +774,11 @@ def header_seeds() -> Iterator[bytes]:
 
 
 def _others() -> None:
-    TARGETS["codec_config"] = Target(read_config, config_seeds)
+    TARGETS["codec_config"] = Target(read_config, config_seeds, 4096, MEMBERS)
     TARGETS["decoding"] = Target(decode_stored, stored_seeds, 1024)
     TARGETS["sequences"] = Target(decode_sequences, sequences_seeds, 1024)
     TARGETS["container"] = Target(read_container, container_seeds, SMALL)
-    TARGETS["http_headers"] = Target(read_headers, header_seeds, 1024)
+    TARGETS["http_headers"] = Target(read_headers, header_seeds, 1024, HEADERS)
 
 
 _messages()

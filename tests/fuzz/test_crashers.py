@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,9 +14,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limit
 CRASHERS = Path(__file__).with_name("crashers")
 
 
-def crashers() -> Iterator[tuple[str, str]]:
-    for path in sorted(CRASHERS.glob("*/*")):
-        yield path.parent.name, path.name
+def crashers() -> list[tuple[str, str]]:
+    return [(path.parent.name, path.name) for path in sorted(CRASHERS.glob("*/*"))]
 
 
 @pytest.mark.parametrize(("name", "digest"), crashers())
