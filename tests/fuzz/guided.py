@@ -112,6 +112,10 @@ def child(name: str, arguments: argparse.Namespace) -> None:
     save()
     options = [f"-runs={arguments.runs}", f"-max_len={target.longest}", "-timeout=60", "-rss_limit_mb=4096"]
     options += [f"-max_total_time={arguments.seconds}", "-print_final_stats=1", f"-seed={arguments.seed}"]
+    if target.words:
+        words = Path(f"{arguments.notes}.words")
+        words.write_text("".join(f'"{word}"\n' for word in target.words))
+        options.append(f"-dict={words}")
     atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={arguments.notes}.", str(corpus)], one)
     atheris.Fuzz()
 
@@ -127,7 +131,7 @@ def fuzz(name: str, arguments: argparse.Namespace, folder: str) -> tuple[list[st
     coverage = _LINE.findall(done.stderr)
     stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
     if done.returncode:
-        broken = list(Path(folder).glob(f"{name}.json.*"))
+        broken = [path for path in Path(folder).glob(f"{name}.json.*") if path.suffix != ".words"]
         for path in broken:
             place = Path(arguments.keep) / name / path.name.rpartition("-")[2][:16]
             place.parent.mkdir(parents=True, exist_ok=True)
