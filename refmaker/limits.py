@@ -146,6 +146,13 @@ ELEMENT_SIZE = _limit("element-size", 1 << 20, "bytes", "an element in the decod
 DECODED_KEPT = _limit("decoded-kept", 1 << 26, "bytes", "decoded chunks that are kept, of a manifest")
 DECODED_FLIGHT = _limit("decoded-flight", 1 << 28, "bytes", "decoded chunks that are under way")
 AHEAD_KEPT = _limit("ahead-kept", 1 << 26, "bytes", "chunks that are read ahead, of a manifest")
+COMBINED_VALUES = _limit(
+    "combined-values",
+    1 << 30,
+    "bytes",
+    "values of an array of one input that combining looks at",
+    BY_ENVIRONMENT,
+)
 CACHE_ROOM = _limit("cache-room", 2 << 30, "bytes", "parsed manifests on the disk", BY_ENVIRONMENT)
 
 _unknown = sorted(name for name in _given if name not in LIMITS or BY_ENVIRONMENT not in LIMITS[name].change)
