@@ -106,7 +106,7 @@ def decoded(form: Form, shape: tuple[int, ...], chunks: Chunks) -> npt.NDArray[A
 
 
 def _decoder(codecs: Sequence[Any], dtype: np.dtype[Any], count: int) -> Callable[[bytes], npt.NDArray[Any]]:
-    """Give what decodes a chunk. It takes no more memory than the chunk can have, where its codecs let that be known."""
+    """Give what decodes a chunk, in no more memory than the chunk can have where its codecs let that be known."""
     known = None if dtype == np.dtype(object) else pipeline([c.get_config() for c in codecs], count * dtype.itemsize)
     if known is None:
         return lambda data: _block(data, codecs, dtype, count)

@@ -24,6 +24,7 @@ from refmaker.manifest._kerchunk_targets import (
 )
 from refmaker.manifest._shard_codec import MAX_ROWS, Digest
 from refmaker.manifest._shards import ShardedReferences, ShardSet
+from refmaker.manifest.check import check_key
 from refmaker.manifest.load import transport_errors
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.strict_json import key_name, malformed, parse
@@ -135,6 +136,7 @@ def _manifest(metadata: dict[str, Any], extension: dict[str, Any], shards: Shard
     for key, value in {**refs, **member(extension, "extra", source)}.items():
         if key.rpartition("/")[2] in LEAVES:
             raise ManifestError("extra data under a key of metadata", structure=key_name(key), source=source)
+        check_key(key, source=source)
         manifest.extra[key] = inline_data(key, value, source)
     digests = _digests(extension, source) if extension else None
     for path, array in manifest.arrays.items():
