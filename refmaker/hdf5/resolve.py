@@ -44,7 +44,7 @@ def resolve(walk: Walk, source: str) -> Tree:
     tree = Tree(source=source, size=walk.window.size, kind="hdf5")
     if file.superblock.version >= 3 and file.superblock.consistency_flags & SWMR_FLAGS:
         tree.notes.append("the file is marked as open for writing; it was scanned as it stood")
-    paths = Budget(PATHS * tree.size + (1 << 20), "paths that are too long: more text than the file can account for")
+    paths = Budget(PATHS * tree.size + (1 << 24), "paths that are too long: more text than the file can account for")
     steps = Budget(STEPS * tree.size + (1 << 16), "soft links that lead through one another")
     resolver = _Resolver(walk, tree, file.base, paths, steps)
     _place_hard(resolver, file.superblock.root)

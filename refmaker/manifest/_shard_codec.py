@@ -172,7 +172,10 @@ def _table(pa: Any, data: bytes, rows: int) -> _Table:
         raise ManifestError("unpacks to more than its size can mean", got=f"{bounds.unpacked} bytes from {len(data)}")
     # As dictionaries: else a row that repeats a long value would take its length.
     texts = [name for name in ("path", "raw") if name in bounds.columns]
-    file = pa.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+    try:
+        file = pa.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+    except KeyError as error:
+        raise ManifestError("wrong columns", expected=", ".join(_COLUMNS), got=f"none that is {error}") from error
     found = file.metadata.num_rows
     if found != bounds.rows or not rows <= found <= MAX_ROWS:
         raise ManifestError("wrong number of rows", expected=f"{rows} to {MAX_ROWS}", got=found)
