@@ -99,7 +99,9 @@ FILTERS = _limit("filters", 32, "filters", "a pipeline; libhdf5's own")
 ITEM_SIZE = _limit("item-size", (1 << 31) - 1, "bytes", "an element; numpy's own")
 SELECTION_RUNS = _limit("selection-runs", 1 << 20, "blocks", "a selection of a virtual dataset, along an axis")
 NETCDF3_HEADER = _limit("netcdf3-header", 256 << 20, "bytes", "the header of a netCDF classic file", BY_ENVIRONMENT)
-NETCDF3_RECORDS = _limit("netcdf3-records", 1 << 27, "records", "of a netCDF classic file", BY_ENVIRONMENT)
+NETCDF3_RECORDS = _limit(
+    "netcdf3-records", 1 << 27, "records", "of all variables of a netCDF classic file", BY_ENVIRONMENT
+)
 NETCDF3_NAME = _limit("netcdf3-name", 4096, "bytes", "a name in a netCDF classic file")
 NETCDF3_RANK = _limit("netcdf3-rank", 1024, "dimensions", "a variable of a netCDF classic file; netCDF-C's own")
 LINK_DEPTH = _limit("link-depth", 16, "files", "external links and virtual datasets that lead from file to file")

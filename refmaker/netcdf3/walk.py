@@ -153,9 +153,10 @@ def _storage(header: Header, layout: Layout, number: int) -> Contiguous | Chunke
         return Contiguous(variable.begin, size)
     if layout.records and layout.record_size == size:
         return Contiguous(variable.begin, layout.records * size)
-    if layout.records > MAX_RECORDS:
+    rows = layout.records * layout.record_variables
+    if rows > MAX_RECORDS:
         raise Unsupported(
-            "too many records to refer to one by one", expected=f"at most {MAX_RECORDS}", got=layout.records
+            "too many records to refer to one by one", expected=f"at most {MAX_RECORDS} of all variables", got=rows
         )
     chunk_shape = (1, *(header.dimensions[dimid].length for dimid in variable.dimids[1:]))
     return Chunked(chunk_shape, _records(variable.begin, layout.record_size, layout.records, size))

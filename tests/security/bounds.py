@@ -27,3 +27,19 @@ def bounded(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     assert time.process_time() - begin < seconds
+
+
+@contextmanager
+def traced(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
+    """As `bounded`, for what maps files or starts threads: memory that Python and numpy take is counted."""
+    import tracemalloc
+
+    tracemalloc.start()
+    begin = time.process_time()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - begin < seconds
+    assert peak < memory
