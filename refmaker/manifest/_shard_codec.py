@@ -29,7 +29,7 @@ MAX_ROWS = limits.SHARD_ROWS
 _COLUMNS = ("path", "offset", "size", "raw")
 _UNPACKED = limits.SHARD_UNPACKED
 _RATIO = limits.SHARD_RATIO
-"""A file may unpack to `_UNPACKED` bytes, or to so many times its size: zstd's own limit on text like urls is below."""
+"""A file may unpack to `_UNPACKED` bytes, or to so many times its size."""
 
 _Table: TypeAlias = Any
 
