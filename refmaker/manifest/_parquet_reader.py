@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from refmaker.errors import ManifestError, SourceError
+from refmaker.errors import ManifestError, RefmakerError, SourceError
 from refmaker.manifest._kerchunk_columns import inline_data
 from refmaker.manifest._kerchunk_nodes import LEAVES, take_nodes
 from refmaker.manifest._kerchunk_targets import (
@@ -25,7 +25,7 @@ from refmaker.manifest._kerchunk_targets import (
 from refmaker.manifest._shard_codec import MAX_ROWS, Digest
 from refmaker.manifest._shards import ShardedReferences, ShardSet
 from refmaker.manifest.check import check_key
-from refmaker.manifest.load import transport_errors
+from refmaker.manifest.load import cat, transport_errors
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.strict_json import key_name, malformed, parse
 
@@ -53,7 +53,7 @@ class _Files:
         """Give the bytes of a file of the set; a `SourceError` where that fails."""
         try:
             return self._local(name) if _is_path(self.location) else self._remote(name)
-        except SourceError:
+        except RefmakerError:
             raise
         except Exception as error:  # every filesystem raises errors of its own
             strerror = error.strerror if isinstance(error, OSError) else None
@@ -72,8 +72,7 @@ class _Files:
 
         # Asked for anew each time: fsspec keeps filesystems, and gives a forked process its own.
         filesystem, path = fsspec.core.url_to_fs(self.location, **self.options)
-        data = filesystem.cat_file(file_in(path, name))
-        return bytes(data)
+        return cat(filesystem, file_in(path, name))
 
 
 def _is_path(location: str) -> bool:
