@@ -15,38 +15,19 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["has_secrets", "hidden", "public", "secrets_of"]
+__all__ = ["has_secrets", "hidden", "public", "secrets_in", "secrets_of"]
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*")
-_LOGIN = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]*)://(?P<login>[^/?#\s'\"<>]*)@")
-_PARAMETER = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=&;#\s'\"<>]+)=(?P<value>[^&;#\s'\"<>]*)")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s'\"<>]*")
+_LOGIN = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]{0,20})://(?P<login>[^/?#\s'\"<>]*)@")
+_PARAMETER = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=?&;#\s'\"<>]+)=(?P<value>[^&;#\s'\"<>]*)")
 _SECRET = re.compile("secret|token|passw|credential|auth|cookie|sas|account_key|^key$|signature", re.IGNORECASE)
 _SIGNED = re.compile(
     r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|policy|signature|sig|.*(secret|token|passw|credential"
     r"|api_?key|auth|session).*|key|jwt|pwd",
     re.IGNORECASE,
 )
-_OF_SIGNATURES = frozenset(
-    [
-        "expires",
-        "se",
-        "sp",
-        "st",
-        "sv",
-        "sr",
-        "spr",
-        "sip",
-        "ss",
-        "srt",
-        "si",
-        "skoid",
-        "sktid",
-        "skt",
-        "ske",
-        "sks",
-        "skv",
-    ]
-)
+_TIED = "expires se sp st sv sr spr sip ss srt si skoid sktid skt ske sks skv"
+_OF_SIGNATURES = frozenset(_TIED.split())
 """Parameters that mean something beside a signature only."""
 
 
@@ -72,6 +53,16 @@ def has_secrets(url: str) -> bool:
     return public(url) != url
 
 
+def secrets_in(url: str) -> set[str]:
+    """Find the logins and signatures in a url: libraries repeat them in errors without the url around them."""
+    found: set[str] = set()
+    for match in _LOGIN.finditer(url):
+        if _without_login(match) != match[0]:
+            found |= {match["login"], match["login"].partition(":")[2]}
+    found |= {match["value"] for match in _PARAMETER.finditer(url) if _SIGNED.fullmatch(match["name"])}
+    return {secret for secret in found if len(secret) > 3}
+
+
 def secrets_of(options: Mapping[str, Any]) -> set[str]:
     """Find the passwords, keys and tokens in options of filesystems."""
     found: set[str] = set()
@@ -88,7 +79,7 @@ def secrets_of(options: Mapping[str, Any]) -> set[str]:
 def _without_login(match: re.Match[str]) -> str:
     protocol, login = match["protocol"], match["login"]
     name, _, password = login.partition(":")
-    if protocol.lower() in ("http", "https"):
+    if protocol.lower().endswith(("http", "https")):
         return f"{protocol}://"
     return f"{protocol}://{name}@" if password else match[0]
 

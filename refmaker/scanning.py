@@ -28,7 +28,7 @@ from refmaker.linked.virtual import Workshop
 from refmaker.manifest.manifest import Manifest
 from refmaker.model import Tree
 from refmaker.netcdf3.walk import walk as walk_netcdf3
-from refmaker.redaction import secrets_of
+from refmaker.redaction import secrets_in, secrets_of
 from refmaker.sources.recording import RecordingWindow
 from refmaker.sources.room import Room
 from refmaker.sources.source import Source, open_source
@@ -170,7 +170,7 @@ def inspect(
     except RefmakerError as error:
         if error.source is None:
             error.source = url
-        conceal(error, secrets_of(storage_options or {}))
+        conceal(error, secrets_of(storage_options or {}) | secrets_in(url))
         raise
     return Inspection(manifest, tree)
 
