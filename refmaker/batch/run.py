@@ -94,6 +94,8 @@ class Batch:
                 )
         place = destination(self.out, self.out_storage_options)
         path = ledger_path(self.out, self.ledger)
+        if self.ledger is None:
+            _check_is_there(path, place.url)
         _make_folders(place, path)
         with Lock(f"{path}.lock", self.out), _shelf(place, path), Ledger(path) as ledger:
             return _Run(self, place, ledger, engine, Unobserved() if observer is None else observer).run()
@@ -179,6 +181,13 @@ def ledger_path(out: str, ledger: str | None) -> str:
     if not place.local:
         raise BatchError("the ledger of a remote output directory is a local file: name it with --ledger", source=out)
     return os.path.join(place.url, LEDGER)
+
+
+def _check_is_there(path: str, folder: str) -> None:
+    """Make sure that what stands under the name of the ledger in an output directory is no link out of it."""
+    root, real = os.path.realpath(folder), os.path.realpath(path)
+    if os.path.dirname(real) != root and os.path.commonpath([root, real]) != root:
+        raise BatchError(f"the ledger is a link to {real!r}: name that with --ledger if it is meant", source=path)
 
 
 def _make_folders(place: Destination, ledger: str) -> None:
