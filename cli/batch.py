@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["batch"]
 
 _OF_SCAN = (
-    *("inline_threshold", "inline_limit", "group", "include", "exclude", "portable", "follow_external_links"),
+    *("inline_threshold", "inline_limit", "group", "include", "exclude", "portable"),
+    *("follow_external_links", "other_files", "allow"),
     *("keep_checksums", "verify_checksums", "strict", "zarr_format", "records_per_chunk"),
 )
 
@@ -115,7 +116,7 @@ def _run(given: dict[str, Any], engine: Engine, observer: Observer) -> Result:
 
 def _is_given(name: str, value: object) -> bool:
     """Say whether an option of a scan is not as it is without it. Some switches are on by default."""
-    off = value is False and name not in ("follow_external_links", "verify_checksums")
+    off = value is False and name not in ("follow_external_links", "other_files", "verify_checksums")
     return not (value is None or value == () or off)
 
 

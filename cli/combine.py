@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -15,7 +14,7 @@ from refmaker.errors import RefmakerError
 
 from .destination import check_outputs, write
 from .engines import check_scheduler, dask_engine
-from .output import DONE, FAILED, REFUSED, ProgressLine, columns, counted, json_object, list_refusals, say
+from .output import DONE, FAILED, REFUSED, ProgressLine, columns, counted, json_object, list_refusals, report_text, say
 
 if TYPE_CHECKING:
     from refmaker import Combination, CombineError, Mismatch
@@ -191,6 +190,5 @@ def _listed(mismatch: Mismatch, action: str | None) -> dict[str, Any]:
 def _write_report(content: dict[str, Any], report: str) -> None:
     from refmaker.manifest.atomic import atomic_write
 
-    # ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
     with atomic_write(report) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n")
+        file.write(report_text(content))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import click
 
 import refmaker
 
-from .output import DONE, REFUSED, columns, counted, human_size, json_object, say
+from .output import DONE, REFUSED, columns, counted, human_size, json_object, report_text, say
 
 if TYPE_CHECKING:
     from refmaker import Manifest
@@ -52,7 +51,7 @@ def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[
         layout, variables = _of_source(file, inspection.tree), summarise(manifest, inspection.tree)
     if as_json:
         described = [{**asdict(v), "chunks_missing": v.chunks_missing} for v in variables]
-        click.echo(json.dumps({**layout, "variables": described, "refusals": manifest.refusals}, indent=1))
+        click.echo(report_text({**layout, "variables": described, "refusals": manifest.refusals}), nl=False)
     else:
         for line in [*_head_lines(layout), "", *_table(variables), *_refusal_lines(manifest)]:
             say(line)

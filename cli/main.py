@@ -19,6 +19,7 @@ from .check import check
 from .combine import combine
 from .convert import convert
 from .info import info
+from .limits import limits
 from .output import FAILED, INTERRUPTED, say
 from .rewrite import rewrite
 from .scan import scan
@@ -57,3 +58,4 @@ main.add_command(batch)
 main.add_command(check)
 main.add_command(convert)
 main.add_command(rewrite)
+main.add_command(limits)

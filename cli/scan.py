@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 import sys
@@ -14,9 +13,10 @@ import click
 
 import refmaker
 from refmaker.errors import OutputError, RefmakerError
+from refmaker.redaction import has_secrets, public
 
 from .destination import check_outputs, write
-from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, list_refusals, say
+from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, list_refusals, report_text, say
 
 if TYPE_CHECKING:
     from refmaker import Manifest
@@ -49,6 +49,21 @@ __all__ = ["scan"]
     type=bool,
     default=None,
     help="Show nothing of other files that external links lead to.",
+)
+@click.option(
+    "--no-other-files",
+    "other_files",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Open no other files: external links, virtual datasets and raw data are refused.",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="PREFIX",
+    callback=lambda ctx, param, value: value or None,
+    help="Open other files only there (a directory, a url). Without, raw data only below the directory of FILE.",
 )
 @click.option(
     "--keep-checksums",
@@ -98,10 +113,10 @@ def scan(
             write(manifest, destination)
         except RefmakerError as error:
             say(f"refmaker: {describe(error, source)}", err=True)
-            entries.append({"source": source, "objects": [], "error": str(error)})
+            entries.append({"source": public(source), "objects": [], "error": str(error)})
             statuses.add(FAILED)
             continue
-        entries.append({"source": source, "objects": [asdict(line) for line in manifest.objects]})
+        entries.append({"source": public(source), "objects": [asdict(line) for line in manifest.objects]})
         statuses.add(REFUSED if manifest.refusals else DONE)
         if not quiet:
             _summarise(manifest, source, destination, report)
@@ -144,12 +159,13 @@ def _summarise(manifest: Manifest, source: str, destination: str, report: str | 
     refused = f", {len(manifest.refusals)} refused:" if manifest.refusals else ""
     counts = f"{counted(len(manifest.arrays), 'array')}, {counted(manifest.chunks, 'chunk')}"
     say(f"{source} -> {'stdout' if destination == '-' else destination}: {counts}{refused}", err=True)
+    if has_secrets(source):
+        say(f"{source}: the manifest has this url without its login or signature; readers bring their own", err=True)
     list_refusals(manifest.refusals, "see --report" if report is None else f"see {report}")
 
 
 def _write_report(content: dict[str, Any], report: str) -> None:
     from refmaker.manifest.atomic import atomic_write
 
-    # ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
     with atomic_write(report) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n")
+        file.write(report_text(content))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import click
 
 from refmaker.errors import OutputError, RefmakerError
 
-from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, say
+from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, report_text, say
 
 if TYPE_CHECKING:
     from refmaker.verify import ArrayResult, Progress, VerifyReport
@@ -177,7 +176,5 @@ def _summary(manifest: str, found: VerifyReport) -> str:
 def _write_report(content: dict[str, Any], report: str) -> None:
     from refmaker.manifest.atomic import atomic_write
 
-    # ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
-    text = json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False)
     with atomic_write(report) as file:
-        file.write(text.encode("ascii") + b"\n")
+        file.write(report_text(content))

@@ -20,6 +20,7 @@ from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.linked.space import Space
 from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
 from refmaker.model import Tree
+from refmaker.redaction import public
 from refmaker.zarr.build import BuildOptions
 from refmaker.zarr.members import NOTE, build_arrays
 
@@ -119,7 +120,7 @@ class Assembly:
                 if r.status == "refused" and r.path not in self.renamed
             },
             objects=reports,
-            history=[f"scanned {self.space.identity.url}"],
+            history=[f"scanned {public(self.space.identity.url)}"],
             sources={path: self.sources[path] for path in order if path in self.sources},
         )
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from refmaker import limits
 from refmaker.errors import RefmakerError
 from refmaker.sources.source import Source
 from refmaker.window import MissingBytes
@@ -21,7 +22,7 @@ __all__ = ["Driver", "Progress", "Step"]
 Step: TypeAlias = Callable[[], Sequence["Step"]]
 
 # A step that misses bytes again and again although all it asked for was fetched is a defect, not a slow file.
-MAX_ROUNDS = 100_000
+MAX_ROUNDS = limits.ROUNDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,15 @@ fill value in place of data.
 
 A decoder raises `FormatError` (the bytes contradict the specification), `TruncatedError` (the bytes end too early) or
 `Unsupported` (understood, but it cannot be expressed: a refusal). The walker adds the path of the object.
+
+No error shows the logins and signatures of urls, whatever its parts hold of them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+from refmaker.redaction import hidden
 
 __all__ = [
     "BatchError",
@@ -21,6 +27,7 @@ __all__ = [
     "TargetChanged",
     "TruncatedError",
     "Unsupported",
+    "conceal",
 ]
 
 
@@ -54,6 +61,7 @@ class RefmakerError(Exception):
         got: object = None,
         source: str | None = None,
     ) -> None:
+        message = hidden(message)
         super().__init__(message)
         self.message = message
         self.path = path
@@ -77,7 +85,7 @@ class RefmakerError(Exception):
             what += f" (expected {self.expected}, got {self.got})"
         elif self.got is not None:
             what += f" (got {self.got})"
-        return "".join(where) + self.message + what
+        return hidden("".join(where) + self.message + what)
 
 
 class FormatError(RefmakerError):
@@ -114,3 +122,24 @@ class BatchError(RefmakerError):
 
 class EngineError(RefmakerError):
     """An engine cannot work: processes do not start, a cluster is not reached or lost."""
+
+
+def conceal(error: RefmakerError, secrets: Iterable[str] = ()) -> None:
+    """Leave out of an error what lets others in: `secrets`, and causes whose text has them or secrets of urls."""
+    secrets = frozenset(secrets)
+    error.message = hidden(error.message, secrets)
+    error.args = (error.message,)
+    for name in ("expected", "got"):
+        value = getattr(error, name)
+        if isinstance(value, str):
+            setattr(error, name, hidden(value, secrets))
+    error.source = None if error.source is None else hidden(error.source, secrets)
+    cause: BaseException | None = error
+    while cause is not None:
+        following = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        if following is not None and hidden(repr(following) + str(following), secrets) != repr(following) + str(
+            following
+        ):
+            cause.__cause__, cause.__suppress_context__ = None, True
+            return
+        cause = following

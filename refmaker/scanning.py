@@ -15,15 +15,17 @@ from typing import Any, Literal
 from refmaker.assembly import Assembly, Selection
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.driver import Driver, Progress
-from refmaker.errors import RefmakerError
+from refmaker.errors import RefmakerError, conceal
 from refmaker.hdf5.checksum import unverified
 from refmaker.hdf5.walk import Walk
 from refmaker.linked.follow import follow
+from refmaker.linked.permission import Permission
 from refmaker.linked.space import Space
 from refmaker.linked.virtual import Workshop
 from refmaker.manifest.manifest import Manifest
 from refmaker.model import Tree
 from refmaker.reading import kind_of, read_hdf5, read_netcdf3
+from refmaker.redaction import secrets_in, secrets_of
 from refmaker.sources.recording import RecordingWindow
 from refmaker.sources.room import Room
 from refmaker.sources.source import open_source
@@ -59,6 +61,8 @@ def inspect(
     strict: bool = False,
     measure: bool = False,
     follow_external_links: bool = True,
+    other_files: bool = True,
+    allow: Sequence[str] | None = None,
     keep_checksums: bool = False,
     verify_checksums: bool = True,
     records_per_chunk: int | None = None,
@@ -91,6 +95,11 @@ def inspect(
         Also find out how much of the file is metadata, in how many blocks (`Tree.metadata_size`, `metadata_blocks`).
     follow_external_links
         Show what external links lead to under the links' paths, as far as the files are reachable.
+    other_files
+        Open other files than this one at all: external links, virtual datasets, raw data. What needs one is refused.
+    allow
+        Where other files may be: directories, files, prefixes of urls. Without, HDF5 files may be where libhdf5 finds
+        them, and raw data in the directory of the file that names them or below it.
     keep_checksums
         Leave the checksums of the fletcher32 filter in the references, for readers to verify.
     verify_checksums
@@ -123,6 +132,7 @@ def inspect(
     )
     if records_per_chunk is not None and records_per_chunk < 1:
         raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
+    permission = Permission(other_files, None if allow is None else tuple(allow))
     selection = Selection(group, tuple(include), tuple(exclude))
     room = Room() if room is None else room
     try:
@@ -142,7 +152,7 @@ def inspect(
                     tree.metadata_size, tree.metadata_blocks = recorder.extent()
                 workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
                 links = selection.reaches if follow_external_links else None
-                follow(tree, workshop, strict=strict, links=links, wanted=selection.takes)
+                follow(tree, workshop, strict=strict, permission=permission, links=links, wanted=selection.takes)
                 manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
             else:
                 from refmaker.formats.handover import Wishes, hand_over
@@ -154,5 +164,6 @@ def inspect(
     except RefmakerError as error:
         if error.source is None:
             error.source = url
+        conceal(error, secrets_of(storage_options or {}) | secrets_in(url))
         raise
     return Inspection(manifest, tree)

@@ -15,7 +15,7 @@ import json
 import os
 import socket
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -131,8 +131,10 @@ class Ledger:
             self.connection.text_factory = _decoded
         try:
             with self._explained("cannot be read as a ledger"):
+                self.connection.execute("PRAGMA trusted_schema = OFF")
                 if not read_only:
                     self._prepare()
+                self._check_schema()
                 found = self.connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
             if found is None or found[0] != str(_FORMAT):
                 raise BatchError(
@@ -154,6 +156,13 @@ class Ledger:
                     execute(statement)
                 execute("INSERT INTO meta VALUES ('format', ?)", [str(_FORMAT)])
 
+    def _check_schema(self) -> None:
+        """Make sure that tables are what they were made as: views and triggers could do anything with each row."""
+        known = {_plain(statement) for statement in _SCHEMA.split(";")}
+        for kind, sql in self.connection.execute("SELECT type, sql FROM sqlite_schema WHERE sql IS NOT NULL"):
+            if kind != "table" or _plain(sql) not in known:
+                raise _DamagedError(f"it holds something else: {_plain(sql)[:80]}")
+
     def __enter__(self) -> Ledger:
         return self
 
@@ -168,7 +177,7 @@ class Ledger:
         with self._explained("cannot be read"):
             targets: dict[str, list[Target]] = {}
             for source, *seen in self.connection.execute("SELECT source, url, size, etag, mtime FROM target"):
-                targets.setdefault(source, []).append(Target(*seen))
+                targets.setdefault(source, []).append(_target(seen))
             cursor = self.connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM source ORDER BY url")  # noqa: S608
             return {values[0]: _row(values, targets) for values in cursor}
 
@@ -212,7 +221,7 @@ class Ledger:
         """Give all runs, oldest first."""
         with self._explained("cannot be read"):
             cursor = self.connection.execute("SELECT id, ended, outcome, arguments FROM run ORDER BY rowid")
-            return [Run(run, ended, outcome, json.loads(arguments)) for run, ended, outcome, arguments in cursor]
+            return [Run(run, ended, outcome, _arguments(arguments)) for run, ended, outcome, arguments in cursor]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -228,7 +237,7 @@ class Ledger:
     def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, _DamagedError, RecursionError) as error:
             raise BatchError(f"the ledger {what}: {error}", source=self.path) from error
 
 
@@ -254,10 +263,61 @@ def _values(row: Row) -> list[Any]:
 
 def _row(values: tuple[Any, ...], targets: Mapping[str, list[Target]]) -> Row:
     url, size, etag, mtime, output, status, mapped, inlined, refused, chunks, refusals, *rest = values
-    seen = Target(url, size, etag, mtime)
-    row = Row(seen, output, status, mapped, inlined, refused, chunks, json.loads(refusals), *rest)
+    if not isinstance(url, str) or status not in ("done", "refused", "failed"):
+        raise _DamagedError(f"no row of a source: {str(url)[:80]!r}, {str(status)[:80]!r}")
+    if not isinstance(output, str) or output.startswith("/") or not {"", ".", ".."}.isdisjoint(output.split("/")):
+        raise _DamagedError(f"a manifest that does not lie in the output directory: {str(output)[:80]!r}")
+    row = Row(_target((url, size, etag, mtime)), output, status)
+    row.mapped, row.inlined, row.refused, row.chunks = _counts((mapped, inlined, refused, chunks))
+    row.refusals = {str(path): str(reason) for path, reason in _json_object(refusals).items()}
+    row.error_kind, row.error, row.output_size, seconds, finished, *texts = rest
+    row.seconds, row.finished = (value if isinstance(value, int | float) else 0.0 for value in (seconds, finished))
+    row.version, row.options, row.run = (str(text) for text in texts)
     row.targets = tuple(targets.get(url, ()))
     return row
+
+
+def _target(values: Sequence[Any]) -> Target:
+    """Make a record of a file; SQLite puts any type into any column."""
+    url, size, etag, mtime = values
+    whole = size is None or isinstance(size, int)
+    if not (isinstance(url, str) and whole and isinstance(etag, str | None) and isinstance(mtime, int | float | None)):
+        raise _DamagedError(f"no version of a file: {str(url)[:80]!r}")
+    return Target(url, size, etag, mtime)
+
+
+def _counts(values: Sequence[Any]) -> list[int]:
+    if not all(value is None or (isinstance(value, int) and value >= 0) for value in values):
+        raise _DamagedError(f"counts that are none: {str(values)[:80]}")
+    return [value or 0 for value in values]
+
+
+def _json_object(text: object) -> dict[str, Any]:
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except ValueError as error:
+        raise _DamagedError(f"not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise _DamagedError(f"not a JSON object: {str(found)[:80]}")
+    return found
+
+
+def _arguments(text: object) -> dict[str, Any]:
+    found = _json_object(text)
+    roots = found.get("roots")
+    if not (isinstance(roots, list) and all(isinstance(root, str) for root in roots)):
+        raise _DamagedError(f"a run without roots: {str(roots)[:80]}")
+    if not isinstance(found.get("pattern"), str | None):
+        raise _DamagedError("a run whose pattern is no text")
+    return found
+
+
+def _plain(sql: str) -> str:
+    return " ".join(sql.split())
+
+
+class _DamagedError(Exception):
+    """A row that this module would not have written."""
 
 
 def _encoded(text: str) -> bytes:

@@ -53,7 +53,7 @@ class Lock:
 
     def __enter__(self) -> Lock:
         try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise BatchError(f"no lock can be made: {error.strerror}", source=self.path) from error
         try:
@@ -102,8 +102,11 @@ class Lock:
         """Give the seconds since the last sign of life, by the filesystem's clock."""
         before = os.fstat(self._descriptor).st_mtime
         probe = f"{self.path}.{os.getpid()}"
-        with open(probe, "wb") as file:
-            now = os.fstat(file.fileno()).st_mtime
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(probe)
+        made = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        now = os.fstat(made).st_mtime
+        os.close(made)
         os.unlink(probe)
         return now - before
 

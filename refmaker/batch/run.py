@@ -29,6 +29,7 @@ from refmaker.batch.shelf import Shelf
 from refmaker.batch.work import Settings, Task, lost, scan_one
 from refmaker.engines.engine import Engine, Item, Lost
 from refmaker.errors import BatchError
+from refmaker.redaction import has_secrets
 from refmaker.replay.location import is_local
 
 __all__ = ["LEDGER", "Batch", "Observer", "Result", "ledger_path"]
@@ -81,12 +82,20 @@ class Batch:
         Raises
         ------
         BatchError
-            Another run is at work, names collide, the ledger cannot be used, a name leads to nothing.
+            Another run is at work, names collide, the ledger cannot be used, a name leads to nothing, or has secrets.
         EngineError
             The engine fails; what was finished before is in the ledger.
         """
+        for name in (*self.roots.names, self.roots.base or "", self.out, self.ledger or ""):
+            if has_secrets(name):
+                raise BatchError(
+                    "a login or signature in a url would stand in the ledger: give it in storage options",
+                    source=name,
+                )
         place = destination(self.out, self.out_storage_options)
         path = ledger_path(self.out, self.ledger)
+        if self.ledger is None:
+            _check_is_there(path, place.url)
         _make_folders(place, path)
         with Lock(f"{path}.lock", self.out), _shelf(place, path), Ledger(path) as ledger:
             return _Run(self, place, ledger, engine, Unobserved() if observer is None else observer).run()
@@ -172,6 +181,13 @@ def ledger_path(out: str, ledger: str | None) -> str:
     if not place.local:
         raise BatchError("the ledger of a remote output directory is a local file: name it with --ledger", source=out)
     return os.path.join(place.url, LEDGER)
+
+
+def _check_is_there(path: str, folder: str) -> None:
+    """Make sure that what stands under the name of the ledger in an output directory is no link out of it."""
+    root, real = os.path.realpath(folder), os.path.realpath(path)
+    if os.path.dirname(real) != root and os.path.commonpath([root, real]) != root:
+        raise BatchError(f"the ledger is a link to {real!r}: name that with --ledger if it is meant", source=path)
 
 
 def _make_folders(place: Destination, ledger: str) -> None:

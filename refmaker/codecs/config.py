@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.codecs.dtype_json import AnyDtype, DtypeJson, dtype_to_json, parse_dtype
 from refmaker.codecs.image import MAX_FILTERS, MAX_MESSAGE, MAX_RANK, encode_filter_pipeline
 from refmaker.codecs.parameters import required_input
@@ -27,7 +28,7 @@ from refmaker.model import Filter
 
 __all__ = ["Plan", "encode_config", "make_plan", "plan_from_json", "plan_to_json"]
 
-MAX_CHUNK = 2**32 - 1
+MAX_CHUNK = limits.CODEC_CHUNK
 """libhdf5's own limit on the size of a chunk, in bytes."""
 MAX_NAME = 1024
 _WHAT = "HDF5 codec"

@@ -12,19 +12,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 
-__all__ = ["MAX_ITEM_SIZE", "AnyDtype", "DtypeJson", "dtype_to_json", "parse_dtype"]
+__all__ = ["AnyDtype", "DtypeJson", "MAX_ITEM_SIZE", "dtype_of_text", "dtype_to_json", "parse_dtype"]
 
 AnyDtype: TypeAlias = np.dtype[Any]
 DtypeJson: TypeAlias = str | list[Any] | dict[str, Any]
 
-MAX_DEPTH = 32
+MAX_DEPTH = limits.DTYPE_DEPTH
 MAX_FIELDS = 0xFFFF
 MAX_EXTENTS = 64  # numpy's
-MAX_ITEM_SIZE = 2**31 - 1  # numpy's
+MAX_ITEM_SIZE = limits.ITEM_SIZE  # numpy's
 
 _SCALAR = re.compile(r"[<>|](b1|[iu][1248]|f[248]|c(8|16)|[SV][0-9]{1,10}|[Mm]8(\[[0-9]{0,9}[a-zA-Z]{1,2}\])?)")
+_NAME = re.compile(r"[<>|=]?[A-Za-z?][A-Za-z0-9_]{0,20}(\[[0-9]{0,9}[A-Za-z]{1,2}\])?")
 _WHAT = "HDF5 codec dtype"
 
 
@@ -54,6 +56,19 @@ def parse_dtype(value: object) -> AnyDtype:
         For anything that is not a JSON form as above.
     """
     return _parse(value, 0)
+
+
+def dtype_of_text(text: object) -> AnyDtype:
+    """Give the dtype that Zarr metadata name. numpy takes more for names than they can mean, and evaluates some.
+
+    Raises
+    ------
+    ValueError, TypeError
+        It is none.
+    """
+    if not isinstance(text, str) or not _NAME.fullmatch(text):
+        raise ValueError(f"no name of a dtype: {str(text)[:80]!r}")
+    return np.dtype(text)
 
 
 def _wrong(what: str, got: object) -> ManifestError:

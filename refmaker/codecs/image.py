@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import Struct
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.model import Filter
 
 __all__ = ["DATASET_NAME", "MAX_FILTERS", "MAX_MESSAGE", "MAX_RANK", "dataset_image", "encode_filter_pipeline"]
 
 DATASET_NAME = b"chunk"
-MAX_RANK = 32  # H5S_MAX_RANK
-MAX_FILTERS = 32  # H5Z_MAX_NFILTERS
+MAX_RANK = limits.RANK  # H5S_MAX_RANK
+MAX_FILTERS = limits.FILTERS  # H5Z_MAX_NFILTERS
 MAX_MESSAGE = 0xFFF8  # the size of a message is 2 bytes and a multiple of 8
 PLACEHOLDER = bytes(8)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from refmaker import limits
 from refmaker.errors import FormatError
 from refmaker.model import Filter
 
@@ -106,7 +107,7 @@ def _scaleoffset(values: tuple[int, ...], chunk_size: int) -> RequiredInput:
 # 3 compound: size, number of members, for each its offset and datatype
 # 4 as it is: size
 _ATOMIC, _ARRAY, _COMPOUND, _AS_IS = 1, 2, 3, 4
-_MAX_DEPTH = 64
+_MAX_DEPTH = limits.DATATYPE_DEPTH
 
 
 def _nbit(values: tuple[int, ...], chunk_size: int) -> RequiredInput:

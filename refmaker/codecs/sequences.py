@@ -18,12 +18,13 @@ from typing import Any, NoReturn
 import numpy as np
 from numcodecs.abc import Codec
 
+from refmaker import limits
 from refmaker.codecs.dtype_json import AnyDtype, DtypeJson, dtype_to_json, parse_dtype
 from refmaker.errors import FormatError, ManifestError, Unsupported
 
 __all__ = ["SequencesCodec"]
 
-MAX_DEPTH = 32
+MAX_DEPTH = limits.DTYPE_DEPTH
 _STRUCTURE = "variable-length sequence"
 _LENGTH = struct.Struct("<I")
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from refmaker import limits
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest
 
@@ -29,7 +30,7 @@ __all__ = [
 OnMismatch: TypeAlias = Literal["refuse", "drop-variable", "split", "inline"]
 Duplicates: TypeAlias = Literal["refuse", "first", "last"]
 
-DEFAULT_INLINE_LIMIT = 16 << 20
+DEFAULT_INLINE_LIMIT = limits.INLINE
 _LISTED = 3
 
 

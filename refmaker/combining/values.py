@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
+from refmaker.codecs.allowed import unknown_codecs
+from refmaker.codecs.dtype_json import dtype_of_text
 from refmaker.combining.forms import Form
 from refmaker.combining.reading import Chunks
-from refmaker.errors import FormatError, Unsupported
+from refmaker.errors import FormatError, RefmakerError, Unsupported
+from refmaker.replay.decoding import pipeline, unpacked
 
 __all__ = ["decoded", "dtype_of", "encoded", "fill_of", "is_text"]
 
+MOST = limits.COMBINED_VALUES
 _FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _NUMBERS = ("bool", "int", "uint", "float", "complex")
 _PLAIN3 = {"gzip": "gzip", "zstd": "zstd", "blosc": "blosc", "refmaker.hdf5": "refmaker_hdf5", "crc32c": "crc32c"}
@@ -35,7 +40,9 @@ def dtype_of(form: Form) -> np.dtype[Any]:
 
 
 def _dtype2(name: Any) -> np.dtype[Any]:
-    return np.dtype(name if isinstance(name, str) else [(str(member), str(kind)) for member, kind in name])
+    if isinstance(name, str):
+        return dtype_of_text(name)
+    return np.dtype([(str(member), dtype_of_text(kind)) for member, kind in name])
 
 
 def _dtype3(form: Form) -> np.dtype[Any]:
@@ -83,23 +90,37 @@ def decoded(form: Form, shape: tuple[int, ...], chunks: Chunks) -> npt.NDArray[A
         Every chunk that is there; the others hold the fill value.
     """
     dtype, codecs = dtype_of(form), _codecs(form)
+    if math.prod(shape) * dtype.itemsize > MOST or math.prod(form.chunks) * dtype.itemsize > MOST:
+        raise Unsupported(f"more values than are looked at: {shape}, more than {MOST} bytes")
     grid = tuple(-(-extent // chunk) for extent, chunk in zip(shape, form.chunks, strict=True))
     whole = np.full(shape, fill_of(form), dtype) if len(chunks) < math.prod(grid) else np.empty(shape, dtype)
+    decode = _decoder(codecs, dtype, math.prod(form.chunks))
     order: Literal["C", "F"] = "F" if form.metadata.get("order") == "F" else "C"
     for cell, data in chunks.items():
         start = [int(i) * c for i, c in zip(np.unravel_index(cell, grid), form.chunks, strict=True)] if grid else []
-        block = _block(data, codecs, dtype, math.prod(form.chunks)).reshape(form.chunks, order=order)
+        block = decode(data).reshape(form.chunks, order=order)
         inside = tuple(slice(s, s + c) for s, c in zip(start, form.chunks, strict=True))
         place = whole[inside]
         place[...] = block[tuple(slice(extent) for extent in place.shape)]
     return whole
 
 
+def _decoder(codecs: Sequence[Any], dtype: np.dtype[Any], count: int) -> Callable[[bytes], npt.NDArray[Any]]:
+    """Give what decodes a chunk, in no more memory than the chunk can have where its codecs let that be known."""
+    known = None if dtype == np.dtype(object) else pipeline([c.get_config() for c in codecs], count * dtype.itemsize)
+    if known is None:
+        return lambda data: _block(data, codecs, dtype, count)
+    return lambda data: np.frombuffer(known.decode(data), dtype)
+
+
 def _block(data: bytes, codecs: Sequence[Any], dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     value: Any = data
     for codec in reversed(codecs):
         try:
-            value = codec.decode(value)
+            plain = unpacked(codec.get_config(), value, MOST) if isinstance(value, bytes) else None
+            value = codec.decode(value) if plain is None else plain
+        except RefmakerError:
+            raise
         except Exception as error:  # every codec raises errors of its own
             raise FormatError(f"a chunk does not decode: {error}", structure=f"codec {codec.codec_id}") from error
     if dtype == np.dtype(object):
@@ -140,6 +161,8 @@ def _codecs(form: Form) -> list[Any]:
     made = []
     for config in form.codecs:
         plain = config if form.zarr_format == 2 else _plain(config)
+        if unknown_codecs({"filters": [plain]}):
+            raise Unsupported(f"codec {plain.get('id')!r} is not known here")
         try:
             made.append(numcodecs.get_codec(dict(plain)))
         except (TypeError, ValueError, KeyError) as error:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import FormatError
 from refmaker.hdf5.sizes import Sizes
 from refmaker.window import Window
@@ -22,7 +23,7 @@ from refmaker.window import Window
 __all__ = ["MAX_LEVEL", "chunk_records", "few_chunks", "group_nodes"]
 
 WHAT = "version 1 B-tree"
-MAX_LEVEL = 64
+MAX_LEVEL = limits.TREE_DEPTH
 NODES_AT_ONCE = 1024
 FEW = 8  # entries, below which plain Python is faster than numpy
 _SIGNATURE = int.from_bytes(b"TREE", "little")

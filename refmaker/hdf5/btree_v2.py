@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import FormatError
 from refmaker.hdf5.checksum import verify, verify_rows
 from refmaker.hdf5.sizes import Sizes, encoded_size, need
@@ -22,7 +23,7 @@ from refmaker.window import Buffer, Window
 __all__ = ["BTreeV2", "Places", "decode_header", "read_header", "read_records", "records_in_parts"]
 
 WHAT = "version 2 B-tree"
-MAX_DEPTH = 64
+MAX_DEPTH = limits.TREE_DEPTH
 NODES_AT_ONCE = 1 << 20  # bytes
 _NODE_OVERHEAD = 10  # signature 4, version 1, type 1, checksum 4
 _HEAD = 6

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import FormatError
 from refmaker.window import Addresses, Buffer, Window
 
 __all__ = ["Budget", "MeteredWindow", "decoding_budget", "reading_budget"]
 
 # Each byte is read once, some twice (a head, then all of it; heap objects, once with their collection).
-READINGS = 4
+READINGS = limits.READINGS
 # Filters make more of the bytes than there are; what is decoded while scanning is small in any sound file.
-DECODINGS = 16
+DECODINGS = limits.DECODINGS
 SMALL_FILE = 1 << 16
-DECODED = 1 << 27
+DECODED = limits.DECODED
 
 
 @dataclass(slots=True)

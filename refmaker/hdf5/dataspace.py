@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from refmaker import limits
 from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.sizes import Sizes, need
 from refmaker.model import Dataspace
 
 __all__ = ["MAX_RANK", "decode_dataspace"]
 
-MAX_RANK = 32  # H5S_MAX_RANK
+MAX_RANK = limits.RANK  # H5S_MAX_RANK
 
 # Version 1: 0 version | 1 rank | 2 flags | 3 reserved 5 | 8 extents L each (| maximum extents L each) (| permutation)
 # Version 2: 0 version | 1 rank | 2 flags | 3 type        | 4 extents L each (| maximum extents L each)

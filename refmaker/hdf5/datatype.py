@@ -10,6 +10,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Literal
 
+from refmaker import limits
 from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.sizes import need, unsigned
 from refmaker.model import (
@@ -33,7 +34,7 @@ from refmaker.model import (
 
 __all__ = ["MAX_DEPTH", "decode_datatype"]
 
-MAX_DEPTH = 64
+MAX_DEPTH = limits.DATATYPE_DEPTH
 WHAT = "datatype message"
 
 # 0 class (bits 0-3) and version (bits 4-7) | 1 class bit field 3 | 4 size 4 | 8 properties

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from struct import Struct
 
+from refmaker import limits
 from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.sizes import need
 from refmaker.model import Filter
@@ -15,7 +16,7 @@ from refmaker.model import Filter
 __all__ = ["MAX_FILTERS", "decode_filter_pipeline"]
 
 WHAT = "filter pipeline message"
-MAX_FILTERS = 32  # H5Z_MAX_NFILTERS
+MAX_FILTERS = limits.FILTERS  # H5Z_MAX_NFILTERS
 FIRST_WITH_NAME = 256  # version 2 leaves the name out for the library's own filters
 
 # Version 1: 0 version | 1 number of filters | 2 reserved 6 | 8 filters, names padded to 8, odd client data padded by 4

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from refmaker import limits
 from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.btree_v2 import read_records
 from refmaker.hdf5.budget import Budget
@@ -24,7 +25,7 @@ __all__ = ["Blocks", "announce_root", "read_objects"]
 WHAT = "fractal heap"
 _MANAGED, _HUGE, _TINY = 0, 1, 2
 _CHECKSUM_BLOCKS = 0x02
-MAX_DEPTH = 64
+MAX_DEPTH = limits.TREE_DEPTH
 
 Blocks: TypeAlias = dict[tuple[int, int, int], bytes]
 """Blocks that were read and checked, by address in the file, offset in the heap, and rows (0: a direct block)."""
@@ -70,7 +71,7 @@ def read_objects(
     managed: list[tuple[int, int, int]] = []
     huge: list[tuple[int, bytes]] = []
     for i, heap_id in enumerate(ids):
-        need(heap_id, 0, heap.id_size, "fractal heap id")
+        need(heap_id, 0, max(heap.id_size, 1), "fractal heap id")
         kind = heap_id[0] >> 4 & 3
         if heap_id[0] >> 6:
             raise Unsupported("version", structure="fractal heap id", expected=0, got=heap_id[0] >> 6)

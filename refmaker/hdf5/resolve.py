@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from refmaker import limits
 from refmaker.hdf5.budget import Budget
 from refmaker.hdf5.link import Link
 from refmaker.hdf5.walk import Broken, Walk, WalkedObject
@@ -17,10 +18,10 @@ from refmaker.model import Compact, Dataset, ExternalLink, Group, LinkNote, Refu
 
 __all__ = ["resolve"]
 
-MAX_SOFT_LINKS = 64
+MAX_SOFT_LINKS = limits.SOFT_LINKS
 SWMR_FLAGS = 0x05
 # Objects take a hundred bytes and more; paths and links that a hostile file multiplies must not outgrow it by far.
-PATHS, STEPS = 64, 4
+PATHS, STEPS = limits.PATHS, limits.STEPS
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ def resolve(walk: Walk, source: str) -> Tree:
     tree = Tree(source=source, size=walk.window.size, kind="hdf5")
     if file.superblock.version >= 3 and file.superblock.consistency_flags & SWMR_FLAGS:
         tree.notes.append("the file is marked as open for writing; it was scanned as it stood")
-    paths = Budget(PATHS * tree.size + (1 << 20), "paths that are too long: more text than the file can account for")
+    paths = Budget(PATHS * tree.size + (1 << 24), "paths that are too long: more text than the file can account for")
     steps = Budget(STEPS * tree.size + (1 << 16), "soft links that lead through one another")
     resolver = _Resolver(walk, tree, file.base, paths, steps)
     _place_hard(resolver, file.superblock.root)

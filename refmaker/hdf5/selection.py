@@ -16,6 +16,7 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.dataspace import MAX_RANK
 from refmaker.hdf5.sizes import need, unsigned
@@ -36,7 +37,7 @@ __all__ = [
 Runs = npt.NDArray[np.int64]
 
 WHAT = "dataspace selection"
-MAX_RUNS = 1 << 20
+MAX_RUNS = limits.SELECTION_RUNS
 _NONE, _POINTS, _HYPERSLAB, _ALL = range(4)
 _REGULAR = 1
 _FORMATS = {2: "H", 4: "I", 8: "Q"}

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import FormatError, TruncatedError, Unsupported
 from refmaker.hdf5.sizes import Sizes
 from refmaker.model import (
@@ -33,7 +34,7 @@ from refmaker.model import (
 __all__ = ["NULL_REFERENCE", "ReadHeapObjects", "decode_values", "heap_references", "is_variable", "natural_dtype"]
 
 NULL_REFERENCE = (1 << 64) - 1
-MAX_ITEM_SIZE = (1 << 31) - 1  # numpy's
+MAX_ITEM_SIZE = limits.ITEM_SIZE  # numpy's
 MAX_ARRAY_SIZE = (1 << 63) - 1  # also of arrays that have no elements because one of their extents is 0
 MAX_ARRAY_RANK = 32  # numpy holds 64, a dataspace takes up to 32
 FEW = 8  # below, plain Python is faster than numpy

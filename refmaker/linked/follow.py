@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from refmaker import limits
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.hdf5.selection import unlimited_axis
 from refmaker.hdf5.values import is_variable
@@ -23,6 +24,7 @@ from refmaker.linked.external import Segment, external_storage
 from refmaker.linked.files import COMMITTED, Files, find
 from refmaker.linked.grafts import graft, kind_of
 from refmaker.linked.named import NamedFiles, listed
+from refmaker.linked.permission import Permission
 from refmaker.linked.sources import SourceChunks, chunks_of, conversion, fill_element
 from refmaker.linked.space import FILE_BITS, Space, file_of
 from refmaker.linked.virtual import Part, Placed, Workshop, virtual_storage
@@ -38,11 +40,12 @@ from refmaker.model import (
     Virtual,
     VirtualMapping,
 )
+from refmaker.redaction import hidden
 
 __all__ = ["follow"]
 
-MAX_DEPTH = 16
-MAX_LINKS = 10_000
+MAX_DEPTH = limits.LINK_DEPTH
+MAX_LINKS = limits.LINKS
 
 
 def follow(
@@ -50,6 +53,7 @@ def follow(
     workshop: Workshop,
     *,
     strict: bool,
+    permission: Permission,
     links: Callable[[str], bool] | None,
     wanted: Callable[[str], bool],
 ) -> None:
@@ -63,12 +67,14 @@ def follow(
         Raise the first refusal instead of recording it.
     links
         Says whether the external link at a path is followed; None: none is.
+    permission
+        Which other files may be opened.
     wanted
         Says whether the dataset at a path is asked for.
     """
     if tree.kind != "hdf5":
         return
-    work = _Following(tree, workshop, strict)
+    work = _Following(tree, workshop, strict, permission)
     if links is not None:
         work.follow_links([link for path, link in tree.external.items() if links(path)])
     for path, dataset in list(tree.datasets.items()):
@@ -83,6 +89,7 @@ class _Following:
     tree: Tree
     workshop: Workshop
     strict: bool
+    permission: Permission
     files: Files = field(init=False)
     named: NamedFiles = field(init=False)
     done: dict[int, Dataset | RefmakerError] = field(default_factory=dict)
@@ -91,7 +98,7 @@ class _Following:
 
     def __post_init__(self) -> None:
         self.files = Files(self.space, self.workshop.run, self.workshop.inline_limit, {0: self.tree})
-        self.named = NamedFiles(self.space)
+        self.named = NamedFiles(self.space, self.permission)
 
     @property
     def space(self) -> Space:
@@ -313,5 +320,5 @@ class _Following:
             kind = kind_of(self.tree, found.path)
             self.tree.links[link.path] = LinkNote(link.path, "external", found.path, kind)
             return [], 0, ()
-        note = f"external link to {link.target} in {self.space.url(number)}"
+        note = hidden(f"external link to {link.target} in {self.space.url(number)}")
         return graft(self.tree, link.path, other, found, note), number, (*above, found.address)

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import Unsupported
 from refmaker.linked.regions import Region, Segments
 from refmaker.linked.sources import SourceChunks, pipeline_key
@@ -24,7 +25,7 @@ __all__ = ["MAX_CELLS", "Laid", "choose_grid", "largest_divisor", "lay_on_grid"]
 
 Ints = npt.NDArray[np.int64]
 
-MAX_CELLS = 1 << 26
+MAX_CELLS = limits.VIRTUAL_CELLS
 
 
 @dataclass(slots=True)

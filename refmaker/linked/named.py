@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from refmaker.hdf5.virtual import numbered_name
+from refmaker.linked.permission import ANY, Permission
 from refmaker.linked.places import Kind, places_of
 from refmaker.linked.space import Space
 
@@ -22,9 +23,10 @@ LOOK_AHEAD = 64
 
 @dataclass(slots=True)
 class NamedFiles:
-    """Files of a space by the names that others have for them."""
+    """Files of a space by the names that others have for them, as far as they may be opened."""
 
     space: Space
+    permission: Permission = ANY
     opened: dict[tuple[int, str, Kind], tuple[int | None, list[str]]] = field(default_factory=dict)
 
     def open(self, origin: int, name: str, kind: Kind) -> tuple[int | None, list[str]]:
@@ -36,7 +38,8 @@ class NamedFiles:
         """
         key = origin, name, kind
         if key not in self.opened:
-            places = places_of(self.space.url(origin), name, kind, local=self.space.local)
+            url, local = self.space.url(origin), self.space.local
+            places = self.permission.permitted(places_of(url, name, kind, local=local), url, kind, local=local)
             numbers = (self.space.open(place) for place in places)
             self.opened[key] = next((n for n in numbers if n is not None), None), places
         return self.opened[key]
@@ -45,7 +48,8 @@ class NamedFiles:
         """Open sources one by one, after looking them up together where that takes a while."""
         if not self.space.local:
             url = self.space.url(origin)
-            self.space.look_up([place for name in names for place in places_of(url, name, "virtual", local=False)])
+            wanted = [place for name in names for place in places_of(url, name, "virtual", local=False)]
+            self.space.look_up(self.permission.permitted(wanted, url, "virtual", local=False) if wanted else [])
         return (self.open(origin, name, "virtual")[0] for name in names)
 
     def open_numbered(self, origin: int, name: str) -> list[int]:

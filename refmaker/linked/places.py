@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from refmaker.errors import Unsupported
 
-__all__ = ["Kind", "places_of"]
+__all__ = ["Kind", "places_of", "raw_prefix"]
 
 Kind = Literal["virtual", "link", "raw"]
 
@@ -64,9 +64,15 @@ def _raw(directory: str, name: str) -> list[str]:
     """By default libhdf5 looks in the current directory only; the directory of the file is where people put them."""
     if os.path.isabs(name):
         return [name]
-    prefix = os.environ.get(_RAW_PREFIX, "")
-    first = name if prefix in ("", ".") else os.path.join(_expanded(prefix, directory), name)
+    prefix = raw_prefix(directory)
+    first = name if prefix is None else os.path.join(prefix, name)
     return [first, os.path.join(directory, name)]
+
+
+def raw_prefix(directory: str) -> str | None:
+    """Give the directory that `HDF5_EXTFILE_PREFIX` names for the raw data of a file in `directory`; None for none."""
+    prefix = os.environ.get(_RAW_PREFIX, "")
+    return None if prefix in ("", ".") else _expanded(prefix, directory)
 
 
 def _expanded(prefix: str, directory: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import FormatError, Unsupported
 from refmaker.linked.files import Run, Step
 from refmaker.linked.regions import Region, Segments
@@ -30,7 +31,7 @@ Conversion: TypeAlias = tuple[np.dtype[Any], np.dtype[Any]] | None
 
 # Of unfiltered chunks only what is needed is read, unless the pieces lie close together.
 GAP = 1 << 14
-MAX_PLACES = 1 << 17
+MAX_PLACES = limits.VIRTUAL_PLACES
 
 
 @dataclass(slots=True)

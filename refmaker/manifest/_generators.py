@@ -18,12 +18,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.manifest.strict_json import malformed
 
 __all__ = ["MAX_GENERATED", "generated"]
 
-MAX_GENERATED = 1 << 22
+MAX_GENERATED = limits.GENERATED
 """References that all generators of a manifest make, at most: a few bytes could ask for any number."""
 
 _EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)

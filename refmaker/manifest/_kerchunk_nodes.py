@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
+from refmaker.codecs.allowed import check_codecs
 from refmaker.errors import ManifestError
 from refmaker.manifest._kerchunk_columns import inline_data
 from refmaker.manifest.check import METADATA, check_nodes
@@ -15,12 +16,13 @@ from refmaker.manifest.layout import chunk_layout
 from refmaker.manifest.manifest import Manifest, ManifestArray, References
 from refmaker.manifest.strict_json import key_name, malformed, parse
 
-__all__ = ["take_nodes"]
+__all__ = ["LEAVES", "take_nodes"]
 
 Document: TypeAlias = dict[str, Any]
 
 _CONSOLIDATED = ".zmetadata"
-_LEAVES = (*METADATA[2], *METADATA[3], _CONSOLIDATED)
+LEAVES = (*METADATA[2], *METADATA[3], _CONSOLIDATED)
+"""Last component of keys that only metadata have."""
 
 
 def take_nodes(refs: dict[str, Any], source: str) -> Manifest:
@@ -38,8 +40,8 @@ def take_nodes(refs: dict[str, Any], source: str) -> Manifest:
 
 def _documents(refs: dict[str, Any], source: str) -> dict[str, dict[str, Document]]:
     """Give leaf (such as `.zarray`) -> path of the node -> its JSON."""
-    documents: dict[str, dict[str, Document]] = {leaf: {} for leaf in _LEAVES}
-    for key in [key for key in refs if key.endswith(_LEAVES)]:
+    documents: dict[str, dict[str, Document]] = {leaf: {} for leaf in LEAVES}
+    for key in [key for key in refs if key.endswith(LEAVES)]:
         path, slash, leaf = key.rpartition("/")
         if slash and not path:
             raise malformed("bad key", structure=key_name(key), expected="no leading /", got=key, source=source)
@@ -105,4 +107,5 @@ def _check_format(group: Document, zarr_format: int, where: str, source: str) ->
 
 def _array(metadata: Document, attributes: Document, zarr_format: int, where: str, source: str) -> ManifestArray:
     layout = chunk_layout(metadata, zarr_format, structure=where, source=source)
+    check_codecs(metadata, structure=where, source=source)
     return ManifestArray(metadata, attributes, layout.grid, References.empty())

@@ -32,7 +32,7 @@ from refmaker.manifest._kerchunk_targets import (
     url_table,
 )
 from refmaker.manifest._row_text import Run, UnusualError, parse_with_runs, starts_with
-from refmaker.manifest.check import chunk_like, owner_of, path_depth
+from refmaker.manifest.check import check_key, chunk_like, owner_of, path_depth
 from refmaker.manifest.layout import chunk_layout
 from refmaker.manifest.load import load_bytes
 from refmaker.manifest.manifest import Manifest
@@ -183,10 +183,7 @@ def _extra(key: str, value: object, source: str) -> bytes:
     if isinstance(value, list):
         message = "reference that is not a chunk of any array"
         raise malformed(message, structure=key_name(key), expected="a chunk key", got=value, source=source)
-    try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        raise ManifestError("text with a lone surrogate", structure=key_name(key), source=source) from error
+    check_key(key, source=source)
     return inline_data(key, value, source)
 
 

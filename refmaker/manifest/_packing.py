@@ -7,11 +7,13 @@ format can stand for gigabytes. Output is the same for the same input, whatever 
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import zlib
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 
 __all__ = ["GZIP", "ZSTD", "suffix_of", "unpacked", "write_packed"]
@@ -21,9 +23,12 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 
 _SUFFIXES = {".gz": GZIP, ".zst": ZSTD, ".zstd": ZSTD}
 
-_LIMIT = 1 << 30
-_RATIO = 200
+_LIMIT = limits.UNPACKED
+_RATIO = limits.UNPACKED_RATIO
 """A file may unpack to `_LIMIT` bytes, or to so many times its size; references pack to a tenth or so."""
+
+_FED, _STEP = 1 << 16, 1 << 24
+_PADDING = re.compile(rb"\0*")  # as gzip takes it behind a member
 
 _GZIP_LEVEL = 5
 _ZSTD_LEVEL = 3
@@ -80,16 +85,22 @@ def _too_large(limit: int, packed: int) -> ManifestError:
 
 def _gunzip(data: bytes, limit: int) -> bytes:
     parts: list[bytes] = []
-    rest: bytes = data
-    while rest:
+    left, at = limit, 0
+    while at < len(data):
         stream: Any = zlib.decompressobj(wbits=31)
-        part = stream.decompress(rest, max(limit - sum(map(len, parts)), 1))
-        parts.append(part)
-        if sum(map(len, parts)) >= limit:
-            raise _too_large(limit, len(data))
-        if not stream.eof:
-            raise EOFError("the stream ends early")
-        rest = stream.unused_data.lstrip(b"\0")  # padding, as gzip takes it
+        while not stream.eof:
+            rest: bytes = stream.unconsumed_tail
+            if not rest:
+                rest = data[at : at + _FED]
+                at += len(rest)
+            if not rest:
+                raise EOFError("the stream ends early")
+            # In steps, as the library makes room for all that it may give.
+            parts.append(stream.decompress(rest, min(_STEP, left + 1)))
+            left -= len(parts[-1])
+            if left < 0:
+                raise _too_large(limit, len(data))
+        at = _PADDING.match(data, at - len(stream.unused_data)).end()  # type: ignore[union-attr]
     return b"".join(parts)
 
 

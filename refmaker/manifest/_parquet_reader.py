@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from refmaker.errors import ManifestError, SourceError
+from refmaker.errors import ManifestError, RefmakerError, SourceError
 from refmaker.manifest._kerchunk_columns import inline_data
-from refmaker.manifest._kerchunk_nodes import take_nodes
+from refmaker.manifest._kerchunk_nodes import LEAVES, take_nodes
 from refmaker.manifest._kerchunk_targets import (
     check_extension,
     extension_lines,
@@ -24,7 +24,8 @@ from refmaker.manifest._kerchunk_targets import (
 )
 from refmaker.manifest._shard_codec import MAX_ROWS, Digest
 from refmaker.manifest._shards import ShardedReferences, ShardSet
-from refmaker.manifest.load import transport_errors
+from refmaker.manifest.check import check_key
+from refmaker.manifest.load import cat, transport_errors
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.strict_json import key_name, malformed, parse
 
@@ -52,7 +53,7 @@ class _Files:
         """Give the bytes of a file of the set; a `SourceError` where that fails."""
         try:
             return self._local(name) if _is_path(self.location) else self._remote(name)
-        except SourceError:
+        except RefmakerError:
             raise
         except Exception as error:  # every filesystem raises errors of its own
             strerror = error.strerror if isinstance(error, OSError) else None
@@ -71,8 +72,7 @@ class _Files:
 
         # Asked for anew each time: fsspec keeps filesystems, and gives a forked process its own.
         filesystem, path = fsspec.core.url_to_fs(self.location, **self.options)
-        data = filesystem.cat_file(file_in(path, name))
-        return bytes(data)
+        return cat(filesystem, file_in(path, name))
 
 
 def _is_path(location: str) -> bool:
@@ -133,6 +133,9 @@ def _manifest(metadata: dict[str, Any], extension: dict[str, Any], shards: Shard
     refs = {**metadata, **member(extension, "metadata", source)}
     manifest = take_nodes(refs, source)
     for key, value in {**refs, **member(extension, "extra", source)}.items():
+        if key.rpartition("/")[2] in LEAVES:
+            raise ManifestError("extra data under a key of metadata", structure=key_name(key), source=source)
+        check_key(key, source=source)
         manifest.extra[key] = inline_data(key, value, source)
     digests = _digests(extension, source) if extension else None
     for path, array in manifest.arrays.items():

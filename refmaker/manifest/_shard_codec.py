@@ -16,18 +16,20 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import ManifestError, Unsupported
+from refmaker.manifest._parquet_bounds import bounds_of
 from refmaker.manifest.manifest import References
 
 __all__ = ["MAX_ROWS", "Digest", "decode_shard", "digest_of", "encode_shard", "pyarrow"]
 
-MAX_ROWS = 1 << 24
+MAX_ROWS = limits.SHARD_ROWS
 """Rows of a file, at most: runs let a few bytes claim any number of them."""
 
 _COLUMNS = ("path", "offset", "size", "raw")
-_UNPACKED = 1 << 26
-_RATIO = 2000
-"""A file may unpack to `_UNPACKED` bytes, or to so many times its size: zstd's own limit on text like urls is below."""
+_UNPACKED = limits.SHARD_UNPACKED
+_RATIO = limits.SHARD_RATIO
+"""A file may unpack to `_UNPACKED` bytes, or to so many times its size."""
 
 _Table: TypeAlias = Any
 
@@ -165,12 +167,17 @@ def decode_shard(
 
 
 def _table(pa: Any, data: bytes, rows: int) -> _Table:
+    bounds = bounds_of(data)
+    if bounds.unpacked > max(_UNPACKED, _RATIO * len(data)):
+        raise ManifestError("unpacks to more than its size can mean", got=f"{bounds.unpacked} bytes from {len(data)}")
+    # As dictionaries: else a row that repeats a long value would take its length.
+    texts = [name for name in ("path", "raw") if name in bounds.columns]
     try:
-        file = pa.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=["path"])
-    except KeyError:  # there is no such column
-        file = pa.parquet.ParquetFile(pa.BufferReader(data))
+        file = pa.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+    except KeyError as error:
+        raise ManifestError("wrong columns", expected=", ".join(_COLUMNS), got=f"none that is {error}") from error
     found = file.metadata.num_rows
-    if not rows <= found <= MAX_ROWS:
+    if found != bounds.rows or not rows <= found <= MAX_ROWS:
         raise ManifestError("wrong number of rows", expected=f"{rows} to {MAX_ROWS}", got=found)
     schema = file.schema_arrow
     present = [name for name in _COLUMNS if name in schema.names]
@@ -179,10 +186,6 @@ def _table(pa: Any, data: bytes, rows: int) -> _Table:
     for name in present:
         if not _fits(pa, name, schema.field(name).type):
             raise ManifestError(f"column {name!r} of a wrong type", got=str(schema.field(name).type)[:200])
-    groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-    unpacked = sum(group.column(i).total_uncompressed_size for group in groups for i in range(group.num_columns))
-    if unpacked > max(_UNPACKED, _RATIO * len(data)):
-        raise ManifestError("unpacks to more than its size can mean", got=f"{unpacked} bytes from {len(data)}")
     table = file.read(columns=present, use_threads=False)
     if len(table) != found:
         raise ManifestError("wrong number of rows", expected=found, got=len(table))
@@ -214,7 +217,7 @@ def _references(pa: Any, table: _Table, first: int, code_of: Callable[[str], int
     first_byte, length = offset[in_range].astype("u8"), size[in_range].astype("u8")
     if (first_byte + length < first_byte).any():
         raise ManifestError("a reference ends at 2**64 or beyond")
-    raws = [data for data in table.column("raw").to_pylist() if data is not None] if has_raw.any() else []
+    raws = _inlined(pa, table, has_raw) if has_raw.any() else []
     whole_rows = np.flatnonzero(whole)
     return References(
         in_range + np.int64(first),
@@ -224,6 +227,21 @@ def _references(pa: Any, table: _Table, first: int, code_of: Callable[[str], int
         dict(zip((np.flatnonzero(has_raw) + first).tolist(), raws, strict=True)),
         dict(zip((whole_rows + first).tolist(), codes[whole_rows].tolist(), strict=True)),
     )
+
+
+def _inlined(pa: Any, table: _Table, has_raw: npt.NDArray[np.bool_]) -> list[bytes]:
+    """Give the data of the rows that have some; equal ones are one object."""
+    column = _array(table, "raw")
+    if not pa.types.is_dictionary(column.type):
+        return [data for data in column.to_pylist() if data is not None]
+    held = column.dictionary.to_pylist()
+    index = _values(column.indices)[has_raw]
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(held):
+        raise ManifestError("data beyond the dictionary", expected=f"fewer than {len(held)}", got=int(index.max()))
+    raws = [held[i] for i in index.tolist()]
+    if None in held and any(data is None for data in raws):
+        raise ManifestError("data in the dictionary are null")
+    return raws
 
 
 def _valid(table: _Table, name: str) -> npt.NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.manifest._kerchunk_targets import UrlTable
 from refmaker.manifest._shard_codec import Digest, decode_shard
@@ -242,7 +243,7 @@ class ShardedReferences(References):
             return found
 
 
-_MOST_SHARDS = 1_000_000
+_MOST_SHARDS = limits.SHARDS
 
 
 def _joined(parts: list[References]) -> References:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from refmaker import __version__
+from refmaker import __version__, limits
 from refmaker.errors import ManifestError, OutputError, SourceError
 from refmaker.manifest._columns_file import FORMAT, read_columns, write_columns
 from refmaker.manifest._kerchunk_reader import read_json
@@ -35,7 +35,7 @@ __all__ = ["cache_folder", "local_state", "open_cached"]
 MIN_SIZE = 1 << 20
 """Bytes of a manifest as it is stored, below which parsing it is as fast as looking for it."""
 
-ROOM = 2 << 30
+ROOM = limits.CACHE_ROOM
 """Bytes of all entries; those that were not used for longest go first."""
 
 SETTLED = 2.0

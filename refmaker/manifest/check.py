@@ -12,17 +12,27 @@ from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.manifest.layout import ChunkLayout, chunk_layout
 from refmaker.manifest.manifest import Manifest, References
 from refmaker.manifest.strict_json import key_name, shown
 
-__all__ = ["METADATA", "ancestors", "check_manifest", "check_nodes", "chunk_like", "owner_of", "path_depth"]
+__all__ = [
+    "METADATA",
+    "ancestors",
+    "check_key",
+    "check_manifest",
+    "check_nodes",
+    "chunk_like",
+    "owner_of",
+    "path_depth",
+]
 
 METADATA = {2: (".zgroup", ".zattrs", ".zarray"), 3: ("zarr.json",)}
 """Last component of the keys of metadata, by Zarr format."""
 
-_MAX_DEPTH = 1000
+_MAX_DEPTH = limits.NODE_DEPTH
 """Levels of nesting: writing the groups above a node takes time and room in the square of its depth."""
 
 
@@ -57,6 +67,22 @@ def check_nodes(groups: Collection[str], arrays: Collection[str], *, source: str
             above = next((a for a in ancestors(path) if a in arrays), None)
             if above is not None:
                 raise ManifestError(f"stands inside the array {shown(above)}", structure=structure, source=source)
+
+
+def check_key(key: str, *, source: str | None = None) -> None:
+    """Make sure that a key leads to one place only, below the root.
+
+    Raises
+    ------
+    ManifestError
+        It has empty, "." or ".." parts, or is no text.
+    """
+    if not {"", ".", ".."}.isdisjoint(key.split("/")):
+        raise ManifestError("a key with empty, '.' or '..' parts", structure=key_name(key), source=source)
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise ManifestError("text with a lone surrogate", structure=key_name(key), source=source) from error
 
 
 def check_manifest(manifest: Manifest) -> dict[str, ChunkLayout]:

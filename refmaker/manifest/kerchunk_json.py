@@ -23,6 +23,7 @@ from refmaker.manifest.atomic import atomic_write
 from refmaker.manifest.check import check_manifest
 from refmaker.manifest.layout import ChunkLayout
 from refmaker.manifest.manifest import Manifest, ManifestArray
+from refmaker.manifest.publishing import publishable
 
 __all__ = ["iter_json", "load_json", "read_json", "write_json"]
 
@@ -56,6 +57,7 @@ def iter_json(manifest: Manifest) -> Iterator[bytes]:
     ManifestError
         Something in the manifest cannot be written without loss: it is named.
     """
+    manifest = publishable(manifest)
     layouts = check_manifest(manifest)
     urls = [strict.encoded(target.url, structure=f"target {strict.shown(target.url)}") for target in manifest.targets]
     head = b'{"version":1,"refs":{\n' + b",\n".join(_metadata(manifest))

@@ -30,6 +30,7 @@ from refmaker.manifest._parquet_reader import METADATA_FILE, load_parquet
 from refmaker.manifest._shard_codec import MAX_ROWS, digest_of, encode_shard
 from refmaker.manifest.check import check_manifest
 from refmaker.manifest.manifest import Manifest, ManifestArray
+from refmaker.manifest.publishing import publishable
 
 __all__ = ["RECORD_SIZE", "load_parquet", "write_parquet"]
 
@@ -56,6 +57,7 @@ def write_parquet(manifest: Manifest, path: str | os.PathLike[str], *, record_si
     """
     if not 1 <= record_size <= MAX_ROWS:
         raise ManifestError("bad record_size", expected=f"1 to {MAX_ROWS}", got=record_size)
+    manifest = publishable(manifest)
     check_manifest(manifest)
     for name in manifest.arrays:
         if "\0" in name or name.partition("/")[0] == METADATA_FILE:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.manifest.strict_json import malformed
 
 __all__ = ["MAX_RANK", "ChunkLayout", "chunk_layout"]
 
-MAX_RANK = 64
+MAX_RANK = limits.ZARR_RANK
 """Dimensions of an array, at most: numpy's limit, so no reader could hold more."""
 
 _CELLS = 2**63

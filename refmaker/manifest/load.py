@@ -11,10 +11,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from refmaker.errors import SourceError
+from refmaker import limits
+from refmaker.errors import ManifestError, SourceError
 from refmaker.manifest._packing import unpacked
 
-__all__ = ["fetch", "load_bytes", "transport_errors"]
+__all__ = ["cat", "fetch", "load_bytes", "transport_errors"]
+
+
+MOST = limits.MANIFEST_SIZE
+_PIECE = 1 << 24
 
 
 def load_bytes(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> bytes:
@@ -38,6 +43,8 @@ def fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
     ------
     SourceError
         It cannot be read.
+    ManifestError
+        It is larger than may be fetched.
     """
     try:
         return _fetch(name, storage_options)
@@ -53,8 +60,67 @@ def _fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
     import fsspec
 
     with fsspec.open(name, "rb", **(storage_options or {})) as file:
-        data: bytes = file.read()
-        return data
+        size = getattr(file, "size", None)
+        if isinstance(size, int) and size > MOST:
+            raise _too_large(name, size)
+        return _all_of(file, name)
+
+
+def _all_of(file: Any, name: str) -> bytes:
+    """Read a file to its end, as far as it has one."""
+    parts: list[bytes] = []
+    held = 0
+    while part := file.read(_PIECE):
+        parts.append(part)
+        held += len(part)
+        if held > MOST:
+            raise _too_large(name, held)
+    return b"".join(parts)
+
+
+def _too_large(name: str, size: int) -> ManifestError:
+    message = f"the manifest is too large to be fetched; {limits.ENVIRONMENT}=manifest-size=… sets another limit"
+    return ManifestError(message, source=name, expected=f"<= {MOST} bytes", got=size)
+
+
+def cat(filesystem: Any, path: str, *, end: int | None = None) -> bytes:
+    """Give a file of a filesystem, or its first `end` bytes; no more than may be fetched, whatever a server sends.
+
+    Raises
+    ------
+    ManifestError
+        It is larger. Else whatever the filesystem raises.
+    """
+    from fsspec.implementations.http import HTTPFileSystem
+
+    if not isinstance(filesystem, HTTPFileSystem) or filesystem.asynchronous:
+        return bytes(filesystem.cat_file(path) if end is None else filesystem.cat_file(path, start=0, end=end))
+    from fsspec.asyn import sync
+
+    data: bytes = sync(filesystem.loop, _over_http, filesystem, path, end)
+    return data
+
+
+async def _over_http(filesystem: Any, path: str, end: int | None) -> bytes:
+    options = dict(filesystem.kwargs)
+    if end is not None:
+        options["headers"] = {**options.get("headers", {}), "Range": f"bytes=0-{end - 1}"}
+    session = await filesystem.set_session()
+    async with session.get(filesystem.encode_url(path), **options) as answer:
+        if answer.status == 404:
+            raise FileNotFoundError(path)
+        answer.raise_for_status()
+        parts: list[bytes] = []
+        held = 0
+        while held <= (MOST if end is None else end):
+            part = await answer.content.read(_PIECE)
+            if not part:
+                break
+            parts.append(part)
+            held += len(part)
+    if end is None and held > MOST:
+        raise _too_large(path, held)
+    return b"".join(parts)[:end]
 
 
 def transport_errors() -> tuple[type[Exception], ...]:

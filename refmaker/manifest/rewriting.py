@@ -13,6 +13,7 @@ from dataclasses import replace
 from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.strict_json import shown
+from refmaker.redaction import has_secrets
 
 __all__ = ["moved_url", "with_targets_at", "with_targets_moved"]
 
@@ -35,8 +36,10 @@ def with_targets_moved(manifest: Manifest, old: str, new: str) -> tuple[Manifest
     Raises
     ------
     ManifestError
-        Two targets would have one url.
+        Two targets would have one url, or `new` has a login or signature.
     """
+    if has_secrets(new):
+        raise ManifestError("targets cannot be moved to a url with a login or signature: it would be written", got=new)
     count = 0
 
     def move(target: Target) -> Target:

@@ -11,7 +11,7 @@ from typing import Any
 
 from refmaker.manifest._packing import GZIP, ZSTD
 from refmaker.manifest._parquet_reader import looks_like_parquet
-from refmaker.manifest.load import transport_errors
+from refmaker.manifest.load import cat, transport_errors
 
 __all__ = ["looks_like_manifest"]
 
@@ -43,5 +43,4 @@ def _head(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
     import fsspec
 
     filesystem, path = fsspec.core.url_to_fs(name, **(storage_options or {}))
-    head: bytes = filesystem.cat_file(path, start=0, end=_HEAD)
-    return head
+    return cat(filesystem, path, end=_HEAD)

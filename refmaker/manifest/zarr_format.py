@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from refmaker.codecs.dtype_json import dtype_of_text
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest.check import ancestors
 from refmaker.manifest.manifest import Manifest, ManifestArray
@@ -167,11 +168,11 @@ def _dtype_2(dtype: object, configs: list[Any]) -> ZarrDtype:
         return ZarrDtype(np.dtype(object), text=True)
     try:
         if isinstance(dtype, list):
-            members = [(str(name), np.dtype(str(kind))) for name, kind in dtype]
+            members = [(str(name), dtype_of_text(kind)) for name, kind in dtype]
             found = np.dtype(members)
         else:
-            found = np.dtype(str(dtype))
-    except (TypeError, ValueError, SyntaxError) as error:
+            found = dtype_of_text(dtype)
+    except (TypeError, ValueError) as error:
         raise Unsupported(f"the dtype {str(dtype)[:60]}") from error
     if v2.dtype_name(found) != dtype or found.kind not in "biufcSVmM" or not found.itemsize:
         raise Unsupported(f"the dtype {str(dtype)[:60]}")
@@ -191,7 +192,7 @@ def _element(data_type: object, order: Literal["<", ">"]) -> np.dtype[Any]:
     refused = Unsupported(f"the data type {str(data_type)[:60]}")
     try:
         if isinstance(data_type, str):
-            found = np.dtype(data_type)
+            found = dtype_of_text(data_type)
             if found.kind not in "biufc" or found.name != data_type:
                 raise refused
             return found.newbyteorder(order)
@@ -208,7 +209,7 @@ def _element(data_type: object, order: Literal["<", ">"]) -> np.dtype[Any]:
                 return np.dtype(f"{order}{kind}[{int(settings['scale_factor'])}{settings['unit']}]")
             case "structured":
                 return np.dtype([(str(name), _element(member, "<")) for name, member in settings["fields"]])
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise refused from error
     raise refused
 

@@ -15,6 +15,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from refmaker import limits
 from refmaker.errors import FormatError, TruncatedError
 
 __all__ = [
@@ -31,8 +32,8 @@ MAGIC: Final = b"CDF"
 NC_DIMENSION: Final = 10
 NC_VARIABLE: Final = 11
 NC_ATTRIBUTE: Final = 12
-MAX_NAME: Final = 4096  # bytes; netCDF-C writes 256 at most
-MAX_RANK: Final = 1024  # NC_MAX_VAR_DIMS
+MAX_NAME: Final = limits.NETCDF3_NAME  # bytes; netCDF-C writes 256 at most
+MAX_RANK: Final = limits.NETCDF3_RANK  # NC_MAX_VAR_DIMS
 
 _Entry = TypeVar("_Entry")
 _INT32 = struct.Struct(">i")

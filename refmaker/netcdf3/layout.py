@@ -32,12 +32,15 @@ class Layout:
         Distance from one record to the next; 0 without record variables.
     records_in_file
         Records that the file holds in full, whatever the header says.
+    record_variables
+        How many variables have records.
     """
 
     sizes: tuple[int, ...]
     records: int
     record_size: int
     records_in_file: int
+    record_variables: int
 
 
 def lay_out(header: Header, *, file_size: int) -> Layout:
@@ -51,7 +54,7 @@ def lay_out(header: Header, *, file_size: int) -> Layout:
     if recorded:
         _check_record(recorded, record_size)
     held = _records_in_file(recorded, record_size, file_size)
-    return Layout(sizes, held if header.records is None else header.records, record_size, held)
+    return Layout(sizes, held if header.records is None else header.records, record_size, held, len(recorded))
 
 
 def _size(header: Header, variable: VariableEntry) -> int:

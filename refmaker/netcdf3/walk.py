@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.model import (
     Attribute,
@@ -45,9 +46,9 @@ __all__ = ["RECORD_PART", "walk"]
 # Three reads reach 16 MiB, which no header known comes near. The second is all that a remote scan begins with.
 FIRST_READ: Final = 16 * 1024
 GROWTH: Final = 32
-MAX_HEADER: Final = 256 * 1024 * 1024
+MAX_HEADER: Final = limits.NETCDF3_HEADER
 RECORD_PART: Final = 4 << 20  # bytes: readers of one record read a chunk of it whole
-MAX_RECORDS: Final = 2**27  # a sparse file costs its maker nothing, the columns cost us 28 bytes a record
+MAX_RECORDS: Final = limits.NETCDF3_RECORDS  # 28 bytes each, of a file that may be sparse
 
 
 def walk(window: Window, *, source: str, records_per_chunk: int | None = None) -> Tree:
@@ -164,9 +165,10 @@ def _storage(header: Header, layout: Layout, number: int, records_per_chunk: int
         return Contiguous(variable.begin, size)
     if layout.records and layout.record_size == size:
         return Contiguous(variable.begin, layout.records * size, RECORD_PART, records_per_chunk)
-    if layout.records > MAX_RECORDS:
+    rows = layout.records * layout.record_variables
+    if rows > MAX_RECORDS:
         raise Unsupported(
-            "too many records to refer to one by one", expected=f"at most {MAX_RECORDS}", got=layout.records
+            "too many records to refer to one by one", expected=f"at most {MAX_RECORDS} of all variables", got=rows
         )
     chunk_shape = (1, *(header.dimensions[dimid].length for dimid in variable.dimids[1:]))
     return Chunked(chunk_shape, _records(variable.begin, layout.record_size, layout.records, size))

@@ -20,6 +20,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import References
 from refmaker.replay.coarse import Coarse, coarsened
@@ -33,10 +34,10 @@ from refmaker.replay.transparent import Transparent, Wanted
 
 __all__ = ["Decoded"]
 
-_MEMORY = 1 << 26
+_MEMORY = limits.DECODED_KEPT
 """Bytes of decoded chunks that are kept, for readers that come for one row after the other."""
 
-_FLIGHT = 1 << 28
+_FLIGHT = limits.DECODED_FLIGHT
 """Bytes of decoded chunks that are under way at a time when many are asked for."""
 
 _KEPT = 60.0
@@ -57,7 +58,7 @@ class Decoded:
     def __init__(self, opened: Opened, targets: Targets, size: int) -> None:
         manifest, self.arrays = coarsened(opened.lookup.manifest, size)
         self.targets = targets
-        lookup = Lookup(manifest)
+        lookup = Lookup(manifest, opened.lookup.withheld)
         self.opened = Opened(opened.location, lookup, Listing(lookup))
         self._others = Transparent(opened, targets)
         self._variables: dict[int, Variable] = {}

@@ -21,7 +21,7 @@ from refmaker.codecs.config import plan_from_json
 from refmaker.codecs.decode import decoder_of
 from refmaker.errors import FormatError, RefmakerError
 
-__all__ = ["Pipeline", "pipeline"]
+__all__ = ["Pipeline", "pipeline", "unpacked"]
 
 Buffer: TypeAlias = bytes | memoryview | npt.NDArray[np.uint8]
 Decode: TypeAlias = Callable[[Buffer, int], Buffer]
@@ -90,7 +90,7 @@ def pipeline(configs: Sequence[Mapping[str, Any]], size: int) -> Pipeline | None
             stages.append((name, _fixed(dict(config), _CHECKSUM), known))
             known += _CHECKSUM
         else:
-            decode = _compressor(name, config)
+            decode = _compressor(name, config, known)
             if decode is None:
                 return None
             stages.append((name, decode, known))
@@ -98,7 +98,7 @@ def pipeline(configs: Sequence[Mapping[str, Any]], size: int) -> Pipeline | None
     return Pipeline(tuple(reversed(stages)), size)
 
 
-def _compressor(name: str, config: Mapping[str, Any]) -> Decode | None:
+def _compressor(name: str, config: Mapping[str, Any], size: int) -> Decode | None:
     if name in ("zlib", "gzip"):
         window = 31 if name == "gzip" else 15
         return _stream(name, lambda: _zlib().decompressobj(window))
@@ -108,8 +108,47 @@ def _compressor(name: str, config: Mapping[str, Any]) -> Decode | None:
         return _recorded(name)
     if name == "refmaker_hdf5":
         plan = plan_from_json({key: value for key, value in config.items() if key != "id"})
+        if plan.decoded_size != size:
+            return None
         return lambda data, size: decoder_of(plan).decode(bytes(data))
     return None
+
+
+def unpacked(config: Mapping[str, Any], data: Buffer, most: int) -> Buffer | None:
+    """Undo a compressor whose output nobody knows the size of.
+
+    Returns
+    -------
+    bytes
+        None for a codec that is no compressor known here.
+
+    Raises
+    ------
+    FormatError
+        There are more than `most` bytes, or they do not decode.
+    """
+    name = config.get("id")
+    try:
+        if name in ("zlib", "gzip", "bz2"):
+            stream = bz2.BZ2Decompressor() if name == "bz2" else _zlib().decompressobj(31 if name == "gzip" else 15)
+            out: bytes = stream.decompress(bytes(data), most + 1)
+            if len(out) <= most and not stream.eof:
+                raise FormatError("the stream has no end", structure=f"codec {name}")
+            size: int | None = len(out)
+        elif name in _RECORDED:
+            size = _RECORDED[name](data)
+            out = b""
+            if size is not None and size <= most:
+                out = bytes(_recorded(name)(data, size))
+        else:
+            return None
+    except RefmakerError:
+        raise
+    except Exception as error:  # every codec raises errors of its own
+        raise FormatError(f"the chunk does not decode: {error}", structure=f"codec {name}") from error
+    if size is None or size > most:
+        raise FormatError("decoded size", structure=f"codec {name}", expected=f"at most {most}", got=size)
+    return out
 
 
 def _stream(name: str, start: Callable[[], Any]) -> Decode:

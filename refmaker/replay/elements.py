@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from refmaker import limits
+from refmaker.codecs.dtype_json import dtype_of_text
+
 __all__ = ["Elements", "elements_of"]
 
 _NAMED = re.compile("bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
 _FLOATS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
-_MAX_ITEM = 1 << 20
+_MAX_ITEM = limits.ELEMENT_SIZE
 _CODECS3 = {"gzip": "gzip", "zstd": "zstd", "blosc": "blosc", "refmaker.hdf5": "refmaker_hdf5"}
 
 
@@ -50,18 +53,23 @@ def elements_of(metadata: Mapping[str, Any], zarr_format: int) -> Elements | Non
     """Read what the metadata of an array say of its elements; None for what is not known here."""
     try:
         return _elements2(metadata) if zarr_format == 2 else _elements3(metadata)
-    except (TypeError, ValueError, KeyError, OverflowError, AttributeError, binascii.Error):
+    except (TypeError, ValueError, KeyError, OverflowError, AttributeError, binascii.Error, RecursionError):
         return None
 
 
 def _elements2(metadata: Mapping[str, Any]) -> Elements | None:
-    named = metadata["dtype"]
-    dtype = np.dtype(named if isinstance(named, str) else [tuple(member) for member in named])
+    dtype = _dtype2(metadata["dtype"])
     codecs = [*(metadata.get("filters") or []), *([metadata["compressor"]] if metadata.get("compressor") else [])]
     order = metadata.get("order", "C")
     if dtype.hasobject or order not in ("C", "F"):
         return None
     return _checked(dtype, metadata.get("fill_value"), order, codecs)
+
+
+def _dtype2(named: Any) -> np.dtype[Any]:
+    if not isinstance(named, list):
+        return dtype_of_text(named)
+    return np.dtype([(name, _dtype2(inner), *map(tuple, shape)) for name, inner, *shape in named])
 
 
 def _elements3(metadata: Mapping[str, Any]) -> Elements | None:

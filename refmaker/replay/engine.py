@@ -18,6 +18,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.errors import SourceError
 from refmaker.manifest.manifest import References
 from refmaker.ranges import coalesce
@@ -32,7 +33,7 @@ __all__ = ["Engine", "Variable"]
 START, LIMIT = 1 << 18, 1 << 25
 """Bytes that are read ahead of one walk through an array, at first and at most."""
 
-MEMORY = 1 << 26
+MEMORY = limits.AHEAD_KEPT
 """Bytes that are kept of what was read ahead."""
 
 KEPT = 60.0

@@ -7,10 +7,10 @@ makes of them the errors that name key and target.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from refmaker.errors import SourceError
+from refmaker.redaction import secrets_of
 
 __all__ = ["Differs", "Incomplete", "hidden", "secrets_of", "transient"]
 
@@ -22,7 +22,6 @@ _KINDS = frozenset({"ClientConnectionError", "ClientPayloadError", "IncompleteRe
 
 _LOGIN = re.compile(r"(?<=://)[^/@\s'\"]+@")
 _QUERY = re.compile(r"(?<=\?)[^\s'\"<>)]+")
-_SECRET = re.compile("secret|token|passw|credential|auth|cookie|sas|account_key|^key$|signature", re.IGNORECASE)
 
 
 class Differs(Exception):
@@ -51,16 +50,3 @@ def hidden(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in secrets:
         text = text.replace(secret, "…")
     return _QUERY.sub("…", _LOGIN.sub("", text))
-
-
-def secrets_of(options: Mapping[str, Any]) -> set[str]:
-    """Find the passwords, keys and tokens in options of filesystems."""
-    found: set[str] = set()
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            found |= secrets_of(value)
-            if _SECRET.search(str(name)):
-                found |= {inner for inner in value.values() if isinstance(inner, str)}
-        elif isinstance(value, str) and len(value) > 3 and _SECRET.search(str(name)):
-            found.add(value)
-    return found

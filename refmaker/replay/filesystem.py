@@ -18,12 +18,13 @@ from fsspec.asyn import AsyncFileSystem, get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
+from refmaker import limits
 from refmaker.errors import OutputError
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.decoded import Decoded
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
-from refmaker.replay.opening import Opened, load
+from refmaker.replay.opening import Opened, load, withholding
 from refmaker.replay.targets import Access, Targets
 from refmaker.replay.transparent import Transparent, View, Wanted
 
@@ -94,8 +95,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         check: Check = "strict",
         allow: Iterable[str] | None = None,
         allow_local: bool = False,
-        timeout: float = 300.0,
-        attempts: int = 4,
+        timeout: float = limits.READ_TIMEOUT,
+        attempts: int = limits.READ_ATTEMPTS,
         view: Literal["transparent", "decoded"] = "transparent",
         chunk_target: int | str = "1MiB",
         asynchronous: bool = False,
@@ -328,6 +329,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
                     self._loading = None  # whoever asks next tries again
                 raise
             targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
+            if targets.policy.guarded:
+                opened = withholding(opened)
             if self.view == "decoded":
                 self._view = await asyncio.to_thread(Decoded, opened, targets, self.chunk_target)
             else:

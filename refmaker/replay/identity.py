@@ -43,7 +43,7 @@ class Seen:
         """Read what an HTTP answer says of the whole file (RFC 9110, 8.8)."""
         try:
             mtime = parsedate_to_datetime(headers["Last-Modified"]).timestamp()
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             mtime = None
         return Seen(size, headers.get("ETag"), mtime, coarse=True)
 

@@ -8,6 +8,7 @@ key that no chunk of its array can have, or a reference that its target cannot h
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,14 +35,20 @@ class Reference:
 class Lookup:
     """What a manifest holds under each key. Keys have no protocol; leading slashes do not count.
 
+    Parameters
+    ----------
+    withheld
+        Paths of arrays that readers must not open -> why.
+
     Attributes
     ----------
     sharded
         The manifest has shards that are read when they are needed.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, withheld: Mapping[str, str] | None = None) -> None:
         self.manifest = manifest
+        self.withheld: Mapping[str, str] = {} if withheld is None else withheld
         self.sharded = not manifest.is_loaded
         self._layouts: dict[str, ChunkLayout] = {}
 
@@ -55,12 +62,14 @@ class Lookup:
         Unsupported
             The key belongs to an object that the scan refused.
         ManifestError
-            The key is none that a chunk of its array can have, or the reference is impossible.
+            The key is none that a chunk of its array can have, the reference is impossible, or the array withheld.
         """
         key = key.strip("/")
         path, _, name = key.rpartition("/")
         document = self.documents(path).get(name)
         if document is not None:
+            if path in self.withheld:
+                raise ManifestError(self.withheld[path], path=key)
             return strict.text(document, structure=f"key {key!r}").encode()
         if key in self.manifest.extra:
             return self.manifest.extra[key]

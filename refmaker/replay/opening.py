@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from refmaker.codecs.allowed import unknown_codecs
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.cache import local_state, open_cached
 from refmaker.manifest.forms import head_file, is_parquet
@@ -27,7 +28,7 @@ from refmaker.replay.listing import Listing
 from refmaker.replay.location import is_local, locate
 from refmaker.replay.lookup import Lookup, Reference
 
-__all__ = ["Opened", "load"]
+__all__ = ["Opened", "load", "withholding"]
 
 T = TypeVar("T")
 
@@ -173,6 +174,22 @@ def _text(value: object) -> str:
 def _opened(manifest: Manifest, location: str | None) -> Opened:
     lookup = Lookup(manifest)
     return Opened(None if location is None else location.rstrip("/"), lookup, Listing(lookup))
+
+
+def withholding(opened: Opened) -> Opened:
+    """Give a manifest from elsewhere without the arrays whose codecs are none that it may name."""
+    withheld = {}
+    for path, array in opened.lookup.manifest.arrays.items():
+        unknown = unknown_codecs(array.metadata)
+        if unknown:
+            withheld[path] = (
+                f"the codec {unknown[0][:80]!r} is none that a manifest from elsewhere may name; give allow_local=True "
+                "if you trust it"
+            )
+    if not withheld:
+        return opened
+    lookup = Lookup(opened.lookup.manifest, withheld)
+    return Opened(opened.location, lookup, Listing(lookup))
 
 
 def _state(location: str, options: Mapping[str, Any]) -> Hashable | None:

@@ -11,9 +11,10 @@ Sources: RFC 9110, 13.1.1 (If-Match), 14.4 (Content-Range), 8.8.3 (ETag); Amazon
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+from refmaker import limits
 from refmaker.errors import SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import Pool, belongs_here, call
@@ -25,6 +26,7 @@ __all__ = ["AnyStore", "HttpStore", "S3Store", "Store", "store_of"]
 _VALID = 300.0
 """Seconds for which a target that was found unchanged is not looked up again."""
 
+_PIECE = 1 << 20
 _ENCODINGS = (None, "", "identity")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -108,6 +110,21 @@ class AnyStore:
             return None
         return '"{}"'.format(etag.strip('"'))
 
+    def most(self, start: int, stop: int | None) -> int:
+        """Give how many bytes an answer can have."""
+        if stop is not None:
+            return stop - start
+        return limits.WHOLE_TARGET if self.record.size is None else self.record.size
+
+    def whole(self, body: bytes, start: int, stop: int | None) -> bytes:
+        """Check the length of a body."""
+        if stop is not None and len(body) != stop - start:
+            raise Incomplete("the server sent another length", expected=stop - start, got=len(body))
+        if stop is None and len(body) > self.most(start, stop):
+            expected = f"at most {self.most(start, stop)} bytes"
+            raise SourceError("the server sends more than the target has, or may have", expected=expected)
+        return body
+
     def ranged(self, wanted: tuple[int, int], content_range: str) -> int | None:
         """Check what an answer says it is; give the size of the whole file."""
         found = _CONTENT_RANGE.fullmatch(content_range.strip())
@@ -139,10 +156,8 @@ class HttpStore(AnyStore):
         session = await filesystem.set_session()
         async with session.get(filesystem.encode_url(self.path), headers=headers, **options) as answer:
             self._check(answer, None if stop is None else (start, stop))
-            body: bytes = await answer.read()
-        if stop is not None and len(body) != stop - start:
-            raise Incomplete("the server sent another length", expected=stop - start, got=len(body))
-        return body
+            body = await _bounded(answer.content.read, self.most(start, stop))
+        return self.whole(body, start, stop)
 
     def _check(self, answer: Any, wanted: tuple[int, int] | None) -> None:
         """Refuse an answer that is not the range, or not of the file, that was asked for."""
@@ -186,12 +201,10 @@ class S3Store(AnyStore):
             raise
         try:
             self._check(answer, None if stop is None else (start, stop))
-            body: bytes = await answer["Body"].read()
+            body = await _bounded(answer["Body"].read, self.most(start, stop))
         finally:
             answer["Body"].close()
-        if stop is not None and len(body) != stop - start:
-            raise Incomplete("the server sent another length", expected=stop - start, got=len(body))
-        return body
+        return self.whole(body, start, stop)
 
     def _check(self, answer: Mapping[str, Any], wanted: tuple[int, int] | None) -> None:
         size = answer.get("ContentLength")
@@ -200,6 +213,19 @@ class S3Store(AnyStore):
         elif wanted is not None and (wanted[0] or size != wanted[1]):
             raise SourceError("the server ignored the range and sent something else", got=f"{size} bytes")
         self.compare(Seen.of({**answer, "size": size}))
+
+
+async def _bounded(read: Callable[[int], Awaitable[bytes]], most: int) -> bytes:
+    """Read a body; of one that is longer than `most` bytes, one byte more. It may have no end."""
+    parts: list[bytes] = []
+    left = most + 1
+    while left > 0:
+        part = await read(min(left, _PIECE))
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _code(error: BaseException) -> str | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
+from refmaker import limits
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import call, pool
@@ -40,8 +41,8 @@ class Access:
     check: Check = "strict"
     allow: tuple[str, ...] | None = None
     allow_local: bool = False
-    timeout: float = 300.0
-    attempts: int = 4
+    timeout: float = limits.READ_TIMEOUT
+    attempts: int = limits.READ_ATTEMPTS
 
 
 class Targets:

@@ -16,7 +16,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.errors import FormatError, SourceError, TruncatedError, Unsupported
+from refmaker import limits
+from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, Unsupported
 from refmaker.sources.identity import Identity
 from refmaker.sources.source import Source, is_local
 from refmaker.window import Addresses, Buffer, MissingBytes, ShiftedWindow, Window
@@ -26,6 +27,7 @@ __all__ = ["MemberSource", "locate", "split_member"]
 # Local file header of a zip file: 0 signature 4 | … | 26 length of the name 2 | length of the extra field 2
 _ZIP_HEAD = struct.Struct("<4s22xHH")
 _KINDS = ("zip", "tar")
+MAX_HARD_LINKS = limits.HARD_LINKS
 
 
 def split_member(url: str) -> tuple[str, str, str] | None:
@@ -48,9 +50,17 @@ def locate(kind: str, member: str, container: str, options: Mapping[str, Any]) -
         The member does not stand in the container as it is.
     """
     with _opened(container, options) as file:
+        return located(kind, file, member, container)
+
+
+def located(kind: str, file: IO[bytes], member: str, container: str) -> tuple[int, int]:
+    """Find where a member lies in an opened container: see `locate`."""
+    with _explained(container):
         found = _in_zip(file, member) if kind == "zip" else _in_tar(file, member)
     if found is None:
         raise SourceError(f"the {kind} file has no member {member!r}", source=container)
+    if min(found) < 0:
+        raise FormatError("a member of negative size or place", structure=kind, got=found, source=container)
     return found
 
 
@@ -58,12 +68,17 @@ def locate(kind: str, member: str, container: str, options: Mapping[str, Any]) -
 def _opened(container: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
     import fsspec
 
+    with _explained(container), fsspec.open(container, "rb", **dict(options)) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _explained(container: str) -> Iterator[None]:
     try:
-        with fsspec.open(container, "rb", **dict(options)) as file:
-            yield file
-    except (SourceError, Unsupported, FormatError):
+        yield
+    except RefmakerError:
         raise
-    except Exception as error:  # every filesystem raises errors of its own
+    except Exception as error:  # every filesystem raises errors of its own, and so do the readers of damaged containers
         raise SourceError(f"cannot be read: {type(error).__name__}: {error}", source=container) from error
 
 
@@ -94,8 +109,12 @@ def _in_tar(file: IO[bytes], member: str) -> tuple[int, int] | None:
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             info = archive.getmember(member)
-            while info.islnk():
+            for _ in range(MAX_HARD_LINKS):
+                if not info.islnk():
+                    break
                 info = archive.getmember(info.linkname)
+            else:
+                raise FormatError("hard links that lead in circles, or through too many others", structure="tar")
     except tarfile.TarError as error:
         raise FormatError(f"not an uncompressed tar file: {error}", structure="tar") from error
     except KeyError:

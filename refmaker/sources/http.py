@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from time import perf_counter
 from typing import Any
@@ -100,8 +101,12 @@ class HttpStore(AsyncStore):
             raise SourceError(
                 "the server does not tell the file's size; download it and scan the copy", source=self.url
             )
-        time.reschedule((time.when() or 0.0) + (WHOLE_LIMIT if size is None else size) / self.patience.slowest)
-        data = b"" if size is not None and size > WHOLE_LIMIT else await _body(response, WHOLE_LIMIT)
+        until = time.when() or 0.0
+
+        def came(number: int) -> None:  # a server that sends slowly for ever is not waited for
+            time.reschedule(until + number / self.patience.slowest)
+
+        data = b"" if size is not None and size > WHOLE_LIMIT else await _body(response, WHOLE_LIMIT, came)
         if size == 0 or (size is None and not data):
             raise FormatError("the file is empty", structure="superblock", address=0, source=self.url)
         if len(data) > WHOLE_LIMIT or not data:
@@ -138,9 +143,12 @@ class HttpStore(AsyncStore):
         response.raise_for_status()
 
 
-async def _body(response: Any, limit: int) -> bytes:
-    """Read a body; of one that is longer than `limit` bytes, not much more than that."""
-    if response.content_length is not None and response.content_length <= limit:
+async def _body(response: Any, limit: int, came: Callable[[int], None] | None = None) -> bytes:
+    """Read a body; of one that is longer than `limit` bytes, not much more than that.
+
+    `came` is told how many bytes there are so far.
+    """
+    if came is None and response.content_length is not None and response.content_length <= limit:
         body: bytes = await response.read()
         return body
     parts, size = [], 0
@@ -150,6 +158,8 @@ async def _body(response: Any, limit: int) -> bytes:
             break
         parts.append(part)
         size += len(part)
+        if came is not None:
+            came(size)
     return b"".join(parts)
 
 
@@ -169,5 +179,5 @@ def _retry_after(headers: Any) -> float:
         return float(value)
     try:
         return max((parsedate_to_datetime(value) - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0

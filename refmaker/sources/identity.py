@@ -83,6 +83,6 @@ def _seconds(value: object) -> float | None:
     for parse in (dt.datetime.fromisoformat, parsedate_to_datetime):
         try:
             return parse(value).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     return None

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from refmaker import limits
+
 __all__ = ["PATIENCE", "Patience", "patiently"]
 
 T = TypeVar("T")
@@ -33,11 +35,11 @@ class Patience:
         Bytes a second that are slow but not yet a failure.
     """
 
-    attempts: int = 6
+    attempts: int = limits.SCAN_ATTEMPTS
     pause: float = 0.2
-    longest_pause: float = 20.0
-    timeout: float = 30.0
-    slowest: float = 1e5
+    longest_pause: float = limits.LONGEST_PAUSE
+    timeout: float = limits.SCAN_TIMEOUT
+    slowest: float = limits.SLOWEST
 
 
 PATIENCE = Patience()

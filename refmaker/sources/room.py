@@ -11,11 +11,12 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
+from refmaker import limits
 from refmaker.errors import SourceError
 
 __all__ = ["LIMIT", "Room", "Shared"]
 
-LIMIT = 1 << 30
+LIMIT = limits.REMOTE_MEMORY
 
 
 class Room:

@@ -13,6 +13,7 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from refmaker import limits
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.sources import patience
 from refmaker.sources.identity import Identity
@@ -23,7 +24,7 @@ __all__ = ["NO_SIZE", "WHOLE_LIMIT", "AsyncStore", "Store", "cause_of", "content
 T = TypeVar("T")
 
 # A file of a server that ignores ranges is taken whole up to here.
-WHOLE_LIMIT = 1 << 28
+WHOLE_LIMIT = limits.WHOLE_FILE
 NO_SIZE = "the server does not tell the file's size; download it and scan the copy"
 # As many connections as aiohttp keeps; s3fs and others are asked to.
 CONCURRENCY = 100

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.conventions.view import JSON, Variable
 from refmaker.errors import Unsupported
 from refmaker.manifest.manifest import ManifestArray, References
@@ -30,7 +31,7 @@ __all__ = ["DEFAULT_INLINE_LIMIT", "BuildOptions", "Status", "assemble", "build_
 
 Status = Literal["mapped", "inlined"]
 
-DEFAULT_INLINE_LIMIT = 16 << 20
+DEFAULT_INLINE_LIMIT = limits.INLINE
 
 # A chunk in JSON takes 4/3 of its bytes, and its key.
 _KEY_SIZE = 32

@@ -25,6 +25,7 @@ __all__ = ["RECODED", "Layout", "Rules", "grid_of", "lay_out", "split_rows"]
 
 # A contiguous block is not split into pieces smaller than this part of what is asked for.
 _SMALLEST_PART = 64
+_MOST_ELEMENTS = 1 << 63
 
 # What chunks are encoded with when their own pipeline has no codec.
 RECODED = Codecs(({"id": "zlib", "level": 6},))
@@ -93,6 +94,8 @@ def lay_out(dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...], *, read:
     Unsupported
         Zarr cannot address these chunks, and they are more than may be inlined.
     """
+    if math.prod(shape) >= _MOST_ELEMENTS or max(shape, default=0) >= _MOST_ELEMENTS:
+        raise Unsupported("more elements than readers of Zarr can count", expected=f"< {_MOST_ELEMENTS}", got=shape)
     if dtype.terminated and not _within(dataset, rules.inline_limit):
         if rules.portable:
             raise Unsupported(

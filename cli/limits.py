@@ -1,0 +1,42 @@
+"""`refmaker limits`: what hostile input may cost, and how that is changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from .output import columns, say
+
+__all__ = ["limits"]
+
+_POWERS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def limits(as_json: bool) -> None:
+    """Show every limit: its value, what it guards, and how it is changed.
+
+    Those that name $REFMAKER_LIMITS are changed by that variable: REFMAKER_LIMITS=manifest-size=8GiB,links=20000.
+    """
+    from refmaker.limits import LIMITS
+
+    if as_json:
+        click.echo(json.dumps([asdict(limit) for limit in LIMITS.values()], indent=1))
+        return
+    rows = [("limit", "value", "unit", "of what", "changed by")]
+    for limit in LIMITS.values():
+        value = _short(limit.value) + ("" if limit.value == limit.default else " (changed)")
+        rows.append((limit.name, value, limit.unit, limit.guards, limit.change))
+    for line in columns(rows, frozenset({1})):
+        say(line)
+
+
+def _short(value: float) -> str:
+    """Write round numbers of bytes as people do."""
+    if not isinstance(value, int):
+        return f"{value:g}"
+    unit = next(((name, power) for name, power in _POWERS if value >> power and not value & (1 << power) - 1), None)
+    return str(value) if unit is None else f"{value >> unit[1]} {unit[0]}"
