@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -13,7 +14,7 @@ import click
 import refmaker
 from refmaker.errors import RefmakerError
 
-from .destination import check_outputs, write
+from .destination import PARQUET, check_outputs, write
 from .engines import check_scheduler, dask_engine
 from .output import DONE, FAILED, REFUSED, ProgressLine, columns, counted, json_object, list_refusals, say
 
@@ -110,6 +111,8 @@ def run(
     engine, scheduler = given.pop("engine"), given.pop("scheduler")
     check_scheduler(engine, scheduler)
     options = {name: value for name, value in given.items() if value not in (None, ())}
+    if output.rstrip("/").endswith(PARQUET):
+        options["spill"] = os.path.dirname(os.path.realpath(output))  # where there has to be room anyway
     entry: dict[str, Any] = {"inputs": len(inputs), "output": output}
     try:
         with ExitStack() as stack:

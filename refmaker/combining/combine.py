@@ -82,6 +82,7 @@ def combination(
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
     engine: Engine | None = None,
+    spill: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Combination:
     """Combine manifests, or source files, and say how it came about.
@@ -110,6 +111,9 @@ def combination(
         Processes that read inputs.
     engine
         What reads inputs that are not `Manifest`s, rather than processes of this machine.
+    spill
+        Folder for a temporary file that takes the references of the inputs. Those of the combined manifest are then put
+        in place when they are asked for, and `Manifest.to_parquet` takes the memory of a shard, not of all references.
     progress
         Called as inputs are read.
 
@@ -136,6 +140,7 @@ def combination(
         zarr_format=zarr_format,
         jobs=jobs,
         engine=engine,
+        spill=spill,
         progress=progress,
     )
     reader = Reader(collection.targets, options.storage_options)

@@ -146,8 +146,13 @@ def _same_references(series: Series) -> bool:
     for held in (series.inline, series.whole):
         if held and (len(held) < len(series) or any(one != held[0] for one in held.values())):
             return False
-    rows = [column.reshape(len(series), -1) for column in series.columns] if series.counts[0] else []
-    return all(bool((column == column[:1]).all()) for column in rows)
+    first = None
+    for start, stop, columns in series.batches() if series.counts[0] else ():
+        rows = [column.reshape(stop - start, -1) for column in columns]
+        first = first or [column[:1].copy() for column in rows]
+        if not all(bool((one == other).all()) for one, other in zip(rows, first, strict=True)):
+            return False
+    return True
 
 
 def _digests(collection: Collection, path: str, series: Series, reader: Reader) -> list[int]:

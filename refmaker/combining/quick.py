@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.combining.collecting import Collection, Series
+from refmaker.combining.collecting import Collection
 from refmaker.errors import ManifestError
 from refmaker.manifest._kerchunk_columns import inline_data
 from refmaker.manifest._kerchunk_reader import read_json
@@ -202,9 +202,9 @@ class QuickReader:
         for array, (path, (form, shape), (found, inline)) in zip(skeleton.arrays, entries, strict=True):
             part = slice(start, start + len(found))
             start += len(found)
-            columns = array.cells, targets[part], offset[part], size[part]
-            series = collection.series.setdefault(path, Series())
-            entry = series.add(number, form, shape, columns, len(found))
+            columns = array.cells[: len(found)], targets[part], offset[part], size[part]
+            series = collection.series_of(path)
+            entry = series.add(number, form, shape, columns)
             if inline:
                 series.inline[entry] = {cell: collection.data(block) for cell, block in inline.items()}
 

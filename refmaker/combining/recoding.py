@@ -59,12 +59,12 @@ def unified(collection: Collection, path: str, first: int, reader: Reader, limit
     """
     series = collection.series[path]
     form, budget = collection.form(series, first), _Budget(path, limit)
-    made = Series()
+    made = Series(series.rows.empty())
     for entry, references in enumerate(series.each()):
         own, shape = collection.form(series, entry), series.shapes[entry]
         columns = references.cell, references.target, references.offset, references.size
         if _agree(own, form):
-            number = made.add(series.inputs[entry], series.forms[entry], shape, columns, len(references.cell))
+            number = made.add(series.inputs[entry], series.forms[entry], shape, columns)
             if references.inline:
                 made.inline[number] = references.inline
             if references.whole:
@@ -73,9 +73,7 @@ def unified(collection: Collection, path: str, first: int, reader: Reader, limit
         budget.take(dtype_of(own).itemsize * math.prod(shape))
         values = decoded(own, shape, reader.chunks(references, "/" + path))
         values = _as(_turned(values, own, form), own, form, path)
-        nothing = References.empty()
-        columns = nothing.cell, nothing.target, nothing.offset, nothing.size
-        number = made.add(series.inputs[entry], series.forms[first], values.shape, columns, 0)
+        number = made.add(series.inputs[entry], series.forms[first], values.shape)
         made.inline[number] = _chunked(form, values)
     return made
 

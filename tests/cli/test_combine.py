@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import netCDF4
@@ -54,6 +55,16 @@ class TestCombine:
         assert result.exit_code == 0
         assert result.stderr == ""
         assert json.loads(result.stdout)["refs"]["x/5"][0] == str(files[2])
+
+    def test_parquet(self, run: Run, files: list[Path]) -> None:
+        """References wait in a file beside the output, of which nothing stays."""
+        run("combine", *files, "-o", "all.json")
+        before = set(os.listdir())
+        result = run("combine", *files, "-o", "all.parquet")
+        assert result.stderr == "3 inputs -> all.parquet: 2 arrays, 7 chunks, along time (12)\n"
+        assert set(os.listdir()) - before == {"all.parquet"}
+        run("convert", "all.parquet", "-o", "same.json")
+        assert json.loads(Path("same.json").read_text())["refs"] == json.loads(Path("all.json").read_text())["refs"]
 
     def test_table(self, run: Run, packed: list[Path]) -> None:
         result = run("combine", *packed, "-o", "all.json", "--report", "r.json")
