@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-import numpy as np
-
 from refmaker.combining.collecting import Collection, Series
 from refmaker.combining.reading import Chunks, Reader
 from refmaker.combining.records import Mismatch
-from refmaker.combining.values import decoded
+from refmaker.combining.values import decoded, sameness
 
 __all__ = ["Disagreement", "compare_aspects", "compare_shapes", "compare_values", "differing_attributes"]
 
@@ -186,13 +184,9 @@ def _digest_of_chunks(dtype: str, series: Series, entry: int, chunks: Mapping[in
 
 def _digest_of_values(collection: Collection, series: Series, entry: int, chunks: Chunks) -> bytes:
     values = decoded(collection.form(series, entry), series.shapes[entry], chunks)
-    digest = blake2b(f"{values.shape}".encode(), digest_size=16)
-    if values.dtype.kind == "O":
-        digest.update(json.dumps([str(value) for value in values.ravel().tolist()]).encode())
-    else:
-        native = values.astype(values.dtype.newbyteorder("="), copy=False)
-        digest.update(native.dtype.str.encode())
-        digest.update(np.ascontiguousarray(native).tobytes())
+    shape, dtype, data = sameness(values)
+    digest = blake2b(f"{shape} {dtype}".encode(), digest_size=16)
+    digest.update(data if isinstance(data, bytes) else repr(data).encode("utf-8", "surrogatepass"))
     return digest.digest()
 
 

@@ -18,7 +18,7 @@ from refmaker.combining.collecting import Collection, Series
 from refmaker.combining.forms import Form
 from refmaker.combining.reading import Chunks, Reader
 from refmaker.combining.times import TimeUnits, same_calendar, ticks, time_units
-from refmaker.combining.values import decoded
+from refmaker.combining.values import decoded, sameness
 from refmaker.errors import Unsupported
 
 __all__ = ["Coordinate", "read_coordinate", "read_values"]
@@ -84,7 +84,7 @@ def read_coordinate(collection: Collection, path: str, reader: Reader) -> Coordi
     blocks: dict[tuple[Any, ...], int] = {}
     block_of = []
     for number, values in enumerate(meaning):
-        block = blocks.setdefault(_key(values), len(blocks))
+        block = blocks.setdefault(sameness(values), len(blocks))
         block_of.append(block)
         if block == len(found.entries):
             found.entries.append(firsts[number])
@@ -117,21 +117,13 @@ def read_values(
             form = collection.form(series, entry)
             own = decoded(form, series.shapes[entry], chunks)
             # Times are different ones where their units are: what they mean is looked at when all are read.
-            meant = (_key(own), str(form.attributes.get("units")), str(form.attributes.get("calendar")))
+            meant = (sameness(own), str(form.attributes.get("units")), str(form.attributes.get("calendar")))
             stored[key] = distinct.setdefault(meant, len(values))
             if stored[key] == len(values):
                 values.append(own)
                 kept.append(chunks)
         which.append(stored[key])
     return values, which, kept
-
-
-def _key(values: npt.NDArray[Any]) -> tuple[Any, ...]:
-    """Give what is equal for equal values."""
-    if values.dtype.kind == "O":
-        return values.shape, tuple(values.ravel().tolist())
-    native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    return values.shape, native.dtype.str, native.tobytes()
 
 
 def _compared(path: str, forms: Sequence[Form], raw: Sequence[npt.NDArray[Any]]) -> tuple[list[npt.NDArray[Any]], int]:

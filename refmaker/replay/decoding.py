@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from refmaker.codecs.config import plan_from_json
 from refmaker.codecs.decode import decoder_of
-from refmaker.errors import FormatError, RefmakerError
+from refmaker.errors import FormatError, RefmakerError, Unsupported
 
-__all__ = ["Pipeline", "pipeline"]
+__all__ = ["Pipeline", "pipeline", "unpacked"]
 
 Buffer: TypeAlias = bytes | memoryview | npt.NDArray[np.uint8]
 Decode: TypeAlias = Callable[[Buffer, int], Buffer]
@@ -195,3 +195,41 @@ _RECORDED: dict[str, Callable[[Buffer], int | None]] = {
     "lz4": lambda data: int.from_bytes(data[:4], "little"),  # numcodecs' own header
     "blosc": _blosc_size,
 }
+
+
+def unpacked(config: Mapping[str, Any], data: Buffer, limit: int) -> Buffer:
+    """Undo one compressor whose output is not of a known size, as that of text of any length.
+
+    Parameters
+    ----------
+    config
+        As numcodecs has it.
+    limit
+        Bytes that it may give.
+
+    Raises
+    ------
+    Unsupported
+        It is none that turns bytes to bytes, or is not installed.
+    FormatError
+        The data do not decode, or to more than that.
+    """
+    name = config.get("id")
+    decode = _compressor(name, config) if isinstance(name, str) else None
+    if decode is None or not isinstance(name, str):
+        raise Unsupported(f"codec {name!r} is not known here")
+    size = limit
+    if name in _RECORDED:
+        recorded = _RECORDED[name](data)
+        if recorded is None or recorded > limit:
+            raise FormatError("decoded size", structure=f"codec {name}", expected=f"{limit} at most", got=recorded)
+        size = recorded
+    try:
+        found = decode(data, size)
+    except RefmakerError:
+        raise
+    except Exception as error:  # every codec raises errors of its own
+        raise FormatError(f"the chunk does not decode: {error}", structure=f"codec {name}") from error
+    if len(found) > limit:
+        raise FormatError("decoded size", structure=f"codec {name}", expected=f"{limit} at most", got=len(found))
+    return found
