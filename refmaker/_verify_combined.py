@@ -67,6 +67,7 @@ class CombinedArray:
     lines: list[str] = field(default_factory=list)
     covered: list[npt.NDArray[np.bool_]] = field(default_factory=list)
     files: int = 0
+    skipped: bool = False
 
     @staticmethod
     def of(coordinates: Coordinates, path: str) -> CombinedArray:
@@ -143,7 +144,7 @@ class CombinedArray:
             All files were compared: every row has to be of one of them.
         """
         result = self.result
-        if complete and self.files:
+        if complete and self.files and not self.skipped:
             for dim, mark in enumerate(self.covered):
                 if not mark.all():
                     self._differs(f"{counted(int((~mark).sum()), 'row')} along axis {dim} that no file has")
@@ -158,6 +159,7 @@ class CombinedArray:
     def problem(self, status: Literal["differs", "unreadable", "skipped"], line: str) -> None:
         """Note what is wrong, the worst of it for the status."""
         worst = ("same", "skipped", "unreadable", "differs")
+        self.skipped |= status != "differs"
         self.result.status = max(self.result.status, status, key=worst.index)
         self.lines.append(line)
 

@@ -20,7 +20,8 @@ from refmaker.errors import SourceError
 
 __all__ = ["Encoding", "encoding_of", "meaning"]
 
-_LENIENT = ("gregorian", "standard", "proleptic_gregorian")
+_LENIENT = ("standard", "proleptic_gregorian")
+_CALENDARS = {"gregorian": "standard", "noleap": "365_day", "all_leap": "366_day"}
 _EPOCH = "microseconds since 1970-01-01"
 
 
@@ -55,7 +56,7 @@ def encoding_of(dtype: np.dtype[Any], attributes: Mapping[str, Any], owner: Mapp
     return Encoding(
         dtype.newbyteorder("=").str if dtype.kind in "biufc" else dtype.kind,
         units if time else None,
-        (calendar or "standard").lower() if time else None,
+        _CALENDARS.get((calendar or "standard").lower(), (calendar or "standard").lower()) if time else None,
         _number(attributes.get("scale_factor"), 1.0),
         _number(attributes.get("add_offset"), 0.0),
         _missing(attributes.get("_FillValue")),
@@ -122,7 +123,10 @@ def _times(values: npt.NDArray[Any], encoding: Encoding, calendar: str) -> npt.N
     if own != calendar and not {own, calendar} <= set(_LENIENT):
         raise SourceError(f"times of the calendars {own} and {calendar} are not compared")
     try:
-        dates = cftime.num2date(values.ravel(), encoding.units, own, only_use_cftime_datetimes=True)
+        numbers, units = values.ravel(), str(encoding.units)
+        if units.lower().startswith(("nanosecond", "ns ")):  # of which cftime does not know
+            numbers, units = numbers / 1000, "microseconds" + units[units.index(" ") :]
+        dates = cftime.num2date(numbers, units, own, only_use_cftime_datetimes=True)
         if own != calendar:
             dates = [cftime.datetime(*one.timetuple()[:6], one.microsecond, calendar=calendar) for one in dates]
         found = cftime.date2num(dates, _EPOCH, calendar) if len(dates) else []

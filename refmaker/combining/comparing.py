@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from refmaker.combining.collecting import Collection, Series
+from refmaker.combining.forms import ABSENT
 from refmaker.combining.reading import Chunks, Reader
 from refmaker.combining.records import Mismatch
 from refmaker.combining.values import decoded, sameness
@@ -91,11 +92,12 @@ def compare_aspects(
     inputs = [series.inputs[entry] for entry in entries]
     aspects = {form: collection.forms.all[form].aspects for form in distinct}
     found = []
-    for name in aspects[distinct[0]]:
-        if name in ignored or len({aspects[form][name] for form in distinct}) == 1:
+    for name in dict.fromkeys(name for form in distinct for name in aspects[form]):
+        said = {form: aspects[form].get(name, ABSENT) for form in distinct}
+        if name in ignored or len(set(said.values())) == 1:
             continue
-        what = _named(name, [aspects[form][name] for form in distinct])
-        texts = [aspects[form][name] for form in forms]
+        what = _named(name, [said[form] for form in distinct])
+        texts = [said[form] for form in forms]
         found.append(labelled(collection, path, what, inputs, texts, can_recode=what in RECODABLE))
     if any(one.mismatch.what == "_FillValue" for one in found):
         found = [one for one in found if one.mismatch.what != "fill value"]

@@ -17,11 +17,11 @@ import numpy.typing as npt
 from refmaker.combining.collecting import Collection, Series
 from refmaker.combining.forms import Form
 from refmaker.combining.reading import Chunks, Reader
-from refmaker.combining.times import TimeUnits, same_calendar, ticks, time_units
-from refmaker.combining.values import decoded, sameness
+from refmaker.combining.times import TimeUnits, before_reform, check_plain, same_calendar, ticks, time_units
+from refmaker.combining.values import decoded, missing_of, sameness
 from refmaker.errors import Unsupported
 
-__all__ = ["Coordinate", "read_coordinate", "read_values"]
+__all__ = ["Coordinate", "masked", "read_coordinate", "read_values"]
 
 
 @dataclass(slots=True)
@@ -134,9 +134,21 @@ def _compared(path: str, forms: Sequence[Form], raw: Sequence[npt.NDArray[Any]])
         if not same_calendar(known):
             names = ", ".join(sorted({unit.calendar for unit in known}))
             raise Unsupported(f"times of different calendars: {names}", path="/" + path)
+        for form, values in zip(forms, raw, strict=True):
+            check_plain(masked(form), values)
         found, per_second = ticks(raw, known)
+        if len({unit.calendar for unit in known}) > 1 and before_reform(found, per_second):
+            raise Unsupported(
+                "times of different calendars before 1582-10-15, where they do not agree", path="/" + path
+            )
         return list(found), per_second
     return _promoted(raw), 0
+
+
+def masked(form: Form) -> dict[str, Any]:
+    """Give the attributes of a form, with the `_FillValue` that readers take where Zarr's own stands for it."""
+    value = missing_of(form)
+    return dict(form.attributes) if value is None else {**form.attributes, "_FillValue": value}
 
 
 def _promoted(raw: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

@@ -40,8 +40,17 @@ DECODING = (
     "flag_values",
     "flag_masks",
     "flag_meanings",
+    "formula_terms",
+    "climatology",
+    "compress",
+    "month_lengths",
+    "leap_year",
+    "leap_month",
+    "dtype",
 )
 """Attributes that decide what values mean. Others may differ: the first input's are taken, and the report says so."""
+
+_REMARKS = ("_ARRAY_DIMENSIONS", "long_name", "comment", "history", "source")
 
 ABSENT = "absent"
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -114,9 +123,17 @@ class Form:
             "dimensions": ABSENT if self.dimensions is None else canonical(self.dimensions),
             "fill value": self._masked,
         }
-        for name in DECODING:  # none of them is called as one of the above
-            found[name] = canonical(self.attributes[name]) if name in self.attributes else ABSENT
+        for name in (*DECODING, *self._meant):
+            label = name if name not in found else f"attribute {name}"
+            found[label] = canonical(self.attributes[name]) if name in self.attributes else ABSENT
         return found
+
+    @property
+    def _meant(self) -> list[str]:
+        """Further attributes that decide what is meant: a grid mapping consists of them (CF 1.11, section 5.6)."""
+        if "grid_mapping_name" not in self.attributes:
+            return []
+        return [name for name in self.attributes if name not in (*DECODING, *_REMARKS)]
 
     @property
     def _is_c(self) -> bool:

@@ -24,6 +24,7 @@ from refmaker.combining.comparing import (
 from refmaker.combining.coordinates import Coordinate, read_coordinate
 from refmaker.combining.dimensions import (
     Axis,
+    check_plain_order,
     chosen_dimensions,
     dimension_keys,
     extents,
@@ -98,6 +99,8 @@ def make_plan(collection: Collection, options: Options, reader: Reader) -> Plan:
         coordinate = plan.coordinates.get(key)
         axis, mismatches = make_axis(collection, key, coordinate, sizes[key], options.duplicates)
         plan.axes[key] = axis
+        if options.concat is None:
+            check_plain_order(collection, axis)
         plan.found += [Disagreement(mismatch, can_drop=False) for mismatch in mismatches]
         if coordinate is not None and coordinate.per_second:
             plan.times |= _linked(collection, key)

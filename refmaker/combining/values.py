@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import math
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from refmaker.combining.reading import Chunks
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.replay.decoding import pipeline, unpacked
 
-__all__ = ["decoded", "dtype_of", "encoded", "fill_of", "is_text", "sameness"]
+__all__ = ["decoded", "dtype_of", "encoded", "fill_of", "is_text", "missing_of", "sameness"]
 
 _FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _NUMBERS = ("bool", "int", "uint", "float", "complex")
@@ -96,6 +97,26 @@ def fill_of(form: Form) -> Any:
         raise Unsupported(f"fill value {value!r} is not known here") from error
 
 
+def missing_of(form: Form) -> Any:
+    """Give the raw value that is masked."""
+    value = form.attributes.get("_FillValue")
+    if form.zarr_format == 2 and form.fill_value is not None:
+        value = form.fill_value
+    if form.zarr_format == 3 and isinstance(value, str) and dtype_of(form).kind == "f":
+        value = _unpacked(value)  # as xarray has it in Zarr 3
+    if value is None:
+        return None
+    return {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(value, value)
+
+
+def _unpacked(text: str) -> float:
+    try:
+        value: float = struct.unpack("<d", base64.b64decode(text, validate=True))[0]
+    except (ValueError, struct.error) as error:
+        raise Unsupported(f"_FillValue {text!r} is not understood") from error
+    return value
+
+
 def decoded(form: Form, shape: tuple[int, ...], chunks: Chunks) -> npt.NDArray[Any]:
     """Decode all chunks of an array and put them together.
 
@@ -115,7 +136,7 @@ def decoded(form: Form, shape: tuple[int, ...], chunks: Chunks) -> npt.NDArray[A
         start = [int(i) * c for i, c in zip(np.unravel_index(cell, grid), form.chunks, strict=True)] if grid else []
         block = block_of(data).reshape(form.chunks, order=order)
         inside = tuple(slice(s, s + c) for s, c in zip(start, form.chunks, strict=True))
-        place = whole[inside]
+        place = whole[inside] if inside else whole
         place[...] = block[tuple(slice(extent) for extent in place.shape)]
     return whole
 
