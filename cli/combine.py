@@ -38,7 +38,9 @@ def combining_options(command: F) -> F:
                 "--concat",
                 multiple=True,
                 metavar="DIM",
-                help="Put the inputs together along this dimension. May be given again. [default: what differs]",
+                help="Put the inputs together along this dimension; a scalar variable or a global attribute of the "
+                "inputs becomes one, and so does NAME=REGEX, of their names. May be given again. "
+                "[default: what differs]",
             ),
             click.option(
                 "--on-mismatch",

@@ -199,17 +199,30 @@ class CombinedArray:
         if found is None:
             if extent == length:
                 return _Place(np.arange(length))
-            return _Place(self._by_reference(dim, 1 if extent is None else extent, cells), own=extent is not None)
+            return _Place(self._by_reference(dim, 1 if extent is None else extent, part, cells), own=extent is not None)
         if extent is not None and extent != len(found) and not (grows and extent < len(found)):
             raise NoCounterpart(f"{extent} rows in the file along axis {dim}, of which its coordinate has {len(found)}")
         return _Place(found, own=extent is not None)
 
-    def _by_reference(self, dim: int, extent: int, cells: Integers) -> Integers:
-        """Take the first chunk that refers to a file for its first row."""
+    def _by_reference(self, dim: int, extent: int, part: Part, cells: Integers) -> Integers:
+        """Take the first chunk that refers to a file for its first row; of another array, if need be."""
+        array = self.array
         if not len(cells):
-            raise SourceError("neither a coordinate nor a reference says where the rows of a file stand")
-        first = int(np.unravel_index(cells, self.array.grid)[dim].min()) * int(self.shown.chunks[dim])
-        return np.arange(first, min(first + extent, self.shown.shape[dim]))
+            array, dim, cells = self._beside(dim, part)
+        first = int(np.unravel_index(cells, array.grid)[dim].min()) * _chunks(array)[dim]
+        return np.arange(first, min(first + extent, array.metadata["shape"][dim]))
+
+    def _beside(self, dim: int, part: Part) -> tuple[ManifestArray, int, Integers]:
+        """Find an array of the same dimension of which chunks refer to a file."""
+        name = None if self.dimensions is None else self.dimensions[dim]
+        manifest = self.coordinates.manifest
+        for path, array in manifest.arrays.items():
+            names = dimensions_of(array, manifest.zarr_format) or ()
+            if name in names and prefix_of(path) == prefix_of(self.path):
+                cells = cells_of(array.references, part)
+                if len(cells):
+                    return array, names.index(str(name)), cells
+        raise SourceError("neither a coordinate nor a reference says where the rows of a file stand")
 
     def _chunk(
         self, original: Original, part: Part, places: Sequence[_Place], turn: Sequence[int], position: tuple[int, ...]
@@ -333,6 +346,11 @@ def _owner(manifest: Manifest, path: str) -> str | None:
         if other.rpartition("/")[0] == group and name in named:
             return other
     return None
+
+
+def _chunks(array: ManifestArray) -> Sequence[int]:
+    found: Sequence[int] = array.metadata.get("chunks") or array.metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    return found
 
 
 def _taken(shown: Any, columns: Sequence[Integers]) -> npt.NDArray[Any]:
