@@ -270,6 +270,15 @@ class Collection:
             series.rows.read(0, 0)
         self._data, self._attributes = {}, {}
 
+    def settle(self, spill: Spill | None) -> None:
+        """Move the rows to a file, where there is one and they are not there yet."""
+        for series in self.series.values():
+            if spill is not None and not isinstance(series.rows, FileRows):
+                rows = FileRows(spill)
+                for _, _, columns in series.batches():
+                    rows.add(columns)
+                series.rows = rows
+
     def without(self, paths: Iterable[str]) -> Collection:
         """Give the same inputs without some arrays."""
         gone = set(paths)

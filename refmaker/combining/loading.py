@@ -50,6 +50,10 @@ _SENT = 64
 """Inputs that an engine reads at a time."""
 
 
+_BOUNDED = 16
+"""Inputs that are read at a time where memory is to be bounded."""
+
+
 def collect(
     inputs: Sequence[Input],
     *,
@@ -86,8 +90,8 @@ def collect(
     names = [os.fspath(one) for one in inputs if not isinstance(one, Manifest)]
     if len(inputs) == len(names) > 1 and (jobs > 1 or engine is not None):
         if engine is not None:
-            return _by_engine(names, loader, engine, _SENT, progress)
-        size = max(min(_SLICE, -(-(len(names) - 1) // jobs)), 1)
+            return _by_engine(names, loader, engine, _SENT if spill is None else _BOUNDED, progress)
+        size = max(min(_SLICE if spill is None else _BOUNDED, -(-(len(names) - 1) // jobs)), 1)
         with closing(LocalEngine(jobs)) as local:
             return _by_engine(names, loader, local, size, progress)
     for done, one in enumerate(inputs):
@@ -113,6 +117,9 @@ def _by_engine(
     with closing(engine.run(work, slices)) as outcomes:
         for pairs in outcomes:
             found.update((item.key, result) for item, result in pairs)
+            for key, part in found.items():
+                if key != joined and isinstance(part, Collection):
+                    part.settle(loader.collection.spill)  # it waits for those before it
             while joined in found:
                 part = _sound(found.pop(joined))
                 loader.collection.take(part)
