@@ -21,7 +21,7 @@ import numpy.typing as npt
 from refmaker._verify_array import ArrayResult, Difference
 from refmaker._verify_container import Member
 from refmaker._verify_meaning import Encoding, encoding_of, meaning
-from refmaker._verify_parts import Integers, Part, cells_of, owns
+from refmaker._verify_parts import Integers, Part, owns
 from refmaker._verify_places import (
     Coordinates,
     Unreadable,
@@ -92,7 +92,7 @@ class CombinedArray:
 
     def refers(self, part: Part) -> bool:
         """Say whether any chunk refers to a file."""
-        return len(cells_of(self.array.references, part)) > 0
+        return len(self.coordinates.cells(self.path, part)) > 0
 
     def compare(self, part: Part, sample: int | None) -> None:
         """Compare with a file, if it has the array.
@@ -109,7 +109,7 @@ class CombinedArray:
         SourceError
             The file cannot be read.
         """
-        cells = cells_of(self.array.references, part)
+        cells = self.coordinates.cells(self.path, part)
         try:
             original = find(self.coordinates.originals, self.path, part, self.shown.dtype)
         except NoCounterpart:
@@ -219,7 +219,7 @@ class CombinedArray:
         for path, array in manifest.arrays.items():
             names = dimensions_of(array, manifest.zarr_format) or ()
             if name in names and prefix_of(path) == prefix_of(self.path):
-                cells = cells_of(array.references, part)
+                cells = self.coordinates.cells(path, part)
                 if len(cells):
                     return array, names.index(str(name)), cells
         raise SourceError("neither a coordinate nor a reference says where the rows of a file stand")

@@ -16,7 +16,7 @@ from refmaker._verify_source import Originals
 from refmaker.errors import SourceError
 from refmaker.manifest.manifest import Manifest, References
 
-__all__ = ["Integers", "Part", "cells_of", "is_combined", "owns", "parts_of"]
+__all__ = ["CellsByFile", "Integers", "Part", "is_combined", "owns", "parts_of"]
 
 Integers = npt.NDArray[np.int64]
 
@@ -63,18 +63,34 @@ def parts_of(manifest: Manifest, originals: Originals, sample: int | None) -> li
 
 
 def _refers(manifest: Manifest, code: int, member: Member) -> bool:
-    return any(len(cells_of(array.references, Part(code, member))) for array in manifest.arrays.values())
+    for array in manifest.arrays.values():
+        held = array.references
+        if ((held.target == code) & (held.offset >= member.start) & (held.offset < member.start + member.size)).any():
+            return True
+    return False
 
 
-def cells_of(references: References, part: Part) -> Integers:
-    """Give the cells that refer to a file."""
-    mine = np.asarray(references.target == part.code)
-    if part.member is not None:
-        first, stop = np.uint64(part.member.start), np.uint64(part.member.start + part.member.size)
-        mine = mine & (references.offset >= first) & (references.offset < stop)
-    whole = [cell for cell, code in references.whole.items() if code == part.code]
-    cells: Integers = references.cell[mine] if not whole else np.union1d(references.cell[mine], whole)
-    return cells
+class CellsByFile:
+    """Which cells of an array refer to which file, found once for all of them."""
+
+    def __init__(self, references: References) -> None:
+        self._references = references
+        target = references.target
+        one = len(target) > 0 and target.strides == (0,)
+        self._order = np.arange(len(target)) if one else np.argsort(target, kind="stable")
+        self._ranked = target if one else target[self._order]
+
+    def of(self, part: Part) -> Integers:
+        """Give the cells that refer to a file."""
+        held = self._references
+        first, stop = np.searchsorted(self._ranked, [part.code, part.code + 1])
+        rows = self._order[first:stop]
+        if part.member is not None:
+            start, end = np.uint64(part.member.start), np.uint64(part.member.start + part.member.size)
+            rows = rows[(held.offset[rows] >= start) & (held.offset[rows] < end)]
+        whole = [cell for cell, code in held.whole.items() if code == part.code]
+        cells: Integers = held.cell[rows] if not whole else np.union1d(held.cell[rows], whole)
+        return cells
 
 
 def owns(references: References, cell: int, part: Part) -> bool:

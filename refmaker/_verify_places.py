@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker._verify_meaning import Encoding, encoding_of, meaning
-from refmaker._verify_parts import Integers, Part
+from refmaker._verify_parts import CellsByFile, Integers, Part
 from refmaker._verify_source import Original, Originals
 from refmaker._verify_values import Misfit, NoCounterpart
 from refmaker.errors import RefmakerError
@@ -45,6 +45,13 @@ class Coordinates:
     _meant: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     _found: dict[str, Integers | None] = field(default_factory=dict)
     _part: Part | None = None
+    _cells: dict[str, CellsByFile] = field(default_factory=dict)
+
+    def cells(self, path: str, part: Part) -> Integers:
+        """Give the cells of an array that refer to a file."""
+        if path not in self._cells:
+            self._cells[path] = CellsByFile(self.manifest.arrays[path].references)
+        return self._cells[path].of(part)
 
     def above(self, path: str, name: str) -> str | None:
         """Give the path of the coordinate of a dimension of an array, None without one."""

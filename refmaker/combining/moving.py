@@ -7,6 +7,7 @@ on both sides; only the end of the whole may lie within a chunk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,12 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.combining.collecting import Series
+from refmaker.combining.records import CombineError
 
 __all__ = ["Integers", "Moves", "Pieces"]
 
 Integers = npt.NDArray[np.int64]
 
 T = TypeVar("T")
+
+_CELLS = 2**63
+"""Chunks of a grid, fewer than: cells are int64."""
 
 
 @dataclass(slots=True)
@@ -81,6 +86,8 @@ class Moves:
     def of(series: Series, pieces: Pieces, chunks: Sequence[int]) -> Moves:
         """Reckon the moves of pieces."""
         grid = tuple(-(-extent // chunk) for extent, chunk in zip(pieces.shape, chunks, strict=True))
+        if math.prod(grid) >= _CELLS:
+            raise CombineError(f"a grid of {math.prod(grid)} chunks, more than 64 bits count")
         chunk = np.array([chunks[dim] for dim in pieces.dims], "i8")
         first = pieces.start // chunk
         shapes = np.array([series.shapes[e] for e in pieces.entry.tolist()], "i8").reshape(len(first), len(chunks))

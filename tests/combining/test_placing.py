@@ -6,12 +6,14 @@ import itertools
 import tempfile
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refmaker.combining.collecting import Series
 from refmaker.combining.dimensions import Axis
 from refmaker.combining.placing import pieces_of, place
+from refmaker.combining.records import CombineError
 from refmaker.combining.rows import FileRows, MemoryRows, Spill
 from refmaker.manifest.manifest import References
 
@@ -100,3 +102,14 @@ def test_most_of_a_grid_missing() -> None:
     pieces, _ = pieces_of(series, (0, 1), axes, "refuse")
     assert len(pieces.entry) == 1
     assert pieces.entry[0] == -1
+
+
+def test_more_chunks_than_can_be_counted() -> None:
+    series = Series()
+    for number in range(2):
+        series.add(number, 0, (1 << 31, 1 << 31))
+    runs = np.array([[n, 0, 1 << 31, n << 31] for n in range(2)], "i8")
+    axis = Axis("x", None, {0: 0, 1: 1}, [1 << 31] * 2, runs)
+    pieces, _ = pieces_of(series, (0,), [axis], "refuse")
+    with pytest.raises(CombineError, match="more than 64 bits count"):
+        place(series, pieces, (1, 1))
