@@ -33,8 +33,8 @@ class Part:
 
 
 def is_combined(manifest: Manifest) -> bool:
-    """Say whether a manifest was made of several files, as far as it says."""
-    return any(line.startswith("combined ") and not line.startswith("combined 1 inputs") for line in manifest.history)
+    """Say whether a manifest was made by combining, as far as it says."""
+    return any(line.startswith("combined ") for line in manifest.history)
 
 
 def parts_of(manifest: Manifest, originals: Originals, sample: int | None) -> list[Part]:

@@ -116,6 +116,8 @@ def test_along_two_dimensions(tmp_path: Path) -> None:
     by_member = [together([tmp_path / f"{n}_{start}.nc" for n in range(2)]) for start in (0, 6)]
     options: dict[str, Any] = {"data_vars": "minimal", "coords": "minimal", "compat": "equals", "join": "exact"}
     xr.testing.assert_identical(read(manifest), xr.concat(by_member, "time", combine_attrs="override", **options))
+    report = refmaker.verify.verify(manifest, sample=None)
+    assert [(one.path, one.status, one.reason) for one in report.arrays if one.status != "same"] == []
 
 
 def test_other_values_along_one_of_two_dimensions(tmp_path: Path) -> None:
