@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from refmaker.combining.forms import Form, Forms
 from refmaker.combining.rows import Columns, FileRows, MemoryRows, Rows, Spill
+from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
 
 __all__ = ["Collection", "Series"]
@@ -199,6 +200,8 @@ class Collection:
         self.names.append(name)
         self.zarr_formats.append(zarr_format)
         for path, attributes in groups.items():
+            if not isinstance(attributes, dict):
+                raise ManifestError("attributes that are no object", path="/" + path, got=str(attributes)[:80])
             self.groups.setdefault(path, {})[number] = self._shared(attributes)
         self.history.update(dict.fromkeys(history))
         return number

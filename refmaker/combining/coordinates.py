@@ -128,7 +128,7 @@ def read_values(
 
 def _compared(path: str, forms: Sequence[Form], raw: Sequence[npt.NDArray[Any]]) -> tuple[list[npt.NDArray[Any]], int]:
     units = [time_units(form.attributes) for form in forms]
-    spelt = {(form.attributes.get("units"), form.attributes.get("calendar")) for form in forms}
+    spelt = {str((form.attributes.get("units"), form.attributes.get("calendar"))) for form in forms}
     if len(spelt) > 1 and all(units):
         known: list[TimeUnits] = [unit for unit in units if unit is not None]
         if not same_calendar(known):

@@ -88,7 +88,7 @@ def fill_of(form: Form) -> Any:
         if dtype.kind in "SV":
             return np.frombuffer(base64.b64decode(value, validate=True).ljust(dtype.itemsize, b"\0"), dtype)[0]
         if dtype.kind == "c":
-            real, imaginary = (_FLOATS.get(part, part) for part in value)
+            real, imaginary = (float(_FLOATS.get(part, part) if isinstance(part, str) else part) for part in value)
             return np.array(complex(real, imaginary), dtype)[()]
         if dtype.kind in "mM":
             return np.array(value, "i8").view(dtype.newbyteorder("="))[()]
@@ -106,7 +106,10 @@ def missing_of(form: Form) -> Any:
         value = _unpacked(value)  # as xarray has it in Zarr 3
     if value is None:
         return None
-    return {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(value, value)
+    value = _FLOATS.get(value, value) if isinstance(value, str) else value
+    if not isinstance(value, int | float) and dtype_of(form).kind in "biufc":
+        raise Unsupported(f"_FillValue {str(value)[:80]} is not understood")
+    return value
 
 
 def _unpacked(text: str) -> float:
