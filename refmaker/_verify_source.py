@@ -132,17 +132,24 @@ class Originals:
             while len(self._files) >= _OPEN:
                 _close(self._files.popitem(last=False)[1])
             url, options = self.targets.location(code)
-            file = self._files[key] = _open(url, options, member, lambda: self.extent(code))
-            if file.waits and gc.isenabled():
-                # h5py holds its lock while fsspec's thread reads. A collection that ran there, and freed an object of
-                # h5py, would wait for that lock for ever. What there is now is not looked at again.
-                gc.disable()
-                gc.collect()
-                self._frozen = gc.get_freeze_count() == 0
-                if self._frozen:
-                    gc.freeze()
-                self._collector_stopped = True
+            if not is_local(url):
+                self._stop_collector()
+            self._files[key] = _open(url, options, member, lambda: self.extent(code))
         self._files.move_to_end(key)
+
+    def _stop_collector(self) -> None:
+        """Have garbage collected here only.
+
+        h5py holds its lock while fsspec's thread reads. A collection that ran there, and freed an object of h5py, would
+        wait for that lock for ever. What there is now is not looked at again.
+        """
+        if gc.isenabled():
+            gc.disable()
+            gc.collect()
+            self._frozen = gc.get_freeze_count() == 0
+            if self._frozen:
+                gc.freeze()
+            self._collector_stopped = True
 
     def find(self, code: int, path: str, shown: np.dtype[Any], member: Member | None = None) -> Original:
         """Find the array at a path of a target.
@@ -193,13 +200,12 @@ def _explained(url: str) -> Iterator[None]:
 class _File:
     """An open file: an `h5py.File`, or a `netCDF4.Dataset` when `classic`.
 
-    `detached` says that libhdf5 does not know where it lies, `waits` that h5py waits for threads that read it.
+    `detached` says that libhdf5 does not know where it lies.
     """
 
     handle: Any
     classic: bool
     detached: bool
-    waits: bool
     url: str
     closing: ExitStack
 
@@ -254,8 +260,8 @@ def _open(url: str, options: Any, member: Member | None, extent: Callable[[], tu
         head = _head(name)
         handle = _open_classic(stack, name) if head in _MAGIC else _open_hdf5(name)
         stack.callback(handle.close)
-        classic, remote = head in _MAGIC, not is_local(url)
-        return _File(handle, classic, remote or members is not None, remote and not classic, url, stack.pop_all())
+        detached = members is not None or not is_local(url)
+        return _File(handle, head in _MAGIC, detached, url, stack.pop_all())
 
 
 def _opened(stack: ExitStack, url: str, options: Any) -> Any:
