@@ -62,6 +62,14 @@ class _Plain:
     def same_object(self, reference: object, path: str) -> bool:
         return False
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        raise NoCounterpart("combined manifests are compared with HDF5 and netCDF files only")
+
+    @property
+    def dimensions(self) -> tuple[str | None, ...]:
+        return (None,) * len(self.shape)
+
 
 def open_format(kind: Kind, name: Any) -> FormatFile:
     """Open a file of a format that kerchunk scans; `name` is a local path, for TIFF perhaps an open file."""

@@ -147,6 +147,20 @@ def test_imports_from_layers_above_only(module: str) -> None:
     assert wrong == []
 
 
+def test_private_modules_stay_in_their_package(module: str) -> None:
+    wrong = []
+    for line, name in _imports(module, _tree(module)):
+        parts = name.split(".")
+        private = next((i for i, part in enumerate(parts) if part.startswith("_") and not part.startswith("__")), None)
+        if (
+            parts[0] == "refmaker"
+            and private is not None
+            and not f"{module}.".startswith(".".join(parts[:private]) + ".")
+        ):
+            wrong.append(f"line {line}: {name}")
+    assert wrong == []
+
+
 def test_heavy_packages_are_imported_lazily(module: str) -> None:
     allowed = LIGHT | {FACES.get(module)}
     if module.startswith("refmaker_cli") or _name(module) in NUMPY_FREE:
