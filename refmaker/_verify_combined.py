@@ -266,12 +266,15 @@ class CombinedArray:
     def _encodings(self, original: Original, part: Part, dtype: np.dtype[Any]) -> tuple[Encoding, Encoding]:
         above: Mapping[str, Any] = {}
         combined: Mapping[str, Any] = {}
+        attributes = original.attributes
         if self.owner is not None:
             combined = self.coordinates.manifest.arrays[self.owner].attributes
             values, _ = self.coordinates.combined(self.owner)
-            above = find(self.coordinates.originals, self.owner, part, values.dtype).attributes
+            above = find(self.coordinates.originals, self.owner, part, values.dtype).attributes or {}
         other = encoding_of(self.shown.dtype, self.array.attributes, combined)
-        own = encoding_of(dtype, original.attributes, above)
+        if attributes is None:
+            return other, other
+        own = encoding_of(dtype, attributes, above)
         if not own.is_time and other == replace(own, missing=other.missing) and own.missing is None:
             return other, other
         return own, other

@@ -95,7 +95,8 @@ class Coordinates:
         if len(original.shape) > 1:
             return None
         own = np.atleast_1d(original.read(tuple(slice(0, extent) for extent in original.shape)))
-        mine = encoding_of(own.dtype, original.attributes, {})
+        attributes = original.attributes
+        mine = theirs if attributes is None else encoding_of(own.dtype, attributes, {})
         times = theirs != mine and theirs.is_time and mine.is_time
         if times:
             if path not in self._meant:

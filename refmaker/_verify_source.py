@@ -70,8 +70,8 @@ class Original(Protocol):
         """Read elements; those beyond the extent are the fill value."""
 
     @property
-    def attributes(self) -> dict[str, Any]:
-        """Attributes as the library gives them."""
+    def attributes(self) -> dict[str, Any] | None:
+        """Attributes as the library gives them; None where it has none of the kind: raw values are what counts then."""
 
     @property
     def dimensions(self) -> tuple[str | None, ...]:

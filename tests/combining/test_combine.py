@@ -573,7 +573,10 @@ class TestSpill:
 
     def test_parquet_appended_to_parquet(self, tmp_path: Path) -> None:
         paths = days(tmp_path, 4)
-        refmaker.combine(paths[:3], spill=tmp_path).to_parquet(tmp_path / "m.parquet")
+        spilled = refmaker.combine(paths[:3], spill=tmp_path)
+        spilled.to_parquet(tmp_path / "m.parquet")
+        with pytest.raises(AttributeError):  # of no array were all references in memory
+            References.cell.__get__(spilled.arrays["t2m"].references)  # type: ignore[attr-defined]
         refmaker.append(tmp_path / "m.parquet", paths[3], spill=tmp_path).to_parquet(tmp_path / "n.parquet")
         assert_same(load_parquet(tmp_path / "n.parquet"), refmaker.combine(paths))
 

@@ -32,13 +32,12 @@ class Trap:
         return Path.touch, (self.mark,)
 
 
-@pytest.mark.parametrize("name", ["pickle", "json2", "msgpack2", "categorize"])
-def test_codecs_that_run_what_they_read_are_not_called(name: str, tmp_path: Path) -> None:
+def test_codecs_that_run_what_they_read_are_not_called(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    own = form("|O", filters=[{"id": name, "labels": ["a"], "dtype": "|O"}])
-    with pytest.raises(Unsupported, match=f"codec '{name}'"):
+    own = form("|O", filters=[{"id": "pickle"}])
+    with pytest.raises(Unsupported, match="codec 'pickle'"):
         decoded(own, (4,), {0: pickle.dumps(Trap(mark))})
-    with pytest.raises(Unsupported, match=f"codec '{name}'"):
+    with pytest.raises(Unsupported, match="codec 'pickle'"):
         encoded(own, np.array(["a"] * 4, object))
     assert not mark.exists()
 
