@@ -191,6 +191,21 @@ class ShardedReferences(References):
         numbers = range(start // self._size, -(-stop // self._size)) if start < stop else range(0)
         return any(self._shard(number).any_between(start, stop) for number in self._existing(numbers))
 
+    def known(self, cells: npt.NDArray[np.int64]) -> tuple[References, list[int]]:
+        """See `References.known`."""
+        complete = self.complete
+        if complete is not None:
+            return complete, []
+        loaded, parts, missing = self.loaded, [], []
+        numbers, first = np.unique(cells // self._size, return_index=True)
+        for number, cell in zip(numbers.tolist(), cells[first].tolist(), strict=True):
+            part = loaded.get(number)
+            if part is not None:
+                parts.append(part)
+            elif self.digests is None or number in self.digests:
+                missing.append(cell)
+        return parts[0] if len(parts) == 1 else _joined(parts), missing
+
     def load(self) -> None:
         """Read all shards."""
         complete = self._all()

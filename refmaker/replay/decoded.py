@@ -23,13 +23,14 @@ import numpy.typing as npt
 from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import References
 from refmaker.replay.coarse import Coarse, coarsened
-from refmaker.replay.engine import PARALLEL, Variable
+from refmaker.replay.engine import PARALLEL
 from refmaker.replay.listing import Listing
 from refmaker.replay.lookup import Lookup, Reference
 from refmaker.replay.merging import Request
 from refmaker.replay.opening import Opened
 from refmaker.replay.targets import Targets
 from refmaker.replay.transparent import Transparent, Wanted
+from refmaker.replay.variables import Rows, Variable
 
 __all__ = ["Decoded"]
 
@@ -63,6 +64,10 @@ class Decoded:
         self._variables: dict[int, Variable] = {}
         self._kept: OrderedDict[tuple[int, int], tuple[float, bytes]] = OrderedDict()
         self._held = 0
+
+    def now(self, key: str) -> bytes | None:
+        """See `View.now`."""
+        return None
 
     async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
         """See `View.read`."""
@@ -188,13 +193,13 @@ class _CoarseVariable(Variable):
         self.array = array
         self.stored = array.source.references
 
-    def rows(self, positions: npt.NDArray[np.int64]) -> tuple[References, npt.NDArray[np.int64]]:
+    def rows(self, positions: npt.NDArray[np.int64]) -> Rows:
         """See `Variable.rows`."""
         cells = positions if self.complete else self.references.cell[positions]
         stored = self.stored
         wanted = np.concatenate([self.array.cells(cell) for cell in cells.tolist()])
         rows = np.minimum(np.searchsorted(stored.cell, wanted), max(len(stored.cell) - 1, 0))
-        return stored, rows[stored.cell[rows] == wanted] if len(stored.cell) else rows[:0]
+        return stored, rows[stored.cell[rows] == wanted] if len(stored.cell) else rows[:0], len(positions)
 
 
 def _workers() -> int:

@@ -10,7 +10,6 @@ vain is asked for again when it is wanted, so that an error is always that of th
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
@@ -26,6 +25,7 @@ from refmaker.replay.blocks import Block, Blocks
 from refmaker.replay.faults import transient
 from refmaker.replay.merging import NEAR, SMALL, Request, Want, merged, widest_gap
 from refmaker.replay.stores import Store
+from refmaker.replay.variables import Variable
 
 __all__ = ["Engine", "Variable"]
 
@@ -46,33 +46,6 @@ PAUSE, LONGEST_PAUSE = 0.2, 10.0
 
 _FAR = 1 << 62
 """Bytes: farther than any target reaches."""
-
-
-class Variable:
-    """An array whose chunks are foreseen.
-
-    Parameters
-    ----------
-    grid
-        Number of chunks along each dimension.
-    """
-
-    def __init__(self, path: str, grid: tuple[int, ...], references: References) -> None:
-        self.path = path
-        self.references = references
-        self.complete = len(references.cell) == math.prod(grid)
-        self.grid = grid if self.complete else (len(references.cell),)
-
-    def position(self, cell: int) -> int | None:
-        """Give the place of a chunk in `self.grid`; chunks that are no rows have none, and are nobody's next."""
-        if self.complete:
-            return cell
-        row = int(np.searchsorted(self.references.cell, cell))
-        return row if row < len(self.references.cell) and self.references.cell[row] == cell else None
-
-    def rows(self, positions: npt.NDArray[np.int64]) -> tuple[References, npt.NDArray[np.int64]]:
-        """Give the references of chunks, as columns and rows of them."""
-        return self.references, positions
 
 
 class Engine:
@@ -111,6 +84,18 @@ class Engine:
 
     # Asking
 
+    def now(self, code: int, start: int, stop: int, variable: Variable, cell: int) -> bytes | None:
+        """Give what is wanted of a chunk if that takes no waiting; None where it would, or where it fails."""
+        block = self._blocks.find(code, start, stop) if self._blocks else None
+        if block is None:
+            store = self._stores.get(code)
+            data = None if store is None else store.now(start, stop)
+        else:
+            data = None if block.data is None else self._cut(block, start, stop)
+        if data is not None and (due := self._foreseen(variable, cell, stop - start)) is not None:
+            self._read_ahead(*due)
+        return data
+
     async def read(self, request: Request, variable: Variable | None = None, cell: int = 0) -> bytes:
         """Give what is wanted; raises what `explain` makes of a failure.
 
@@ -146,14 +131,20 @@ class Engine:
         return want.future
 
     def _take(self, block: Block, want: Want) -> bytes | asyncio.Future[bytes]:
-        """Give bytes out of a block."""
+        """Give bytes out of a block, or the future of those that are on their way."""
+        if block.data is not None:
+            return self._cut(block, want.start, want.stop)
         size = want.stop - want.start
         block.left -= size
         block.foresight.used += size
-        if block.data is None:
-            block.waiting.append(want)
-            return want.future
-        data = block.data[want.start - block.start : want.stop - block.start]
+        block.waiting.append(want)
+        return want.future
+
+    def _cut(self, block: Block, start: int, stop: int) -> bytes:
+        """Give bytes out of a block that is here."""
+        block.left -= stop - start
+        block.foresight.used += stop - start
+        data = (block.data or b"")[start - block.start : stop - block.start]
         if block.left <= 0:
             self._drop(block)
         return data
@@ -237,22 +228,29 @@ class Engine:
 
     def foresee(self, variable: Variable, cell: int, size: int) -> None:
         """Note a chunk that was asked for, and read what is likely to be asked for next."""
+        due = self._foreseen(variable, cell, size)
+        if due is not None:
+            self._schedule()
+            self._due[id(due[2])] = due
+
+    def _foreseen(self, variable: Variable, cell: int, size: int) -> tuple[Variable, Foresight, Stream] | None:
+        """Note a chunk that was asked for; give the walk that it belongs to if it is time to read ahead of it."""
         position = variable.position(cell)
         if position is None:
-            return
+            return None
         foresight = self._foresights.get(variable.path)
         if foresight is None:
             foresight = self._foresights[variable.path] = Foresight(variable.grid, start=START, limit=LIMIT)
         stream = foresight.note(position, size)
-        if stream is not None and foresight.due(stream):
-            self._schedule()
-            self._due[id(stream)] = variable, foresight, stream
+        return None if stream is None or not foresight.due(stream) else (variable, foresight, stream)
 
     def _read_ahead(self, variable: Variable, foresight: Foresight, stream: Stream) -> None:
         positions = foresight.plan(stream)
         if positions is None:
             return
-        for code, start, stop, used in self._ranges(variable, positions, stream.window // 4):
+        references, rows, looked = variable.rows(positions)
+        stream.front -= len(positions) - looked
+        for code, start, stop, used in self._ranges(references, rows, stream.window // 4):
             stream.ahead += used
             self._add(Block(code, start, stop, used, foresight))
 
@@ -262,6 +260,11 @@ class Engine:
             return
         self._ask(orphans)
         self._loop.call_later(KEPT, self._drop, block)
+        store = self._stores.get(block.code)
+        data = None if store is None else store.now(block.start, block.stop)
+        if data is not None:
+            block.arrive(data)
+            return
         self._fetch(self._ahead, block.code, block.start, block.stop, partial(self._filled, block))
 
     def _filled(self, block: Block, task: asyncio.Task[bytes]) -> None:
@@ -276,10 +279,9 @@ class Engine:
         self._ask(self._blocks.drop(block))
 
     def _ranges(
-        self, variable: Variable, positions: npt.NDArray[np.int64], block: int
+        self, references: References, rows: npt.NDArray[np.int64], block: int
     ) -> Iterator[tuple[int, int, int, int]]:
         """Give the merged ranges of chunks: target, start, stop, and bytes of chunks in it."""
-        references, rows = variable.rows(positions)
         codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
         fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
         for code in np.unique(codes[fit]).tolist():

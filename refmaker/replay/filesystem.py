@@ -172,7 +172,12 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         view = self._view or await self._ready()
-        key = self._strip_protocol(path)
+        plain = type(path) is str and path[-1:] != "/" and not path.startswith("refmaker:")
+        key = path if plain else self._strip_protocol(path)
+        if start is None and end is None:
+            data = view.now(key.strip("/"))
+            if data is not None:
+                return data
         lookup = view.opened.lookup
         found = lookup.find(key) if lookup.is_loaded(key) else await view.opened.run(lookup.find, key)
         return found[start:end] if isinstance(found, bytes) else await view.read(key, found, start, end)

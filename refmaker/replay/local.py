@@ -57,7 +57,7 @@ class LocalStore:
     """
 
     gap = 4096
-    block = _NOW
+    block = 64 * 1024  # what is in the page cache anyway is best taken in pieces that the processor's cache holds
 
     def __init__(self, path: str, record: Target, check: Check) -> None:
         self.path = path

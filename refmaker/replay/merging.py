@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["BLOCK", "NEAR", "SMALL", "Request", "Want", "merged", "widest_gap"]
 
@@ -26,8 +26,7 @@ NEAR = 4096
 """Bytes that are read in any case where they lie between two ranges."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
 
     key: str

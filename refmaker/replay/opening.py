@@ -61,6 +61,10 @@ class Opened:
             return function(*args)
         return await asyncio.wrap_future(_readers().submit(function, *args))
 
+    def fetch(self, function: Callable[[], object]) -> None:
+        """Have a function called that reads shards, whatever comes of it."""
+        _readers().submit(function)
+
     def _find(self, keys: Sequence[str]) -> list[bytes | Reference | Exception]:
         found: list[bytes | Reference | Exception] = []
         for key in keys:

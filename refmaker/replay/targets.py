@@ -75,6 +75,11 @@ class Targets:
             self._engine = loop, engine
         return engine
 
+    def engine_here(self) -> Engine | None:
+        """Give what reads the targets in the running event loop if that was the last that asked."""
+        loop, engine = self._engine
+        return engine if loop is asyncio.get_running_loop() else None
+
     async def read(self, request: Request) -> bytes:
         """Read what is wanted, all of it and nothing else.
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from refmaker.replay.engine import Variable
-from refmaker.replay.keys import cell_of
 from refmaker.replay.lookup import Reference
 from refmaker.replay.merging import SMALL, Request
 from refmaker.replay.opening import Opened
 from refmaker.replay.targets import Targets
+from refmaker.replay.variables import ShardedVariable, Variable
 
 __all__ = ["Transparent", "View", "Wanted"]
 
@@ -26,6 +25,13 @@ class View(Protocol):
     """What a filesystem shows of a manifest."""
 
     opened: Opened
+
+    def now(self, key: str) -> bytes | None:
+        """Give a whole chunk if that takes no waiting; None where it would, or where it fails.
+
+        `key` has no leading or trailing slashes.
+        """
+        ...
 
     async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
         """Give a slice of what a key refers to; raises a `RefmakerError` where it cannot be read."""
@@ -47,6 +53,27 @@ class Transparent:
         self.opened = opened
         self.targets = targets
         self._variables: dict[str, Variable] = {}
+
+    def now(self, key: str) -> bytes | None:
+        """See `View.now`. What may go wrong here is left to `read`."""
+        lookup, engine = self.opened.lookup, self.targets.engine_here()
+        place = lookup.place(key) if engine is not None else None
+        if engine is None or place is None:
+            return None
+        path, cell = place
+        references = lookup.manifest.arrays[path].references
+        if lookup.sharded and not references.is_loaded(cell):
+            return None
+        found = references.at(cell)
+        if found is None or isinstance(found, bytes):
+            return found
+        code, start, size = found
+        if size is None or not 0 < size <= SMALL or not 0 <= code < len(self.targets.records):
+            return None
+        limit = self.targets.records[code].size
+        if limit is not None and start + size > limit:
+            return None
+        return engine.now(code, start, start + size, self._variable(path), cell)
 
     async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
         """See `View.read`."""
@@ -72,18 +99,21 @@ class Transparent:
 
     def _place(self, key: str) -> tuple[Variable | None, int]:
         """Give the array and cell of a chunk, so that the next can be foreseen."""
-        lookup = self.opened.lookup
-        if lookup.sharded:  # its columns are read when they are asked for: looking ahead would read all of them
-            return None, 0
-        path = lookup.owner(key)
-        if path is None:
-            return None, 0
+        place = self.opened.lookup.place(key)
+        return (None, 0) if place is None else (self._variable(place[0]), place[1])
+
+    def _variable(self, path: str) -> Variable:
         variable = self._variables.get(path)
         if variable is None:
-            array = lookup.manifest.arrays[path]
-            variable = self._variables[path] = Variable(path, array.grid, array.references)
-        cell = cell_of(lookup.layout(path), key[len(path) :].removeprefix("/"))
-        return (None, 0) if cell is None else (variable, cell)
+            array = self.opened.lookup.manifest.arrays[path]
+            columns = array.references
+            sharded = self.opened.lookup.sharded
+            variable = self._variables[path] = (
+                ShardedVariable(path, array.grid, columns, self.opened.fetch)
+                if sharded
+                else Variable(path, array.grid, columns)
+            )
+        return variable
 
 
 def _part(key: str, found: Reference, start: int | None, end: int | None) -> Request:

@@ -186,3 +186,23 @@ def test_after_a_fork(written: Path) -> None:
 def no_sets_left() -> Iterator[None]:
     yield
     fsspec.get_filesystem_class("refmaker").clear_instance_cache()
+
+
+def test_chunks_in_order_are_read_ahead(tmp_path: Path, range_server: RangeServer) -> None:
+    """Over shards, and over those that are not here yet: few requests, and the same bytes."""
+    count, size = 3000, 500
+    data = np.random.default_rng(0).bytes(count * size)
+    target = range_server.add("d/long.bin", data)
+    made = manifest(
+        {"x": array((count,), (1,), references({i: (0, i * size, size) for i in range(count)}))},
+        [Target(target, len(data))],
+    )
+    write_parquet(made, tmp_path / "m.parq", record_size=700)
+
+    async def walk() -> bytes:
+        fs = FileSystem(str(tmp_path / "m.parq"), asynchronous=True, skip_instance_cache=True)
+        return b"".join([await fs._cat_file(f"x/{i}") for i in range(count)])
+
+    assert asyncio.run(walk()) == data
+    gets = [(s.first, s.last) for s in range_server.gets() if s.path == "d/long.bin"]
+    assert len(gets) < count // 20
