@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -23,7 +23,7 @@ from refmaker.ranges import coalesce
 from refmaker.replay.ahead import Foresight, Stream
 from refmaker.replay.blocks import Block, Blocks
 from refmaker.replay.faults import transient
-from refmaker.replay.merging import NEAR, SMALL, Request, Want, merged, widest_gap
+from refmaker.replay.merging import BLOCK, NEAR, SMALL, Request, Want, merged, widest_gap
 from refmaker.replay.stores import Store
 from refmaker.replay.variables import Variable
 
@@ -104,7 +104,7 @@ class Engine:
         variable, cell
             What chunk it is, where others are likely to follow.
         """
-        got = self._begin(request)
+        got = self.begin(request)
         if variable is not None and request.size is not None and request.size <= SMALL:
             self.foresee(variable, cell, request.size)
         return got if isinstance(got, bytes) else await got
@@ -114,12 +114,60 @@ class Engine:
     ) -> list[bytes | Exception]:
         """Give all that is wanted, for each its bytes or its error; see `read`."""
         requests = list(requests)
-        begun = [self._begin(request) for request in requests]
+        begun = [self.begin(request) for request in requests]
         if variable is not None:
             self.foresee(variable, cell, sum(request.size or 0 for request in requests))
         return [got if isinstance(got, bytes) else await _outcome(got) for got in begun]
 
-    def _begin(self, request: Request) -> bytes | asyncio.Future[bytes]:
+    def begin_all(
+        self, key: str, code: int, starts: Sequence[int], sizes: Sequence[int]
+    ) -> Iterator[tuple[slice, int, bytes | asyncio.Future[bytes]]]:
+        """Begin to read many ranges of a target, put together as far as they lie close together.
+
+        Parameters
+        ----------
+        starts, sizes
+            Of the ranges, sorted by start.
+
+        Yields
+        ------
+        places
+            Some of the ranges, one after the other.
+        start
+            Of the bytes that hold them all.
+        data
+            Those bytes, or the future of them, which ends in what `explain` makes of a failure.
+        """
+        store = self._stores.get(code)
+        farthest = NEAR if store is None else store.gap
+        first, stop, useful = 0, 0, 0
+        held: Block | None = None
+        for place, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+            block = self._blocks.find(code, start, start + size) if self._blocks and size else None
+            near = start - stop <= widest_gap(farthest, size) and start + size - starts[first] <= BLOCK
+            small = max(size, sizes[place - 1]) <= SMALL
+            if place > first and not (block is held and (block is not None or (near and small))):
+                yield slice(first, place), starts[first], self._together(key, code, starts[first], stop, held, useful)
+                first, stop, useful = place, 0, 0
+            held = block
+            stop = max(stop, start + size)
+            useful += size
+        if len(starts):
+            yield slice(first, None), starts[first], self._together(key, code, starts[first], stop, held, useful)
+
+    def _together(
+        self, key: str, code: int, start: int, stop: int, block: Block | None, useful: int
+    ) -> bytes | asyncio.Future[bytes]:
+        """Begin to read one range, out of a block where that has it; `useful` bytes of it are wanted."""
+        want = Want(Request(key, code, start, stop - start), self._loop.create_future())
+        if stop == start:
+            return b""
+        if block is not None and block in self._blocks:
+            return self._take(block, want, useful)
+        self._ask([want])
+        return want.future
+
+    def begin(self, request: Request) -> bytes | asyncio.Future[bytes]:
         """Give bytes that are there, else the future of those that are on their way from now on."""
         if request.size == 0:
             return b""
@@ -130,20 +178,21 @@ class Engine:
         self._ask([want])
         return want.future
 
-    def _take(self, block: Block, want: Want) -> bytes | asyncio.Future[bytes]:
+    def _take(self, block: Block, want: Want, useful: int | None = None) -> bytes | asyncio.Future[bytes]:
         """Give bytes out of a block, or the future of those that are on their way."""
         if block.data is not None:
-            return self._cut(block, want.start, want.stop)
-        size = want.stop - want.start
+            return self._cut(block, want.start, want.stop, useful)
+        size = want.stop - want.start if useful is None else useful
         block.left -= size
         block.foresight.used += size
         block.waiting.append(want)
         return want.future
 
-    def _cut(self, block: Block, start: int, stop: int) -> bytes:
-        """Give bytes out of a block that is here."""
-        block.left -= stop - start
-        block.foresight.used += stop - start
+    def _cut(self, block: Block, start: int, stop: int, useful: int | None = None) -> bytes:
+        """Give bytes out of a block that is here; of them, `useful` are wanted, all if that is not said."""
+        size = stop - start if useful is None else useful
+        block.left -= size
+        block.foresight.used += size
         data = (block.data or b"")[start - block.start : stop - block.start]
         if block.left <= 0:
             self._drop(block)

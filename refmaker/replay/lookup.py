@@ -76,7 +76,7 @@ class Lookup:
         return place is None or self.manifest.arrays[place[0]].references.is_loaded(place[1])
 
     def place(self, key: str) -> tuple[str, int] | None:
-        """Give the array and the cell that a key without leading slashes stands for, None where it is none of a grid."""
+        """Give array and cell of a key without leading slashes, None where it is no chunk in the grid of an array."""
         path = self.owner(key)
         if path is None:
             return None

@@ -16,7 +16,10 @@ import numpy.typing as npt
 
 from refmaker.manifest.manifest import References
 
-__all__ = ["Rows", "ShardedVariable", "Variable", "known_rows"]
+__all__ = ["Fetch", "Rows", "ShardedVariable", "Variable", "known_rows"]
+
+Fetch: TypeAlias = Callable[[Callable[[], object]], None]
+"""Has a function called in another thread."""
 
 Rows: TypeAlias = tuple[References, npt.NDArray[np.int64], int]
 
@@ -36,7 +39,7 @@ class Variable:
     def __init__(self, path: str, grid: tuple[int, ...], references: References) -> None:
         self.path = path
         self.references = references
-        self.complete = len(references.cell) == math.prod(grid)
+        self.complete = not references.is_loaded() or len(references.cell) == math.prod(grid)
         self.grid = grid if self.complete else (len(references.cell),)
 
     def position(self, cell: int) -> int | None:
@@ -60,13 +63,9 @@ class ShardedVariable(Variable):
         Has a function called in another thread.
     """
 
-    def __init__(
-        self, path: str, grid: tuple[int, ...], references: References, fetch: Callable[[Callable[[], object]], None]
-    ) -> None:
-        self.path = path
-        self.references = references
-        self.complete = True
-        self.grid = grid
+    def __init__(self, path: str, grid: tuple[int, ...], references: References, fetch: Fetch) -> None:
+        super().__init__(path, grid, references)
+        self.complete, self.grid = True, grid
         self.fetch = fetch
 
     def rows(self, positions: npt.NDArray[np.int64]) -> Rows:
@@ -74,9 +73,7 @@ class ShardedVariable(Variable):
         return known_rows(self.references, positions, self.fetch)
 
 
-def known_rows(
-    references: References, cells: npt.NDArray[np.int64], fetch: Callable[[Callable[[], object]], None]
-) -> Rows:
+def known_rows(references: References, cells: npt.NDArray[np.int64], fetch: Fetch) -> Rows:
     """Give the references of the first of `cells`, up to one that a shard would have to be read for; have it read."""
     known, missing = references.known(cells)
     looked = len(cells) if not missing else int(np.flatnonzero(np.isin(cells, missing))[0])
