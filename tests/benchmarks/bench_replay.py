@@ -5,9 +5,10 @@
 
 Every turn reads the same array by each way, with filesystems made anew: stock, the transparent view, the decoded view,
 and `floor`: the same bytes without zarr and without decoding, by ideal requests (merged, all at once, known
-beforehand). `decoding` is that floor and behind it the bare decoding of the same chunks, by the library that the decoded
-view uses, in as many threads as there are processors: no reader that gives values can be much faster. zarr 3 reads through `FsspecStore` at its default concurrency, zarr 2 through `fsspec.get_mapper`. What is
-read is compared with what was written. Latency is that of a server on the loopback, in a process of its own.
+beforehand). `decoding` is that floor and behind it the bare decoding of the same chunks, by the library that the
+decoded view uses, in as many threads as there are processors: what values cost at least where reading and decoding
+do not overlap. zarr 3 reads through `FsspecStore` at its default concurrency, zarr 2 through `fsspec.get_mapper`. What
+is read is compared with what was written. Latency is that of a server on the loopback, in a process of its own.
 
 Printed are medians over the turns: seconds, seconds of CPU, requests, bytes beyond those of the chunks; and the ratio
 to stock (above 1 is faster), of each turn, and then the median of these. The files are made once, in FOLDER if given.
