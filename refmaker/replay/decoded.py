@@ -28,7 +28,7 @@ from refmaker.replay.listing import Listing
 from refmaker.replay.lookup import Lookup, Reference
 from refmaker.replay.merging import Request
 from refmaker.replay.opening import Opened
-from refmaker.replay.pieces import Assembly, Pieces, pieces_of
+from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
 from refmaker.replay.targets import Targets
 from refmaker.replay.transparent import Transparent, Wanted
 from refmaker.replay.variables import Fetch, Rows, Variable, known_rows
@@ -44,9 +44,7 @@ _FLIGHT = 1 << 28
 _KEPT = 60.0
 """Seconds for which they are."""
 
-_Part: TypeAlias = tuple[
-    bytes | asyncio.Future[bytes], Callable[[bytes], Iterable[tuple[int, bytes | memoryview, int]]], str | None
-]
+_Part: TypeAlias = tuple[bytes | asyncio.Future[bytes], Callable[[bytes], Iterable[Stored]], str | None]
 
 
 class Decoded:
@@ -112,15 +110,18 @@ class Decoded:
     async def _assembled(self, key: str, array: Coarse, pieces: Pieces, variable: Variable, cell: int) -> bytes:
         """Read what a chunk of the view is made of; decode what has come while the rest is on its way."""
         engine = await self.targets.engine()
+        await engine.prepare(np.unique(pieces.target).tolist())
         reading = list(self._reading(engine, key, pieces))
         engine.foresee(variable, cell, int(pieces.size.sum()))
         assembly = Assembly(key, array, complete=len(pieces) == math.prod(array.factor))
         loop, threads = asyncio.get_running_loop(), _threads()
-        decoding: list[asyncio.Future[None]] = []
+        here = [(held(data), url) for data, held, url in reading if isinstance(data, bytes)]
+        decoding = [loop.run_in_executor(threads, assembly.put, here)] if here else []
         try:
             for data, held, url in reading:
-                got = data if isinstance(data, bytes) else await data
-                decoding.append(loop.run_in_executor(threads, assembly.put, held(got), url))
+                if not isinstance(data, bytes):
+                    parts = [(held(await data), url)]
+                    decoding.append(loop.run_in_executor(threads, assembly.put, parts))
             await asyncio.gather(*decoding)
         except BaseException:
             assembly.drop()
@@ -164,7 +165,7 @@ class Decoded:
 
 def _cut(
     cells: Sequence[int], starts: Sequence[int], sizes: Sequence[int | None], origin: int, data: bytes
-) -> Iterator[tuple[int, memoryview, int]]:
+) -> Iterator[Stored]:
     """Give the chunks in bytes that were read from `origin` on."""
     view = memoryview(data)
     for cell, start, size in zip(cells, starts, sizes, strict=True):

@@ -10,6 +10,8 @@ vain is asked for again when it is wanted, so that an error is always that of th
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -23,7 +25,7 @@ from refmaker.ranges import coalesce
 from refmaker.replay.ahead import Foresight, Stream
 from refmaker.replay.blocks import Block, Blocks
 from refmaker.replay.faults import transient
-from refmaker.replay.merging import BLOCK, NEAR, SMALL, Request, Want, merged, widest_gap
+from refmaker.replay.merging import BLOCK, NEAR, SMALL, Request, Want, longest_of, merged, widest_gap
 from refmaker.replay.stores import Store
 from refmaker.replay.variables import Variable
 
@@ -109,18 +111,45 @@ class Engine:
             self.foresee(variable, cell, request.size)
         return got if isinstance(got, bytes) else await got
 
-    async def read_all(
-        self, requests: Iterable[Request], variable: Variable | None = None, cell: int = 0
-    ) -> list[bytes | Exception]:
+    async def read_all(self, requests: Sequence[Request]) -> list[bytes | Exception]:
         """Give all that is wanted, for each its bytes or its error; see `read`."""
-        requests = list(requests)
-        begun = [self.begin(request) for request in requests]
-        if variable is not None:
-            self.foresee(variable, cell, sum(request.size or 0 for request in requests))
-        return [got if isinstance(got, bytes) else await _outcome(got) for got in begun]
+        await self.prepare({request.target for request in requests})
+        out: list[bytes | Exception] = [b""] * len(requests)
+        begun: list[tuple[Sequence[int], int, bytes | asyncio.Future[bytes]]] = []
+        order = sorted(range(len(requests)), key=lambda place: requests[place][1:3])
+        for code, places in itertools.groupby(order, key=lambda place: requests[place].target):
+            ranges, starts, sizes = [], [], []
+            for place in places:
+                _, _, start, size = requests[place]
+                if size is None:
+                    begun.append(([place], 0, self.begin(requests[place])))
+                else:
+                    ranges.append(place)
+                    starts.append(start)
+                    sizes.append(size)
+            parts = self.begin_all("", code, starts, sizes, explained=False)
+            begun += [(ranges[part], origin, data) for part, origin, data in parts]
+        for held, origin, data in begun:
+            got = data if isinstance(data, bytes) else await _outcome(data)
+            for place in held:
+                _, _, start, size = request = requests[place]
+                if isinstance(got, bytes):
+                    out[place] = got if size is None else got[start - origin : start - origin + size]
+                else:
+                    out[place] = got if size is None else self.explain(request, got)
+        return out
+
+    async def prepare(self, codes: Iterable[int]) -> None:
+        """Make the stores of targets, so that it is known how they are read best. Failures are left to reading."""
+        for code in codes:
+            if code not in self._stores:
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(self.timeout):
+                        store = await self.connect(code)
+                    self._stores.setdefault(code, store)
 
     def begin_all(
-        self, key: str, code: int, starts: Sequence[int], sizes: Sequence[int]
+        self, key: str, code: int, starts: Sequence[int], sizes: Sequence[int], *, explained: bool = True
     ) -> Iterator[tuple[slice, int, bytes | asyncio.Future[bytes]]]:
         """Begin to read many ranges of a target, put together as far as they lie close together.
 
@@ -128,6 +157,8 @@ class Engine:
         ----------
         starts, sizes
             Of the ranges, sorted by start.
+        explained
+            What goes wrong is given as `explain` makes it for `key`, not as it was.
 
         Yields
         ------
@@ -136,34 +167,41 @@ class Engine:
         start
             Of the bytes that hold them all.
         data
-            Those bytes, or the future of them, which ends in what `explain` makes of a failure.
+            Those bytes, or the future of them.
         """
         store = self._stores.get(code)
         farthest = NEAR if store is None else store.gap
+        longest = min(longest_of(sum(sizes)), BLOCK if store is None else store.block)
         first, stop, useful = 0, 0, 0
         held: Block | None = None
         for place, (start, size) in enumerate(zip(starts, sizes, strict=True)):
             block = self._blocks.find(code, start, start + size) if self._blocks and size else None
-            near = start - stop <= widest_gap(farthest, size) and start + size - starts[first] <= BLOCK
+            near = start - stop <= widest_gap(farthest, size) and start + size - starts[first] <= longest
             small = max(size, sizes[place - 1]) <= SMALL
             if place > first and not (block is held and (block is not None or (near and small))):
-                yield slice(first, place), starts[first], self._together(key, code, starts[first], stop, held, useful)
+                request = Request(key, code, starts[first], stop - starts[first])
+                yield slice(first, place), request.offset, self._together(request, held, useful, explained)
                 first, stop, useful = place, 0, 0
             held = block
             stop = max(stop, start + size)
             useful += size
         if len(starts):
-            yield slice(first, None), starts[first], self._together(key, code, starts[first], stop, held, useful)
+            request = Request(key, code, starts[first], stop - starts[first])
+            yield slice(first, None), request.offset, self._together(request, held, useful, explained)
 
     def _together(
-        self, key: str, code: int, start: int, stop: int, block: Block | None, useful: int
+        self, request: Request, block: Block | None, useful: int, explained: bool
     ) -> bytes | asyncio.Future[bytes]:
         """Begin to read one range, out of a block where that has it; `useful` bytes of it are wanted."""
-        want = Want(Request(key, code, start, stop - start), self._loop.create_future())
-        if stop == start:
+        want = Want(request, self._loop.create_future(), explained)
+        if want.stop == want.start:
             return b""
         if block is not None and block in self._blocks:
             return self._take(block, want, useful)
+        store = self._stores.get(request.target)
+        data = None if store is None else store.now(want.start, want.stop)
+        if data is not None:
+            return data
         self._ask([want])
         return want.future
 
@@ -234,7 +272,9 @@ class Engine:
             elif (error := task.exception()) is None:
                 want.give(task.result(), start)
             else:
-                want.fail(self.explain(want.request, error) if isinstance(error, Exception) else error)
+                if want.explained and isinstance(error, Exception):
+                    error = self.explain(want.request, error)
+                want.fail(error)
 
     def _fetch(
         self,

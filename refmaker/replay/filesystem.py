@@ -153,7 +153,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     ) -> list[bytes | Exception]:
         """Read slices of keys: for each its bytes, or the error."""
         view = self._view or await self._ready()
-        keys = [self._strip_protocol(path) for path in paths]
+        keys = [self._key(path) for path in paths]
         out: list[bytes | Exception] = []
         places: list[int] = []
         wanted: list[Wanted] = []
@@ -170,10 +170,14 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             out[at] = data
         return out
 
+    def _key(self, path: str) -> str:
+        """Give a path without its protocol; most have none."""
+        plain = type(path) is str and path[-1:] != "/" and not path.startswith("refmaker:")
+        return path if plain else str(self._strip_protocol(path))
+
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         view = self._view or await self._ready()
-        plain = type(path) is str and path[-1:] != "/" and not path.startswith("refmaker:")
-        key = path if plain else self._strip_protocol(path)
+        key = self._key(path)
         if start is None and end is None:
             data = view.now(key.strip("/"))
             if data is not None:
@@ -191,7 +195,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Any:
         """Read whole keys. `on_error="omit"` leaves out keys that are absent, never those that cannot be read."""
-        paths = [self._strip_protocol(p) for p in ([path] if isinstance(path, str) else path)]
+        paths = [self._key(p) for p in ([path] if isinstance(path, str) else path)]
         if recursive:
             paths = [key for p in paths for key in await self._find(p)]
         everything = [None] * len(paths)

@@ -8,6 +8,7 @@ once, in the event loop (preadv with RWF_NOWAIT, Linux); all else in a thread, s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import stat
@@ -77,6 +78,11 @@ class LocalStore:
             It is not the one that was scanned.
         """
         return await asyncio.to_thread(self._read, start, stop)
+
+    async def open(self) -> None:
+        """Open the file, so that `now` can read it. What goes wrong is found again by `read`."""
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._opened)
 
     def now(self, start: int, stop: int) -> bytes | None:
         """Read a range if that takes no waiting; None where it would, or where it fails."""

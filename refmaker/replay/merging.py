@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["BLOCK", "NEAR", "SMALL", "Request", "Want", "merged", "widest_gap"]
+__all__ = ["BLOCK", "NEAR", "SMALL", "Request", "Want", "longest_of", "merged", "widest_gap"]
 
 SMALL = 128 * 1024
 """Bytes: requests of more are neither merged nor foreseen; they are worth a connection each."""
@@ -36,12 +36,13 @@ class Request(NamedTuple):
 
 
 class Want:
-    """A request and the future of its bytes."""
+    """A request and the future of its bytes, or of what goes wrong: as it was, or `explained` for the request's key."""
 
-    __slots__ = ("future", "request", "start", "stop")
+    __slots__ = ("explained", "future", "request", "start", "stop")
 
-    def __init__(self, request: Request, future: asyncio.Future[bytes]) -> None:
+    def __init__(self, request: Request, future: asyncio.Future[bytes], explained: bool = True) -> None:
         self.request = request
+        self.explained = explained
         self.start = request.offset
         self.stop = request.offset + (request.size or 0)
         self.future = future
@@ -70,7 +71,7 @@ def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[
     """
     group: list[Want] = []
     stop = 0
-    block = min(max(BLOCK, sum(want.stop - want.start for want in wants) // _WAYS), LONGEST)
+    block = longest_of(sum(want.stop - want.start for want in wants))
     for want in sorted(wants, key=_start):
         size = want.stop - want.start
         if want.request.size is None or size > SMALL:
@@ -84,6 +85,11 @@ def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[
         group.append(want)
     if group:
         yield group[0].start, stop, group
+
+
+def longest_of(size: int) -> int:
+    """Give the bytes that merged requests may have where `size` bytes are wanted at a time."""
+    return min(max(BLOCK, size // _WAYS), LONGEST)
 
 
 def widest_gap(gap: int, size: int) -> int:

@@ -51,7 +51,7 @@ class Opened:
 
     async def find(self, keys: Sequence[str]) -> list[bytes | Reference | Exception]:
         """Give what `Lookup.find` does for each key, or its error; shards are read off the event loop."""
-        if all(map(self.lookup.is_loaded, keys)):
+        if not self.lookup.sharded or all(map(self.lookup.is_loaded, keys)):
             return self._find(keys)
         return await self.run(self._find, keys)
 

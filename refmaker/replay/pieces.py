@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,10 @@ from refmaker.manifest.manifest import Target
 from refmaker.replay.buffers import Buffer
 from refmaker.replay.coarse import Coarse
 
-__all__ = ["Assembly", "Pieces", "pieces_of"]
+__all__ = ["Assembly", "Pieces", "Stored", "pieces_of"]
+
+Stored: TypeAlias = tuple[int, bytes | memoryview, int]
+"""A chunk of the array: its cell, its stored bytes, and their address in the target."""
 
 _UNSIGNED = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
 
@@ -115,34 +118,38 @@ class Assembly:
         if not complete and any(array.elements.fill):
             self._out[...] = np.frombuffer(array.elements.fill, self._unit)[0]
 
-    def put(self, pieces: Iterable[tuple[int, bytes | memoryview, int]], url: str | None) -> None:
-        """Decode chunks of the array into their places: cell, stored bytes, address in the target at `url`.
+    def put(self, parts: Iterable[tuple[Iterable[Stored], str | None]]) -> None:
+        """Decode chunks of the array into their places; each part has the url of the target that it is from.
 
         Raises
         ------
         RefmakerError
             One does not decode.
         """
+        for pieces, url in parts:
+            for cell, data, address in pieces:
+                out = self._out
+                if out is None:
+                    return  # given up meanwhile
+                try:
+                    self._put(out, cell, data)
+                except RefmakerError as error:
+                    error.path = self.key
+                    if url is not None:
+                        error.source, error.address = url, address
+                    raise
+
+    def _put(self, out: npt.NDArray[np.generic], cell: int, data: bytes | memoryview) -> None:
         array = self.array
-        order = "F" if array.elements.order == "F" else "C"
-        for cell, data, address in pieces:
-            out = self._out
-            if out is None:
-                return  # given up meanwhile
-            corner = zip(array.corner(cell), array.chunk, strict=True)
-            index: tuple[Any, ...] = (..., *(slice(first, first + extent) for first, extent in corner))
-            place = out[index]
-            try:
-                if order == "C" and place.flags.c_contiguous:
-                    array.pipeline.decode_into(data, place.reshape(-1).view("u1"))
-                else:
-                    values = np.frombuffer(array.pipeline.decode(data), self._unit)
-                    place[...] = values.reshape(array.chunk, order=order)  # type: ignore[call-overload]
-            except RefmakerError as error:
-                error.path = self.key
-                if url is not None:
-                    error.source, error.address = url, address
-                raise
+        order: Literal["C", "F"] = "F" if array.elements.order == "F" else "C"
+        corner = zip(array.corner(cell), array.chunk, strict=True)
+        index: tuple[Any, ...] = (..., *(slice(first, first + extent) for first, extent in corner))
+        place = out[index]
+        if order == "C" and place.flags.c_contiguous:
+            array.pipeline.decode_into(data, place.reshape(-1).view("u1"))
+        else:
+            values = np.frombuffer(array.pipeline.decode(data), self._unit)
+            place[...] = values.reshape(array.chunk, order=order)
 
     def done(self) -> bytes:
         """Give the chunk. Nothing can be put into it any more."""

@@ -127,7 +127,9 @@ class Targets:
         record = self.records[code]
         filesystem, path = await self._connect(self._locate(record.url))
         if filesystem is None:
-            return LocalStore(path, record, self.access.check)
+            store = LocalStore(path, record, self.access.check)
+            await store.open()
+            return store
         return store_of(filesystem, path, record, self.access.check, await pool())
 
     def _explained(self, request: Request, error: Exception) -> Exception:
