@@ -70,6 +70,10 @@ class Decoded:
         """See `View.now`."""
         return None
 
+    async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
+        """See `View.read_whole`."""
+        return [None] * len(keys)
+
     async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
         """See `View.read`."""
         array = self.arrays.get(found.target)

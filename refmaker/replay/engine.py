@@ -15,17 +15,13 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
-
-import numpy as np
-import numpy.typing as npt
+from operator import itemgetter
 
 from refmaker.errors import SourceError
-from refmaker.manifest.manifest import References
-from refmaker.ranges import coalesce
 from refmaker.replay.ahead import Foresight, Stream
 from refmaker.replay.blocks import Block, Blocks
 from refmaker.replay.faults import transient
-from refmaker.replay.merging import BLOCK, NEAR, SMALL, Request, Want, longest_of, merged, widest_gap
+from refmaker.replay.merging import BLOCK, NEAR, SMALL, Request, Want, merged, neighbours, ranges_ahead
 from refmaker.replay.stores import Store
 from refmaker.replay.variables import Variable
 
@@ -45,9 +41,6 @@ PARALLEL, PARALLEL_AHEAD = 128, 16
 
 PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds before the first and before any new attempt, twice what they are on average."""
-
-_FAR = 1 << 62
-"""Bytes: farther than any target reaches."""
 
 
 class Engine:
@@ -115,38 +108,36 @@ class Engine:
         """Give all that is wanted, for each its bytes or its error; see `read`."""
         await self.prepare({request.target for request in requests})
         out: list[bytes | Exception] = [b""] * len(requests)
-        begun: list[tuple[Sequence[int], int, bytes | asyncio.Future[bytes]]] = []
-        order = sorted(range(len(requests)), key=lambda place: requests[place][1:3])
-        for code, places in itertools.groupby(order, key=lambda place: requests[place].target):
-            ranges, starts, sizes = [], [], []
-            for place in places:
-                _, _, start, size = requests[place]
-                if size is None:
-                    begun.append(([place], 0, self.begin(requests[place])))
-                else:
-                    ranges.append(place)
-                    starts.append(start)
-                    sizes.append(size)
-            parts = self.begin_all("", code, starts, sizes, explained=False)
-            begun += [(ranges[part], origin, data) for part, origin, data in parts]
+        wholes = [(place, self.begin(request)) for place, request in enumerate(requests) if request.size is None]
+        rows = sorted((r.target, r.offset, r.size, place) for place, r in enumerate(requests) if r.size is not None)
+        begun: list[tuple[list[tuple[int, int, int, int]], int, bytes | asyncio.Future[bytes]]] = []
+        for code, mine in itertools.groupby(rows, key=itemgetter(0)):
+            held = list(mine)
+            parts = self.begin_all("", code, [row[1] for row in held], [row[2] for row in held], explained=False)
+            begun += [(held[part], origin, data) for part, origin, data in parts]
+        for place, data in wholes:
+            out[place] = data if isinstance(data, bytes) else await _outcome(data)
         for held, origin, data in begun:
             got = data if isinstance(data, bytes) else await _outcome(data)
-            for place in held:
-                _, _, start, size = request = requests[place]
-                if isinstance(got, bytes):
-                    out[place] = got if size is None else got[start - origin : start - origin + size]
-                else:
-                    out[place] = got if size is None else self.explain(request, got)
+            if isinstance(got, bytes):
+                for _, start, size, place in held:
+                    out[place] = got[start - origin : start - origin + size]
+            else:
+                for _, _, _, place in held:
+                    out[place] = self.explain(requests[place], got)
         return out
 
     async def prepare(self, codes: Iterable[int]) -> None:
         """Make the stores of targets, so that it is known how they are read best. Failures are left to reading."""
-        for code in codes:
-            if code not in self._stores:
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(self.timeout):
-                        store = await self.connect(code)
-                    self._stores.setdefault(code, store)
+        new = [code for code in codes if code not in self._stores]
+        if new:
+            await asyncio.gather(*map(self._prepare, new))
+
+    async def _prepare(self, code: int) -> None:
+        with contextlib.suppress(Exception):
+            async with self._gate, asyncio.timeout(self.timeout):
+                store = await self.connect(code)
+            self._stores.setdefault(code, store)
 
     def begin_all(
         self, key: str, code: int, starts: Sequence[int], sizes: Sequence[int], *, explained: bool = True
@@ -170,24 +161,11 @@ class Engine:
             Those bytes, or the future of them.
         """
         store = self._stores.get(code)
-        farthest = NEAR if store is None else store.gap
-        longest = min(longest_of(sum(sizes)), BLOCK if store is None else store.block)
-        first, stop, useful = 0, 0, 0
-        held: Block | None = None
-        for place, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-            block = self._blocks.find(code, start, start + size) if self._blocks and size else None
-            near = start - stop <= widest_gap(farthest, size) and start + size - starts[first] <= longest
-            small = max(size, sizes[place - 1]) <= SMALL
-            if place > first and not (block is held and (block is not None or (near and small))):
-                request = Request(key, code, starts[first], stop - starts[first])
-                yield slice(first, place), request.offset, self._together(request, held, useful, explained)
-                first, stop, useful = place, 0, 0
-            held = block
-            stop = max(stop, start + size)
-            useful += size
-        if len(starts):
-            request = Request(key, code, starts[first], stop - starts[first])
-            yield slice(first, None), request.offset, self._together(request, held, useful, explained)
+        farthest, longest = (NEAR, BLOCK) if store is None else (store.gap, store.block)
+        find = partial(self._blocks.find, code) if self._blocks else None
+        for places, start, stop, block, useful in neighbours(starts, sizes, farthest, longest, find):
+            request = Request(key, code, start, stop - start)
+            yield places, start, self._together(request, block, useful, explained)
 
     def _together(
         self, request: Request, block: Block | None, useful: int, explained: bool
@@ -339,7 +317,7 @@ class Engine:
             return
         references, rows, looked = variable.rows(positions)
         stream.front -= len(positions) - looked
-        for code, start, stop, used in self._ranges(references, rows, stream.window // 4):
+        for code, start, stop, used in ranges_ahead(references, rows, max(stream.window // 4, START), self._stores):
             stream.ahead += used
             self._add(Block(code, start, stop, used, foresight))
 
@@ -366,23 +344,6 @@ class Engine:
 
     def _drop(self, block: Block) -> None:
         self._ask(self._blocks.drop(block))
-
-    def _ranges(
-        self, references: References, rows: npt.NDArray[np.int64], block: int
-    ) -> Iterator[tuple[int, int, int, int]]:
-        """Give the merged ranges of chunks: target, start, stop, and bytes of chunks in it."""
-        codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
-        fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
-        for code in np.unique(codes[fit]).tolist():
-            store = self._stores.get(code)
-            farthest, longest = (NEAR, START) if store is None else (store.gap, store.block)
-            mine = fit & (codes == code)
-            first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
-            gap = widest_gap(farthest, int(size.mean()))
-            merged = coalesce(first, first + size, gap=gap, block=min(max(block, START), longest))
-            used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
-            for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
-                yield code, start, stop, int(useful)
 
 
 async def _outcome(future: asyncio.Future[bytes]) -> bytes | Exception:

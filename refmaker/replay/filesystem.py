@@ -154,9 +154,9 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         """Read slices of keys: for each its bytes, or the error."""
         view = self._view or await self._ready()
         keys = [self._key(path) for path in paths]
-        out: list[bytes | Exception] = []
         places: list[int] = []
         wanted: list[Wanted] = []
+        out: list[bytes | Exception] = []
         for key, found, start, end in zip(keys, await view.opened.find(keys), starts, ends, strict=True):
             if isinstance(found, Exception):
                 out.append(found)
@@ -169,6 +169,16 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         for at, data in zip(places, await view.read_all(wanted) if wanted else [], strict=True):
             out[at] = data
         return out
+
+    async def _read_whole(self, keys: Sequence[str]) -> list[bytes | Exception]:
+        """Read whole keys: for each its bytes, or the error."""
+        view = self._view or await self._ready()
+        found = await view.read_whole([key.strip("/") for key in keys])
+        rest = [place for place, data in enumerate(found) if data is None]
+        everything = [None] * len(rest)
+        read = await self._read([keys[place] for place in rest], everything, everything) if rest else []
+        others = iter(read)
+        return [next(others) if data is None else data for data in found]
 
     def _key(self, path: str) -> str:
         """Give a path without its protocol; most have none."""
@@ -198,9 +208,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         paths = [self._key(p) for p in ([path] if isinstance(path, str) else path)]
         if recursive:
             paths = [key for p in paths for key in await self._find(p)]
-        everything = [None] * len(paths)
         out: dict[str, bytes | Exception] = {}
-        for p, data in zip(paths, await self._read(paths, everything, everything), strict=True):
+        for p, data in zip(paths, await self._read_whole(paths), strict=True):
             if isinstance(data, Exception) and on_error != "return":
                 if on_error == "omit" and isinstance(data, FileNotFoundError):
                     continue

@@ -15,6 +15,7 @@ import stat
 import time
 
 from refmaker.manifest.manifest import Target
+from refmaker.replay.buffers import Buffer
 from refmaker.replay.faults import Differs
 from refmaker.replay.identity import Check, Seen
 
@@ -91,9 +92,9 @@ class LocalStore:
             return None
         descriptor, identity = opened
         began = time.perf_counter()
-        buffer = bytearray(stop - start)
+        buffer = Buffer(stop - start)
         try:
-            if os.preadv(descriptor.number, [buffer], start, _NOWAIT) != len(buffer):
+            if os.preadv(descriptor.number, [buffer.view], start, _NOWAIT) != stop - start:
                 return None
             status = os.stat(self.path)
         except OSError as error:
@@ -102,7 +103,7 @@ class LocalStore:
         if (status.st_dev, status.st_ino) != identity or self._differences(status):
             return None
         self._slow = time.perf_counter() - began > _SLOW
-        return bytes(buffer)
+        return buffer.done()
 
     def _read(self, start: int, stop: int | None) -> bytes:
         status = os.stat(self.path)

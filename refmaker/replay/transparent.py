@@ -33,6 +33,10 @@ class View(Protocol):
         """
         ...
 
+    async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
+        """Give many whole chunks, each as its bytes or its error; None for what is not plain, to be read otherwise."""
+        ...
+
     async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
         """Give a slice of what a key refers to; raises a `RefmakerError` where it cannot be read."""
         ...
@@ -55,25 +59,45 @@ class Transparent:
         self._variables: dict[str, Variable] = {}
 
     def now(self, key: str) -> bytes | None:
-        """See `View.now`. What may go wrong here is left to `read`."""
-        lookup, engine = self.opened.lookup, self.targets.engine_here()
-        place = lookup.place(key) if engine is not None else None
-        if engine is None or place is None:
+        """See `View.now`."""
+        engine = self.targets.engine_here()
+        place = None if engine is None else self.opened.lookup.place(key)
+        request = None if place is None else self._request(key, *place)
+        if engine is None or place is None or request is None or request.size is None or request.size > SMALL:
             return None
-        path, cell = place
-        references = lookup.manifest.arrays[path].references
-        if lookup.sharded and not references.is_loaded(cell):
+        start, stop = request.offset, request.offset + request.size
+        return engine.now(request.target, start, stop, self._variable(place[0]), place[1])
+
+    async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
+        """See `View.read_whole`."""
+        place = self.opened.lookup.place
+        out: list[bytes | Exception | None] = [None] * len(keys)
+        requests, places = [], []
+        for i, key in enumerate(keys):
+            found = place(key)
+            request = None if found is None else self._request(key, *found)
+            if request is not None:
+                requests.append(request)
+                places.append(i)
+        read = await (await self.targets.engine()).read_all(requests) if requests else []
+        for i, data in zip(places, read, strict=True):
+            out[i] = data
+        return out
+
+    def _request(self, key: str, path: str, cell: int) -> Request | None:
+        """Give what to read for a chunk where that is plain. What is not, or is wrong, is left to `Lookup.find`."""
+        lookup, records = self.opened.lookup, self.targets.records
+        columns = lookup.manifest.arrays[path].references
+        if lookup.sharded and not columns.is_loaded(cell):
             return None
-        found = references.at(cell)
+        found = columns.at(cell)
         if found is None or isinstance(found, bytes):
-            return found
+            return None
         code, start, size = found
-        if size is None or not 0 < size <= SMALL or not 0 <= code < len(self.targets.records):
+        if not size or not 0 <= code < len(records):
             return None
-        limit = self.targets.records[code].size
-        if limit is not None and start + size > limit:
-            return None
-        return engine.now(code, start, start + size, self._variable(path), cell)
+        limit = records[code].size
+        return None if limit is not None and start + size > limit else Request(key, code, start, size)
 
     async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
         """See `View.read`."""
