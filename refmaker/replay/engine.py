@@ -106,25 +106,45 @@ class Engine:
 
     async def read_all(self, requests: Sequence[Request]) -> list[bytes | Exception]:
         """Give all that is wanted, for each its bytes or its error; see `read`."""
-        await self.prepare({request.target for request in requests})
-        out: list[bytes | Exception] = [b""] * len(requests)
+        rows = [(r.target, r.offset, r.size, place) for place, r in enumerate(requests) if r.size is not None]
+        out = await self.read_rows(rows, [request.key for request in requests])
         wholes = [(place, self.begin(request)) for place, request in enumerate(requests) if request.size is None]
-        rows = sorted((r.target, r.offset, r.size, place) for place, r in enumerate(requests) if r.size is not None)
-        begun: list[tuple[list[tuple[int, int, int, int]], int, bytes | asyncio.Future[bytes]]] = []
+        for place, got in wholes:
+            out[place] = got if isinstance(got, bytes) else await _outcome(got)
+        return out
+
+    async def read_rows(
+        self, rows: Iterable[tuple[int, int, int, int]], keys: Sequence[str]
+    ) -> list[bytes | Exception]:
+        """Give ranges, for each its bytes or its error, at its place in a list as long as `keys`.
+
+        Parameters
+        ----------
+        rows
+            Target, offset, size and place of each.
+        keys
+            What they are for, by place.
+        """
+        rows = sorted(rows)
+        await self.prepare({row[0] for row in rows})
+        out: list[bytes | Exception] = [b""] * len(keys)
+        begun: list[tuple[list[tuple[int, int, int, int]], int, asyncio.Future[bytes]]] = []
         for code, mine in itertools.groupby(rows, key=itemgetter(0)):
             held = list(mine)
             parts = self.begin_all("", code, [row[1] for row in held], [row[2] for row in held], explained=False)
-            begun += [(held[part], origin, data) for part, origin, data in parts]
-        for place, data in wholes:
-            out[place] = data if isinstance(data, bytes) else await _outcome(data)
+            for part, origin, data in parts:
+                if isinstance(data, bytes):
+                    for _, start, size, place in held[part]:
+                        out[place] = data[start - origin : start - origin + size]
+                else:
+                    begun.append((held[part], origin, data))
         for held, origin, data in begun:
-            got = data if isinstance(data, bytes) else await _outcome(data)
-            if isinstance(got, bytes):
-                for _, start, size, place in held:
-                    out[place] = got[start - origin : start - origin + size]
-            else:
-                for _, _, _, place in held:
-                    out[place] = self.explain(requests[place], got)
+            outcome = await _outcome(data)
+            for code, start, size, place in held:
+                if isinstance(outcome, bytes):
+                    out[place] = outcome[start - origin : start - origin + size]
+                else:
+                    out[place] = self.explain(Request(keys[place], code, start, size), outcome)
         return out
 
     async def prepare(self, codes: Iterable[int]) -> None:

@@ -6,8 +6,10 @@ reads what a key refers to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
+
+import numpy as np
 
 from refmaker.replay.lookup import Reference
 from refmaker.replay.merging import SMALL, Request
@@ -19,6 +21,9 @@ __all__ = ["Transparent", "View", "Wanted"]
 
 Wanted: TypeAlias = tuple[str, Reference, int | None, int | None]
 """Key, what it refers to, and the slice of that: start and end as slices have them."""
+
+_FAR = 1 << 62
+"""Bytes: farther than any target reaches."""
 
 
 class View(Protocol):
@@ -71,18 +76,44 @@ class Transparent:
     async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
         """See `View.read_whole`."""
         place = self.opened.lookup.place
-        out: list[bytes | Exception | None] = [None] * len(keys)
-        requests, places = [], []
+        held: dict[str, tuple[list[int], list[int]]] = {}
         for i, key in enumerate(keys):
             found = place(key)
-            request = None if found is None else self._request(key, *found)
-            if request is not None:
-                requests.append(request)
+            if found is not None:
+                places, cells = held.setdefault(found[0], ([], []))
                 places.append(i)
-        read = await (await self.targets.engine()).read_all(requests) if requests else []
-        for i, data in zip(places, read, strict=True):
-            out[i] = data
+                cells.append(found[1])
+        rows = [row for path, (places, cells) in held.items() for row in self._rows(path, places, cells)]
+        read = await (await self.targets.engine()).read_rows(rows, keys) if rows else []
+        out: list[bytes | Exception | None] = [None] * len(keys)
+        for *_, i in rows:
+            out[i] = read[i]
         return out
+
+    def _rows(self, path: str, places: list[int], cells: list[int]) -> Iterable[tuple[int, int, int, int]]:
+        """Give target, offset, size and place of chunks where these are plain; see `_request`."""
+        columns = self.opened.lookup.manifest.arrays[path].references
+        wanted = np.array(cells, "i8")
+        if not columns.is_loaded():
+            columns, missing = columns.known(wanted)
+            if missing:
+                return []
+        if not len(columns.cell):
+            return []
+        row = np.minimum(np.searchsorted(columns.cell, wanted), len(columns.cell) - 1)
+        here = np.flatnonzero(columns.cell[row] == wanted)
+        row = row[here]
+        code, start, size = columns.target[row], columns.offset[row], columns.size[row]
+        records = self.targets.records
+        numbers = np.unique(code).tolist()
+        if not all(0 <= number < len(records) for number in numbers):
+            return []
+        limits = {number: records[number].size for number in numbers}
+        ends = np.array([_FAR if limits[number] is None else limits[number] for number in numbers], "u8")
+        end = ends[np.searchsorted(numbers, code)]
+        fits = np.flatnonzero((size > 0) & (start <= end) & (size <= end - np.minimum(start, end)))
+        columns_of_rows = (column[fits].tolist() for column in (code, start, size, np.array(places)[here]))
+        return zip(*columns_of_rows, strict=True)
 
     def _request(self, key: str, path: str, cell: int) -> Request | None:
         """Give what to read for a chunk where that is plain. What is not, or is wrong, is left to `Lookup.find`."""
