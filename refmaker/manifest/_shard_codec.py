@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest.manifest import References
+from refmaker.ranges import distinct
 
 __all__ = ["MAX_ROWS", "Digest", "decode_shard", "digest_of", "encode_shard", "pyarrow"]
 
@@ -280,7 +281,7 @@ def _codes(
         column = column.dictionary_encode()
     index = np.where(needed, _values(column.indices), 0)
     urls = column.dictionary
-    used = np.unique(index[needed])
+    used = distinct(index[needed])
     if len(used) and not 0 <= used[0] <= used[-1] < len(urls):
         raise ManifestError("a path beyond the dictionary", expected=f"fewer than {len(urls)}", got=int(used[-1]))
     code = np.zeros(len(urls), "i8")

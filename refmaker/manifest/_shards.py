@@ -20,6 +20,7 @@ from refmaker.errors import ManifestError
 from refmaker.manifest._kerchunk_targets import UrlTable
 from refmaker.manifest._shard_codec import Digest, decode_shard
 from refmaker.manifest.manifest import Range, References
+from refmaker.ranges import distinct
 
 __all__ = ["Files", "ShardSet", "ShardedReferences"]
 
@@ -197,13 +198,13 @@ class ShardedReferences(References):
         if complete is not None:
             return complete, []
         loaded, parts, missing = self.loaded, [], []
-        numbers, first = np.unique(cells // self._size, return_index=True)
-        for number, cell in zip(numbers.tolist(), cells[first].tolist(), strict=True):
+        numbers = cells // self._size
+        for number in distinct(numbers).tolist():
             part = loaded.get(number)
             if part is not None:
                 parts.append(part)
             elif self.digests is None or number in self.digests:
-                missing.append(cell)
+                missing.append(int(cells[np.argmax(numbers == number)]))
         return parts[0] if len(parts) == 1 else _joined(parts), missing
 
     def load(self) -> None:

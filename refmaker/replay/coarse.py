@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
+from refmaker.ranges import distinct
 from refmaker.replay.decoding import Pipeline, pipeline
 from refmaker.replay.elements import Elements, elements_of
 
@@ -76,10 +77,10 @@ class Coarse:
     def holding(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Give the chunks of the view that chunks of the array lie in, each once, sorted."""
         if not self.grid:
-            return np.unique(cells)
+            return distinct(cells)
         index = np.unravel_index(cells, self.source.grid)
         found = np.ravel_multi_index(tuple(i // f for i, f in zip(index, self.factor, strict=True)), self.grid)
-        return np.unique(found).astype("i8")
+        return distinct(found).astype("i8")
 
     def corner(self, cell: int) -> tuple[int, ...]:
         """Give where in its chunk of the view a chunk of the array begins."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.manifest.manifest import Range, References
+from refmaker.ranges import distinct
 from refmaker.replay.coarse import Coarse, rows_of
 
 __all__ = ["CoarseReferences"]
@@ -77,7 +78,7 @@ class CoarseReferences(References):
             return self, []
         here = [self.is_loaded(cell) for cell in cells.tolist()]
         parts = [self.between(cell, cell + 1).cell for cell, known in zip(cells.tolist(), here, strict=True) if known]
-        known_cells = np.unique(np.concatenate(parts)) if parts else np.empty(0, "i8")
+        known_cells = distinct(np.concatenate(parts)) if parts else np.empty(0, "i8")
         return rows_of(self.coarse, known_cells, self.code), cells[~np.array(here, bool)].tolist()
 
     def load(self) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.manifest.manifest import References
+from refmaker.ranges import distinct
 from refmaker.replay.coarse import Coarse, coarsened
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.listing import Listing
@@ -114,7 +115,7 @@ class Decoded:
     async def _assembled(self, key: str, array: Coarse, pieces: Pieces, variable: Variable, cell: int) -> bytes:
         """Read what a chunk of the view is made of; decode what has come while the rest is on its way."""
         engine = await self.targets.engine()
-        await engine.prepare(np.unique(pieces.target).tolist())
+        await engine.prepare(distinct(pieces.target).tolist())
         reading = list(self._reading(engine, key, pieces))
         engine.foresee(variable, cell, int(pieces.size.sum()))
         assembly = Assembly(key, array, complete=len(pieces) == math.prod(array.factor))

@@ -284,12 +284,14 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         lead = path[: len(path) - len(path.lstrip("/"))]
         opened = (await self._ready()).opened
         try:
-            found = await opened.run(opened.listing.find, path.strip("/"))
+            if kwargs.get("detail"):
+                found = await opened.run(opened.listing.find, path.strip("/"))
+                files = {lead + name: size for name, size in found.items()}
+                return {name: {"name": name, "size": size, "type": "file"} for name, size in files.items()}
+            names = await opened.run(opened.listing.names, path.strip("/"))
         except FileNotFoundError:
-            found = {}  # as fsspec has it
-        if kwargs.get("detail"):
-            return {lead + name: {"name": lead + name, "size": size, "type": "file"} for name, size in found.items()}
-        return [lead + name for name in found] if lead else list(found)
+            return {} if kwargs.get("detail") else []  # as fsspec has it
+        return [lead + name for name in names] if lead else names
 
     async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.manifest.manifest import References
-from refmaker.ranges import coalesce
+from refmaker.ranges import coalesce, distinct
 
 if TYPE_CHECKING:
     from refmaker.replay.blocks import Block
@@ -153,7 +153,7 @@ def ranges_ahead(
     """Merge the ranges of chunks to be read ahead, where they are small: target, start, stop, and bytes of chunks."""
     codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
     fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
-    for code in np.unique(codes[fit]).tolist():
+    for code in distinct(codes[fit]).tolist():
         store = stores.get(code)
         farthest, longest = (NEAR, _UNKNOWN) if store is None else (store.gap, store.block)
         mine = fit & (codes == code)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import Target
+from refmaker.ranges import distinct
 from refmaker.replay.buffers import Buffer
 from refmaker.replay.coarse import Coarse
 
@@ -85,7 +86,7 @@ def _check(
     key: str,
 ) -> None:
     """Refuse references that their targets cannot hold."""
-    for number in np.unique(code).tolist():
+    for number in distinct(code).tolist():
         if not 0 <= number < len(targets):
             raise ManifestError("the reference points to no target of the manifest", path=key, got=number)
         known = targets[number].size

@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from refmaker.ranges import distinct
 from refmaker.replay.lookup import Reference
 from refmaker.replay.merging import SMALL, Request
 from refmaker.replay.opening import Opened
@@ -105,7 +106,7 @@ class Transparent:
         row = row[here]
         code, start, size = columns.target[row], columns.offset[row], columns.size[row]
         records = self.targets.records
-        numbers = np.unique(code).tolist()
+        numbers = distinct(code).tolist()
         if not all(0 <= number < len(records) for number in numbers):
             return []
         limits = {number: records[number].size for number in numbers}
