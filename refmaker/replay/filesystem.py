@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NoReturn
@@ -24,20 +23,11 @@ from refmaker.replay.decoded import Decoded
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
 from refmaker.replay.opening import Opened, load
+from refmaker.replay.options import check_options, size_of
 from refmaker.replay.targets import Access, Targets
 from refmaker.replay.transparent import Transparent, View, Wanted
 
 __all__ = ["FileSystem"]
-
-_STOCK_TUNING = frozenset({"max_gap", "max_block", "cache_size", "simple_templates", "lazy"})
-"""Options of fsspec's `ReferenceFileSystem` that change how it reads, not what: taken, so that its users can switch."""
-
-_FSSPEC_OPTIONS = frozenset(
-    {"batch_size", "use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
-)
-
-
-_VIEWS = ("transparent", "decoded")
 
 
 class FileSystem(AsyncFileSystem):  # type: ignore[misc]
@@ -102,18 +92,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Any,
     ) -> None:
-        unknown = options.keys() - _STOCK_TUNING - _FSSPEC_OPTIONS
-        if (
-            unknown
-            or check not in ("strict", "size", "off")
-            or not timeout > 0
-            or attempts < 1
-            or view not in _VIEWS
-            or isinstance(allow, str)
-        ):
-            given = f"check={check!r}, timeout={timeout!r}, attempts={attempts!r}, view={view!r}, allow={allow!r}"
-            what = f"unknown: {', '.join(sorted(unknown))}" if unknown else given
-            raise TypeError(f"bad options for the refmaker filesystem: {what}")
+        check_options(options, check=check, timeout=timeout, attempts=attempts, view=view, allow=allow)
         super().__init__(asynchronous=asynchronous, loop=loop, **options)
         self.fo = fo
         self.target_protocol = target_protocol
@@ -129,7 +108,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             attempts=attempts,
         )
         self.view = view
-        self.chunk_target = _size_of(chunk_target)
+        self.chunk_target = size_of(chunk_target)
         self._loading: Any = None
         self._view: View | None = None
 
@@ -376,12 +355,3 @@ def _described(name: str, entry: Entry) -> dict[str, Any]:
     if entry.folder:
         return {"name": name, "size": 0, "type": "directory"}
     return {"name": name, "size": entry.size, "type": "file"}
-
-
-def _size_of(text: int | str) -> int:
-    """Read a number of bytes such as "1MiB"; raises `TypeError` for what is none."""
-    found = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", str(text).strip())
-    if found is None or isinstance(text, bool) or not int(found[1]):
-        raise TypeError(f"bad options for the refmaker filesystem: chunk_target={text!r}")
-    base = 1000 if found[3] == "B" else 1024
-    return int(int(found[1]) * base ** "_KMG".find(found[2] or "_"))
