@@ -19,10 +19,13 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from refmaker import limits
 from refmaker._verify_hdf5 import find_dataset
 from refmaker._verify_values import NoCounterpart
 from refmaker.errors import RefmakerError, SourceError
+from refmaker.replay.connections import held
 from refmaker.replay.location import is_local, local_path
+from refmaker.replay.policy import Policy
 from refmaker.replay.targets import Targets
 
 __all__ = ["Original", "Originals"]
@@ -180,7 +183,7 @@ def _open(targets: Targets, code: int) -> _File:
     url, options = targets.location(code)
     with ExitStack() as stack:
         try:
-            name: Any = local_path(url) if is_local(url) else _remote(stack, url, options)
+            name: Any = local_path(url) if is_local(url) else _remote(stack, url, options, targets.policy)
             head = _head(name)
             handle = _open_classic(stack, name) if head in _MAGIC else _open_hdf5(name)
             stack.callback(handle.close)
@@ -192,10 +195,10 @@ def _open(targets: Targets, code: int) -> _File:
         return _File(handle, head in _MAGIC, not is_local(url), url, stack.pop_all())
 
 
-def _remote(stack: ExitStack, url: str, options: Any) -> Any:
+def _remote(stack: ExitStack, url: str, options: Any, policy: Policy) -> Any:
     import fsspec
 
-    filesystem, path = fsspec.core.url_to_fs(url, **options)
+    filesystem, path = fsspec.core.url_to_fs(url, **held(url, options, policy))
     return stack.enter_context(filesystem.open(path, "rb", block_size=_REMOTE_BLOCK, cache_type="blockcache"))
 
 
@@ -233,7 +236,11 @@ def _fetched(stack: ExitStack, file: Any) -> str:
     """Copy a remote file to the local disk: netCDF4 reads no other."""
     name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "copy.nc")
     with open(name, "wb") as copy:
+        left = limits.WHOLE_TARGET
         while block := file.read(1 << 22):
+            left -= len(block)
+            if left < 0:
+                raise SourceError("the file is too large to be compared", expected=f"<= {limits.WHOLE_TARGET} bytes")
             copy.write(block)
     return name
 

@@ -18,7 +18,7 @@ from refmaker.errors import SourceError
 from refmaker.replay.location import protocol_of
 from refmaker.replay.policy import Policy
 
-__all__ = ["Pool", "belongs_here", "call", "pool"]
+__all__ = ["Pool", "belongs_here", "call", "held", "pool"]
 
 T = TypeVar("T")
 
@@ -137,6 +137,17 @@ async def pool() -> Pool:
         found = _pools[loop] = Pool()
         await found.open()
     return found
+
+
+def held(url: str, options: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:
+    """Give options for a filesystem that somebody else makes, which keep it to a policy."""
+    if not policy.limits:
+        return options
+    if "::" in url:
+        return _chained(url, options, policy)
+    if protocol_of(url) not in ("http", "https"):
+        return options
+    return {**options, "get_client": partial(_held_to, policy)}
 
 
 def _chained(url: str, options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:

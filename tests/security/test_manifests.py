@@ -258,6 +258,7 @@ def test_generators_without_end() -> None:
                  [{**gen, "key": "{{" + "i*" * 90 + "i}}", "dimensions": {"i": [1 << 60, 3]}}],
                  [{**gen, "key": "{{" + "(" * 150 + "i"}],
                  [{**gen, "key": "{{i.__class__}}"}], [{**gen, "url": "{% for x in range(9) %}"}],
+                 [{**gen, "key": "{{" * 500_000}], [{**gen, "key": "{{" + "a" * 500_000}],
                  [{**gen, "key": "{{2**9999999}}"}]):  # fmt: skip
         text = json.dumps({**document({"shape": [2**40]}), "gen": gens}).encode()
         with bounded(30.0, 2 << 30), pytest.raises(ManifestError):
@@ -488,6 +489,20 @@ def test_manifests_that_name_no_file(tmp_path: Path) -> None:
         held = document(**{"x/0": [url, 0, 8]})
         with bounded(), pytest.raises(RefmakerError):
             refmaker.FileSystem(held, timeout=5.0).cat("x/0")
+
+
+def test_combining_what_comes_from_elsewhere(range_server: RangeServer, run: Run, tmp_path: Path) -> None:
+    """A manifest of somebody else may not have local files read into the combined one, or named by it."""
+    (tmp_path / "secret").write_bytes(b"5ec2e7..")
+    array = {"shape": [1], "chunks": [1], "dtype": "<i8"}
+    refs = {"x/.zattrs": {"_ARRAY_DIMENSIONS": ["x"]}, "x/0": [str(tmp_path / "secret"), 0, 8]}
+    held = document(array, **refs)
+    urls = [range_server.add(f"{i}.json", json.dumps(held).encode()) for i in range(3)]
+    result = run("combine", *urls, "-o", tmp_path / "c.json")
+    assert result.exit_code == 1
+    assert "a file of this machine" in result.output
+    assert not (tmp_path / "c.json").exists()
+    assert run("verify", urls[0]).exit_code == 1
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -203,6 +203,18 @@ def test_attribute_tables_of_gigabytes(tmp_path):
     assert [len(line.notes) for line in manifest.objects if line.path == "/large"] == [100]
 
 
+def test_attributes_that_json_would_multiply(tmp_path):
+    """Small numbers become text and objects of Python: of so many of them, none is written."""
+    from tests.netcdf3.classic import build
+
+    data = build(5, attributes=[("small", "i1", [1]), ("large", "i1", np.zeros(20_000_000, "i1"))])
+    path = written(tmp_path, data, "a.nc")
+    with traced():
+        manifest = scan(path)
+    assert manifest.groups[""] == {"small": 1}
+    assert any("large" in note for note in manifest.objects[0].notes)
+
+
 def test_datasets_of_any_size_are_mapped_or_refused(tmp_path):
     """Grids of 10**18 chunks of which none is there, and of 2**63 elements and more."""
     image = Image()
