@@ -104,9 +104,7 @@ NETCDF3_RECORDS = _limit(
 )
 NETCDF3_NAME = _limit("netcdf3-name", 4096, "bytes", "a name in a netCDF classic file")
 NETCDF3_RANK = _limit("netcdf3-rank", 1024, "dimensions", "a variable of a netCDF classic file; netCDF-C's own")
-ATTRIBUTE = _limit(
-    "attribute", 16 << 20, "bytes", "values of an attribute, which JSON has one by one", BY_ENVIRONMENT
-)
+ATTRIBUTE = _limit("attribute", 16 << 20, "bytes", "values of an attribute, which JSON has one by one", BY_ENVIRONMENT)
 LINK_DEPTH = _limit("link-depth", 16, "files", "external links and virtual datasets that lead from file to file")
 LINKS = _limit("links", 10_000, "links", "external links of one file", BY_ENVIRONMENT)
 VIRTUAL_CELLS = _limit("virtual-cells", 1 << 26, "chunks", "a virtual or external dataset", BY_ENVIRONMENT)
