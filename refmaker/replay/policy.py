@@ -96,6 +96,11 @@ class Policy:
         bits = (bit for place in places for bit in place.split("::") if bit.startswith(("http:", "https:")))
         return any(one is not None and (one.hostname, _port(one)) == (host.lower(), port) for one in map(_split, bits))
 
+    def is_strange(self, url: str) -> bool:
+        """Tell whether a url leads to a server of HTTP that only a manifest from elsewhere names."""
+        bits = [_split(bit) for bit in _places(url) if protocol_of(bit) in ("http", "https")]
+        return self.guarded and any(bit is None or not self.exempt(bit.hostname or "", _port(bit)) for bit in bits)
+
     def _guard(self, bit: str, url: str) -> None:
         protocol = protocol_of(bit)
         if protocol in _STORES:

@@ -28,6 +28,9 @@ from refmaker.manifest import _packing
 from refmaker.manifest._kerchunk_reader import read_json
 from refmaker.manifest._shard_codec import decode_shard
 from refmaker.manifest._shards import ShardedReferences
+from refmaker.manifest.manifest import Target
+from refmaker.replay.policy import Policy
+from refmaker.replay.targets import Access, Targets
 from tests.cli.conftest import Run, run
 from tests.security.bounds import bounded, traced
 from tests.servers import RangeServer, range_server
@@ -202,6 +205,38 @@ def test_targets_of_a_manifest_from_elsewhere(range_server: RangeServer, url: st
     base = range_server.add("m.json", text).replace("127.0.0.1", "localhost")
     with pytest.raises((SourceError, ManifestError)):
         refmaker.FileSystem(base, timeout=5.0, attempts=1).cat("x/0")
+
+
+def test_secrets_are_not_sent_where_a_manifest_leads(range_server: RangeServer, tmp_path: Path) -> None:
+    """Headers that are meant for the archive, and a manifest that names another server."""
+    data = range_server.add("data", bytes(8))
+    text = json.dumps(document(**{"x/0": [data, 0, 8]})).encode()
+    base = range_server.add("m.json", text).replace("127.0.0.1", "localhost")  # another server, as urls have it
+    secret = {"headers": {"X-Api-Key": "5ec2e7"}}
+    wrapped = {"client_kwargs": {"headers": {"Authorization": "5ec2e7"}}}
+    for options in (secret, wrapped, {"client_kwargs": {"auth": object()}}):
+        fs = refmaker.FileSystem(base, remote_options=options, allow_local=False, allow=None, skip_instance_cache=True)
+        with pytest.raises(SourceError):
+            fs.cat("x/0")
+    assert [r.path for r in range_server.served if r.path == "data"] == []
+    policy = Policy("https://archive.example/m.json")
+    assert policy.is_strange("https://evil.example/data")
+    assert policy.is_strange("simplecache::https://evil.example/data")
+    assert not policy.is_strange("https://archive.example/data")
+    assert not policy.is_strange("s3://bucket/data")
+    assert not Policy("/data/m.json").is_strange("https://evil.example/data")
+    assert not Policy("https://archive.example/m.json", ("https://evil.example/",)).is_strange("https://evil.example/x")
+    targets = Targets(
+        [Target("https://evil.example/data")], "https://archive.example/m.json", Access(remote_options=secret)
+    )
+    with pytest.raises(SourceError, match="would have the secrets"):
+        targets.location(0)
+    named = Access(remote_options={"https://evil.example": secret})
+    assert (
+        Targets([Target("https://evil.example/data")], "https://archive.example/m.json", named).location(0)[1] == secret
+    )
+    harmless = Access(remote_options={"headers": {"User-Agent": "me"}})
+    assert Targets([Target("https://evil.example/data")], "https://archive.example/m.json", harmless).location(0)[1]
 
 
 # Bombs.
