@@ -202,8 +202,8 @@ class Targets:
             return {}
         if holds_secrets(plain) and self.policy.is_strange(url):
             raise SourceError(
-                "the manifest came from elsewhere, and would have the secrets in remote_options sent to this server; give "
-                "them for a prefix, remote_options={'https://server': {…}}, if that is meant",
+                "the manifest came from elsewhere, and would have the secrets in remote_options sent to this server; "
+                "give them for a prefix, remote_options={'https://server': {…}}, if that is meant",
                 source=url,
             )
         return plain

@@ -226,17 +226,15 @@ def test_secrets_are_not_sent_where_a_manifest_leads(range_server: RangeServer, 
     assert not policy.is_strange("s3://bucket/data")
     assert not Policy("/data/m.json").is_strange("https://evil.example/data")
     assert not Policy("https://archive.example/m.json", ("https://evil.example/",)).is_strange("https://evil.example/x")
-    targets = Targets(
-        [Target("https://evil.example/data")], "https://archive.example/m.json", Access(remote_options=secret)
-    )
+
+    def targets(options: dict[str, Any]) -> Targets:
+        records = [Target("https://evil.example/data")]
+        return Targets(records, "https://archive.example/m.json", Access(remote_options=options))
+
     with pytest.raises(SourceError, match="would have the secrets"):
-        targets.location(0)
-    named = Access(remote_options={"https://evil.example": secret})
-    assert (
-        Targets([Target("https://evil.example/data")], "https://archive.example/m.json", named).location(0)[1] == secret
-    )
-    harmless = Access(remote_options={"headers": {"User-Agent": "me"}})
-    assert Targets([Target("https://evil.example/data")], "https://archive.example/m.json", harmless).location(0)[1]
+        targets(secret).location(0)
+    assert targets({"https://evil.example": secret}).location(0)[1] == secret
+    assert targets({"headers": {"User-Agent": "me"}}).location(0)[1]
 
 
 # Bombs.
