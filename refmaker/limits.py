@@ -86,6 +86,10 @@ INLINE = _limit(
     "inline", 16 << 20, "bytes", "values of one array that are kept in the manifest",
     "scan, combine and batch --inline-limit; inline_limit=",
 )  # fmt: skip
+INLINED = _limit(
+    "inlined", 1 << 30, "bytes", "chunks that a scan makes or decodes, of all arrays, beyond four times the file",
+    BY_ENVIRONMENT,
+)  # fmt: skip
 READINGS = _limit("readings", 4, "times the file", "bytes that a walk reads in all: structures that overlap")
 DECODINGS = _limit("decodings", 16, "times the file", "bytes that a walk decodes, beyond `decoded`")
 DECODED = _limit("decoded", 1 << 27, "bytes", "bytes that a walk decodes of any file", BY_ENVIRONMENT)
