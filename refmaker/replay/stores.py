@@ -156,7 +156,11 @@ class HttpStore(AnyStore):
         session = await filesystem.set_session()
         async with session.get(filesystem.encode_url(self.path), headers=headers, **options) as answer:
             self._check(answer, None if stop is None else (start, stop))
-            body = await bounded_body(answer.content.read, self.most(start, stop))
+            most, size = self.most(start, stop), answer.content_length
+            # A body whose length is told ends there.
+            body = await (
+                answer.read() if size is not None and size <= most else bounded_body(answer.content.read, most)
+            )
         return self.whole(body, start, stop)
 
     def _check(self, answer: Any, wanted: tuple[int, int] | None) -> None:
