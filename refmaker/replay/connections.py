@@ -182,7 +182,11 @@ async def _held_to(policy: Policy, **options: Any) -> Any:
         if where is not None:
             policy.check(str(params.response.url.join(type(params.url)(where))))
 
+    async def started(session: Any, context: Any, params: Any) -> None:
+        policy.check(str(params.url))  # as the client understands it
+
     watch = aiohttp.TraceConfig()
+    watch.on_request_start.append(started)
     watch.on_request_redirect.append(redirected)
     traces = [*(options.pop("trace_configs", None) or []), watch]
     connector = options.pop("connector", None) or aiohttp.TCPConnector(resolver=Resolver())

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pickle
+import socket
 import struct
 import sys
 import zlib
@@ -29,10 +30,12 @@ from refmaker.manifest._kerchunk_reader import read_json
 from refmaker.manifest._shard_codec import decode_shard
 from refmaker.manifest._shards import ShardedReferences
 from refmaker.manifest.manifest import Target
+from refmaker.replay import targets as replay_targets
 from refmaker.replay.policy import Policy
 from refmaker.replay.targets import Access, Targets
 from tests.cli.conftest import Run, run
 from tests.security.bounds import bounded, traced
+from tests.security.hostile_server import served
 from tests.servers import RangeServer, range_server
 
 __all__ = ["range_server", "run"]
@@ -205,6 +208,44 @@ def test_targets_of_a_manifest_from_elsewhere(range_server: RangeServer, url: st
     base = range_server.add("m.json", text).replace("127.0.0.1", "localhost")
     with pytest.raises((SourceError, ManifestError)):
         refmaker.FileSystem(base, timeout=5.0, attempts=1).cat("x/0")
+
+
+HOSTS = [
+    *("127.0.0.1", "①②⑦.⓪.⓪.①", "127。0。0。1", "１２７.0.0.1", "127.0.0.1.", "2130706433", "0x7f000001"),
+    *("0177.0.0.1", "127.1", "0", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::1%25lo]", "localhost", "localhost."),
+    *("ｌｏｃａｌｈｏｓｔ", "user@127.0.0.1", "example.com@127.0.0.1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]"),
+    *("[::127.0.0.1]", "[::]", "0.0.0.0", "127.0.0.1%00"),
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("by", ["url", "redirect"])
+def test_hosts_spelled_otherwise(monkeypatch: pytest.MonkeyPatch, host: str, by: str) -> None:
+    """However an address of this machine is spelled, no request of a manifest from elsewhere arrives there."""
+    requests: list[bytes] = []
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        requests.append(request.split(b" ")[1])
+        if b"/first" in request:
+            place = f"Location: http://{host}:{connection.getsockname()[1]}/x\r\nContent-Length: 0"
+            connection.sendall(b"HTTP/1.1 302 Found\r\n" + place.encode() + b"\r\n\r\n")
+            return
+        head = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-7/8\r\nContent-Length: 8\r\n\r\n"
+        connection.sendall(head + bytes(8))
+
+    with served(answer) as (url, _):
+        port = url.rpartition(":")[2].partition("/")[0]
+        base = "https://elsewhere.example/m.json" if by == "url" else url  # the server of the manifest may redirect
+        monkeypatch.setattr(replay_targets, "Policy", lambda _, *more: Policy(base, *more))
+        monkeypatch.setattr(
+            Policy, "exempt", lambda self, name, number: by == "redirect" and name == "127.0.0.1" and not requests
+        )
+        target = f"http://{host}:{port}/x" if by == "url" else f"http://127.0.0.1:{port}/first"
+        manifest = read_json(json.dumps(document(**{"x/0": [target, 0, 8]})).encode(), source="m")
+        fs = refmaker.FileSystem(manifest, timeout=5.0, attempts=1, skip_instance_cache=True)
+        with pytest.raises(RefmakerError):
+            fs.cat("x/0")
+    assert requests == ([] if by == "url" else [b"/first"])
 
 
 def test_secrets_are_not_sent_where_a_manifest_leads(range_server: RangeServer, tmp_path: Path) -> None:
