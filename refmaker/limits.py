@@ -113,7 +113,7 @@ LINK_DEPTH = _limit("link-depth", 16, "files", "external links and virtual datas
 LINKS = _limit("links", 10_000, "links", "external links of one file", BY_ENVIRONMENT)
 VIRTUAL_CELLS = _limit("virtual-cells", 1 << 26, "chunks", "a virtual or external dataset", BY_ENVIRONMENT)
 VIRTUAL_PLACES = _limit("virtual-places", 1 << 17, "places", "pieces that one virtual chunk is put together from")
-ROUNDS = _limit("rounds", 100_000, "rounds", "of fetching in a remote scan")
+ROUNDS = _limit("rounds", 10_000, "rounds", "of fetching in a remote scan")
 HARD_LINKS = _limit("tar-hard-links", 16, "links", "hard links of a tar file that lead to one another")
 
 # What a server may cost.

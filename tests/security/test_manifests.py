@@ -540,6 +540,19 @@ def test_coordinates_of_any_length(tmp_path: Path) -> None:
         refmaker.combine(names)
 
 
+def test_units_that_take_long_to_understand(tmp_path: Path) -> None:
+    names = []
+    for i, units in enumerate(("days since" + " " * 100_000 + "x\ny", "days since 2000-01-01" + " +1" * 100_000)):
+        attributes = {"_ARRAY_DIMENSIONS": ["x"], "units": units}
+        held = document(
+            {"shape": [1], "chunks": [1], "dtype": "<i8"}, **{"x/.zattrs": attributes, "x/0": encoded(bytes(8))}
+        )
+        names.append(str(tmp_path / f"{i}.json"))
+        Path(names[-1]).write_text(json.dumps(held))
+    with bounded(), pytest.raises(RefmakerError):
+        refmaker.combine(names)
+
+
 def test_our_codec_with_the_configuration_of_somebody_else(tmp_path: Path) -> None:
     """A pipeline that makes gigabytes for an array whose chunks have eight bytes is not decoded for it."""
     from tests.hdf5.assembling import integer
