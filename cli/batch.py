@@ -27,7 +27,7 @@ __all__ = ["batch"]
 _OF_SCAN = (
     *("inline_threshold", "inline_limit", "group", "include", "exclude", "portable"),
     *("follow_external_links", "other_files", "allow"),
-    *("keep_checksums", "verify_checksums", "strict", "zarr_format"),
+    *("keep_checksums", "verify_checksums", "strict", "zarr_format", "records_per_chunk"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -12,7 +13,7 @@ import click
 import refmaker
 from refmaker.errors import RefmakerError
 
-from .destination import check_outputs, write
+from .destination import PARQUET, check_outputs, write
 from .engines import check_scheduler, dask_engine
 from .output import DONE, FAILED, REFUSED, ProgressLine, columns, counted, json_object, list_refusals, report_text, say
 
@@ -36,7 +37,9 @@ def combining_options(command: F) -> F:
                 "--concat",
                 multiple=True,
                 metavar="DIM",
-                help="Put the inputs together along this dimension. May be given again. [default: what differs]",
+                help="Put the inputs together along this dimension; a scalar variable or a global attribute of the "
+                "inputs becomes one, and so does NAME=REGEX, of their names. May be given again. "
+                "[default: what differs]",
             ),
             click.option(
                 "--on-mismatch",
@@ -109,6 +112,8 @@ def run(
     engine, scheduler = given.pop("engine"), given.pop("scheduler")
     check_scheduler(engine, scheduler)
     options = {name: value for name, value in given.items() if value not in (None, ())}
+    if output.rstrip("/").endswith(PARQUET):
+        options["spill"] = os.path.dirname(os.path.realpath(output))  # where there has to be room anyway
     entry: dict[str, Any] = {"inputs": len(inputs), "output": output}
     try:
         with ExitStack() as stack:

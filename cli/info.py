@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["info"]
 
-_KINDS = {"hdf5": "HDF5", "netcdf3": "netCDF classic"}
+_KINDS = {"hdf5": "HDF5", "netcdf3": "netCDF classic", "tiff": "TIFF", "fits": "FITS", "grib": "GRIB"}
 _HEAD = ("variable", "shape", "dimensions", "chunk shape", "dtype", "codecs", "stored", "chunks", "missing")
 _RIGHT = frozenset({6, 7, 8})
 _TARGETS = 20
@@ -76,7 +76,8 @@ def _of_manifest(file: str, manifest: Manifest) -> dict[str, Any]:
 def _head_lines(layout: dict[str, Any]) -> Iterable[str]:
     if layout["kind"] != "manifest":
         yield f"{layout['source']}: {layout['kind']}, {human_size(layout['size'])}"
-        yield f"metadata: {human_size(layout['metadata_size'])} in {counted(layout['metadata_blocks'], 'block')}"
+        if layout["metadata_blocks"]:
+            yield f"metadata: {human_size(layout['metadata_size'])} in {counted(layout['metadata_blocks'], 'block')}"
         return
     targets = layout["targets"]
     yield f"{layout['source']}: manifest, Zarr {layout['zarr_format']}, {counted(len(targets), 'target')}"

@@ -79,6 +79,12 @@ __all__ = ["scan"]
     default=None,
     help="Do not verify the checksums of the structures in FILE.",
 )
+@click.option(
+    "--records-per-chunk",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of netCDF classic, where the bytes of records follow one another; the report says where they do not.",
+)
 @click.option("--strict", is_flag=True, help="Fail when any object would be refused.")
 @click.option(
     "--zarr-format", type=click.IntRange(2, 3), metavar="2|3", help="Format of the metadata; 2 is read by more clients."

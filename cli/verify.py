@@ -59,6 +59,9 @@ def verify(
     Are they the files that were scanned, do all references lie in them, and does zarr read through the manifest what
     h5py (HDF5) or netCDF4 (netCDF classic) reads from the files? One line for each finding.
 
+    A combined MANIFEST is compared with the files that it was made of, one by one: what a file has for its coordinate
+    values is what has to stand there. Without --full, with some of the files.
+
     MANIFEST may be the output directory of `refmaker batch`: then some of its manifests are taken, by chance.
 
     Exit status: 0 all is the same; 3 something differs, is refused, has changed, or could not be compared; 1 the
@@ -130,7 +133,7 @@ def _verify(manifest: str, sample: int | None, storage_options: dict[str, Any] |
     with ProgressLine(manifest) as line:
 
         def show(progress: Progress) -> None:
-            line.show(f"{manifest}: {progress.done} of {counted(progress.known, 'chunk')}, {progress.path}")
+            line.show(f"{manifest}: {progress.done} of {counted(progress.known, progress.unit)}, {progress.path}")
 
         return run(manifest, sample=sample, storage_options=storage_options, progress=show)
 
@@ -159,7 +162,8 @@ def _first(array: ArrayResult) -> str:
 def _summary(manifest: str, found: VerifyReport) -> str:
     same = sum(array.status == "same" for array in found.arrays)
     checked, chunks = (sum(getattr(array, name) for array in found.arrays) for name in ("chunks_checked", "chunks"))
-    parts = [f"{same} of {counted(len(found.arrays), 'array')} the same ({checked} of {chunks} chunks compared)"]
+    where = f" with {counted(found.files, 'file')}" if found.files else ""
+    parts = [f"{same} of {counted(len(found.arrays), 'array')} the same ({checked} of {chunks} chunks compared{where})"]
     counts = {
         "different": sum(array.status == "differs" for array in found.arrays),
         "unreadable": sum(array.status == "unreadable" for array in found.arrays),

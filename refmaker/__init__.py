@@ -25,11 +25,12 @@ from refmaker.errors import (
 if TYPE_CHECKING:
     from refmaker.combining.combine import append, combination, combine
     from refmaker.combining.records import Combination, CombineError, Mismatch
+    from refmaker.driver import Progress
     from refmaker.manifest.forms import open_manifest
     from refmaker.manifest.manifest import Manifest
     from refmaker.many import scan_many
     from refmaker.replay.filesystem import FileSystem
-    from refmaker.scanning import Inspection, Progress, inspect, scan
+    from refmaker.scanning import Inspection, inspect, scan
 
 __all__ = [
     "BatchError",
@@ -68,7 +69,7 @@ _LAZY = {
     "Inspection": ("refmaker.scanning", "Inspection"),
     "Manifest": ("refmaker.manifest.manifest", "Manifest"),
     "Mismatch": ("refmaker.combining.records", "Mismatch"),
-    "Progress": ("refmaker.scanning", "Progress"),
+    "Progress": ("refmaker.driver", "Progress"),
     "append": ("refmaker.combining.combine", "append"),
     "combination": ("refmaker.combining.combine", "combination"),
     "combine": ("refmaker.combining.combine", "combine"),

@@ -7,6 +7,7 @@ h5py raises while values are read is a `SourceError`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -126,6 +127,29 @@ class Hdf5Array:
         for name in self.members:
             value = value[name]
         return value
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """See `Original.attributes`; those that h5py cannot read are left out."""
+        found = {}
+        for name in list(self.dataset.attrs):
+            with contextlib.suppress(OSError, TypeError, ValueError, KeyError):
+                found[str(name)] = self.dataset.attrs[name]
+        return found
+
+    @property
+    def dimensions(self) -> tuple[str | None, ...]:
+        """See `Original.dimensions`: the names of dimension scales."""
+        found: list[str | None] = []
+        for dim in list(self.dataset.dims):
+            try:
+                name = dim[0].name if len(dim) else None
+            except (OSError, RuntimeError, KeyError, ValueError):
+                name = None
+            found.append(None if name is None else name.rpartition("/")[2])
+        if self.dataset.is_scale and self.rank == 1:
+            found = [self.dataset.name.rpartition("/")[2]]
+        return (*found, *[None] * (len(self.shape) - self.rank))
 
     def stored(self, selection: Selection) -> bool:
         """See `Original.stored`."""

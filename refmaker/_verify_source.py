@@ -1,5 +1,7 @@
 """The original files, read by the libraries that define what is right: h5py for HDF5, netCDF4 for netCDF classic.
 
+Other formats are read by those of `refmaker._verify_formats`.
+
 Contract: `Originals.find` gives an object of a target as an array that can be read in slabs; files are opened when
 they are first needed, few at a time. Nothing of refmaker's own parsers is used. Whatever these libraries raise comes
 out as a `SourceError`.
@@ -9,23 +11,27 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import os
 import tempfile
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from refmaker import limits
+from refmaker._verify_container import Member, MemberFile, member_with, members_of
+from refmaker._verify_formats import FormatFile, open_format
 from refmaker._verify_hdf5 import find_dataset
 from refmaker._verify_values import NoCounterpart
 from refmaker.errors import RefmakerError, SourceError
+from refmaker.formats.kinds import HEAD_SIZE, format_of
 from refmaker.replay.connections import held
 from refmaker.replay.location import is_local, local_path
-from refmaker.replay.policy import Policy
 from refmaker.replay.targets import Targets
 
 __all__ = ["Original", "Originals"]
@@ -34,6 +40,8 @@ Selection: TypeAlias = tuple[slice, ...]
 
 _OPEN = 8
 _REMOTE_BLOCK = 1 << 20
+_GARBAGE = 100_000
+"""Objects that may have been made since the last collection, while none is made by itself."""
 _MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 
@@ -63,6 +71,14 @@ class Original(Protocol):
     def read(self, selection: Selection) -> np.ndarray:
         """Read elements; those beyond the extent are the fill value."""
 
+    @property
+    def attributes(self) -> dict[str, Any] | None:
+        """Attributes as the library gives them; None where it has none of the kind: raw values are what counts then."""
+
+    @property
+    def dimensions(self) -> tuple[str | None, ...]:
+        """Names of the dimensions that have any; of the axes that an array datatype adds, none."""
+
     def stored(self, selection: Selection) -> bool:
         """Say whether the chunk of these elements was ever written."""
 
@@ -77,12 +93,20 @@ def _close(file: _File) -> None:
 
 
 class Originals:
-    """The files behind the targets of a manifest, open while they are used."""
+    """The files behind the targets of a manifest, open while they are used.
 
-    def __init__(self, targets: Targets) -> None:
+    Parameters
+    ----------
+    extent
+        Gives for a target the first byte that is referred to, and the one behind the last: in containers that says
+        which member is meant.
+    """
+
+    def __init__(self, targets: Targets, extent: Callable[[int], tuple[int, int] | None]) -> None:
         self.targets = targets
-        self._files: OrderedDict[int, _File] = OrderedDict()
-        self._collector_stopped = False
+        self.extent = extent
+        self._files: OrderedDict[tuple[int, Member | None], _File] = OrderedDict()
+        self._collector_stopped = self._frozen = False
 
     def __enter__(self) -> Originals:
         return self
@@ -91,28 +115,62 @@ class Originals:
         while self._files:
             _close(self._files.popitem()[1])
         if self._collector_stopped:
+            if self._frozen:
+                gc.unfreeze()
             gc.enable()
 
-    def open(self, code: int) -> None:
-        """Open the file of a target, if it is not open. Raises `SourceError` when it cannot be."""
-        if code not in self._files:
+    def members(self, code: int) -> list[Member] | None:
+        """Give the members of a target that is a tar or zip file; None for any other. Raises `SourceError`."""
+        url, options = self._located(code)
+        with ExitStack() as stack, _explained(url):
+            return members_of(_opened(stack, url, options))
+
+    def open(self, code: int, member: Member | None = None) -> None:
+        """Open the file of a target, if it is not open. Raises `SourceError` when it cannot be.
+
+        Parameters
+        ----------
+        member
+            Of a container; None: the one that the references lie in.
+        """
+        key = code, member
+        if key not in self._files:
             while len(self._files) >= _OPEN:
                 _close(self._files.popitem(last=False)[1])
-            file = self._files[code] = _open(self.targets, code)
-            if file.remote and not file.classic and gc.isenabled():
-                # h5py holds its lock while fsspec's thread reads. A collection that ran there, and freed an object of
-                # h5py, would wait for that lock for ever.
-                gc.disable()
-                self._collector_stopped = True
-        self._files.move_to_end(code)
+            url, options = self._located(code)
+            if not is_local(url):
+                self._stop_collector()
+            self._files[key] = _open(url, options, member, lambda: self.extent(code))
+        self._files.move_to_end(key)
 
-    def find(self, code: int, path: str, shown: np.dtype[Any]) -> Original:
+    def _located(self, code: int) -> tuple[str, Any]:
+        """Give the place of a target, and options that keep its filesystem to the policy of the manifest."""
+        url, options = self.targets.location(code)
+        return url, held(url, options, self.targets.policy)
+
+    def _stop_collector(self) -> None:
+        """Have garbage collected here only.
+
+        h5py holds its lock while fsspec's thread reads. A collection that ran there, and freed an object of h5py, would
+        wait for that lock for ever. What there is now is not looked at again.
+        """
+        if gc.isenabled():
+            gc.disable()
+            gc.collect()
+            self._frozen = gc.get_freeze_count() == 0
+            if self._frozen:
+                gc.freeze()
+            self._collector_stopped = True
+
+    def find(self, code: int, path: str, shown: np.dtype[Any], member: Member | None = None) -> Original:
         """Find the array at a path of a target.
 
         Parameters
         ----------
         shown
             The dtype in Zarr: what h5py is asked for where numpy has no dtype for the file's.
+        member
+            See `open`.
 
         Raises
         ------
@@ -121,14 +179,16 @@ class Originals:
         SourceError
             It cannot be opened, or not be compared.
         """
-        self.open(code)
-        if self._collector_stopped:
+        self.open(code, member)
+        if self._collector_stopped and gc.get_count()[0] > _GARBAGE:
             gc.collect()
-        file = self._files[code]
+        file = self._files[code, member]
         try:
+            if isinstance(file.handle, FormatFile):
+                return cast("Original", file.handle.find(path, shown))
             if file.classic:
                 return _ClassicArray.of(file.handle.variables[path.strip("/")])
-            return find_dataset(file.handle, path, shown, remote=file.remote)
+            return find_dataset(file.handle, path, shown, remote=file.detached)
         except RefmakerError:
             raise
         except KeyError as error:
@@ -137,15 +197,35 @@ class Originals:
             raise SourceError(f"cannot be opened: {_cause(error)}", source=file.url) from error
 
 
+@contextlib.contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Make errors of ours of what libraries raise."""
+    try:
+        yield
+    except RefmakerError as error:
+        error.source = url
+        raise
+    except Exception as error:  # every library here raises errors of its own
+        raise SourceError(f"cannot be opened: {_cause(error)}", source=url) from error
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
-    """An open file: an `h5py.File`, or a `netCDF4.Dataset` when `classic`."""
+    """An open file: an `h5py.File`, a `netCDF4.Dataset` when `classic`, or a `FormatFile`.
+
+    `detached` says that libhdf5 does not know where it lies.
+    """
 
     handle: Any
     classic: bool
-    remote: bool
+    detached: bool
     url: str
     closing: ExitStack
+
+    @property
+    def by_h5py(self) -> bool:
+        """Whether h5py reads it."""
+        return not self.classic and not isinstance(self.handle, FormatFile)
 
 
 @dataclass(slots=True)
@@ -172,6 +252,14 @@ class _ClassicArray:
         except Exception as error:  # netCDF4 raises errors of many kinds
             raise SourceError(f"netCDF4 cannot read it: {_cause(error)}") from error
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return {name: self.variable.getncattr(name) for name in self.variable.ncattrs()}
+
+    @property
+    def dimensions(self) -> tuple[str | None, ...]:
+        return tuple(self.variable.dimensions)
+
     def stored(self, selection: Selection) -> bool:
         return True
 
@@ -179,34 +267,45 @@ class _ClassicArray:
         return False
 
 
-def _open(targets: Targets, code: int) -> _File:
-    url, options = targets.location(code)
-    with ExitStack() as stack:
-        try:
-            name: Any = local_path(url) if is_local(url) else _remote(stack, url, options, targets.policy)
-            head = _head(name)
-            handle = _open_classic(stack, name) if head in _MAGIC else _open_hdf5(name)
-            stack.callback(handle.close)
-        except RefmakerError as error:
-            error.source = url
-            raise
-        except Exception as error:  # every library here raises errors of its own
-            raise SourceError(f"cannot be opened: {_cause(error)}", source=url) from error
-        return _File(handle, head in _MAGIC, not is_local(url), url, stack.pop_all())
+def _open(url: str, options: Any, member: Member | None, extent: Callable[[], tuple[int, int] | None]) -> _File:
+    with ExitStack() as stack, _explained(url):
+        name: Any = _opened(stack, url, options)
+        members = members_of(name) if member is None else [member]
+        if members is not None:
+            name = stack.enter_context(io.BufferedReader(MemberFile(name, member or member_with(members, extent()))))
+        elif is_local(url):
+            name = local_path(url)  # libhdf5 reads by itself, and finds what lies beside the file
+        head = _head(name)
+        kind = format_of(head)
+        if head[:4] in _MAGIC:
+            handle = _open_classic(stack, name)
+        elif kind is None:
+            handle = _open_hdf5(name)
+        else:
+            if kind in ("fits", "grib") and not isinstance(name, str):
+                name = _fetched(stack, name)
+            handle = open_format(kind, name)
+        stack.callback(handle.close)
+        detached = members is not None or not is_local(url)
+        return _File(handle, head[:4] in _MAGIC, detached, url, stack.pop_all())
 
 
-def _remote(stack: ExitStack, url: str, options: Any, policy: Policy) -> Any:
+def _opened(stack: ExitStack, url: str, options: Any) -> Any:
+    """Open the bytes of a target."""
+    if is_local(url):
+        return stack.enter_context(open(local_path(url), "rb"))
     import fsspec
 
-    filesystem, path = fsspec.core.url_to_fs(url, **held(url, options, policy))
+    filesystem, path = fsspec.core.url_to_fs(url, **options)
     return stack.enter_context(filesystem.open(path, "rb", block_size=_REMOTE_BLOCK, cache_type="blockcache"))
 
 
 def _head(name: Any) -> bytes:
     if isinstance(name, str):
         with open(name, "rb") as file:
-            return file.read(4)
-    head: bytes = name.read(4)
+            return file.read(HEAD_SIZE)
+    name.seek(0)
+    head: bytes = name.read(HEAD_SIZE)
     name.seek(0)
     return head
 
@@ -233,7 +332,7 @@ def _open_classic(stack: ExitStack, name: Any) -> Any:
 
 
 def _fetched(stack: ExitStack, file: Any) -> str:
-    """Copy a remote file to the local disk: netCDF4 reads no other."""
+    """Copy a remote file to the local disk: netCDF4 and cfgrib read no other, astropy closes none."""
     name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "copy.nc")
     with open(name, "wb") as copy:
         left = limits.WHOLE_TARGET

@@ -160,6 +160,7 @@ COMBINED_VALUES = _limit(
     "values of an array of one input that combining looks at",
     BY_ENVIRONMENT,
 )
+COMBINED_TEXT = _limit("combined-text", 1 << 28, "bytes", "a chunk of text that combining decodes", BY_ENVIRONMENT)
 CACHE_ROOM = _limit("cache-room", 2 << 30, "bytes", "parsed manifests on the disk", BY_ENVIRONMENT)
 
 _unknown = sorted(name for name in _given if name not in LIMITS or BY_ENVIRONMENT not in LIMITS[name].change)

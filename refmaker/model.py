@@ -67,6 +67,7 @@ __all__ = [
     "String",
     "Time",
     "Tree",
+    "Unread",
     "VariableLength",
     "Virtual",
     "VirtualMapping",
@@ -152,10 +153,16 @@ class Compact:
 
 @dataclass(slots=True)
 class Contiguous:
-    """One block; `offset` is None when storage was never allocated."""
+    """One block; `offset` is None when storage was never allocated.
+
+    `part` is the size in bytes that a chunk of it should have, where another than that of all blocks is better;
+    `rows` is how many rows of the first axis a chunk has to have, if that was asked for.
+    """
 
     offset: int | None
     size: int
+    part: int | None = None
+    rows: int | None = None
 
 
 @dataclass(slots=True)
@@ -224,7 +231,12 @@ class Virtual:
     mappings: tuple[VirtualMapping, ...] = ()
 
 
-Storage: TypeAlias = Compact | Contiguous | Chunked | External | Virtual
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Storage that nobody asked for: the dataset's values are not to be had."""
+
+
+Storage: TypeAlias = Compact | Contiguous | Chunked | External | Virtual | Unread
 
 
 @dataclass(slots=True)
@@ -320,7 +332,7 @@ class Tree:
 
     source: str
     size: int
-    kind: Literal["hdf5", "netcdf3"]
+    kind: Literal["hdf5", "netcdf3", "tiff", "fits", "grib"]  # of the last three nothing more is known here
     groups: dict[str, Group] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     types: list[str] = field(default_factory=list)

@@ -1,25 +1,22 @@
-"""From a source file to a manifest: the driver of steps, and the stages one after the other.
+"""From a source file to a manifest: the stages one after the other.
 
-Contract: `scan` gives a manifest in which every dataset of the file is mapped, inlined or refused by name. Nothing
-here is specific to a format: walkers give steps, the driver runs them; what they miss is fetched together (a *round*),
-and the interrupted steps run again. Local files miss nothing, so their scan is one pass without an event loop.
+Contract: `scan` gives a manifest in which every dataset of the file is mapped, inlined or refused by name. Files of
+formats that refmaker does not walk are handed over (`refmaker.formats`). Local files miss no bytes, so that their scan
+is one pass without an event loop.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
-from refmaker import limits
 from refmaker.assembly import Assembly, Selection
 from refmaker.conventions.netcdf4 import annotate
-from refmaker.errors import FormatError, RefmakerError, conceal
+from refmaker.driver import Driver, Progress
+from refmaker.errors import RefmakerError, conceal
 from refmaker.hdf5.checksum import unverified
-from refmaker.hdf5.resolve import resolve
-from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 from refmaker.hdf5.walk import Walk
 from refmaker.linked.follow import follow
 from refmaker.linked.permission import Permission
@@ -27,32 +24,14 @@ from refmaker.linked.space import Space
 from refmaker.linked.virtual import Workshop
 from refmaker.manifest.manifest import Manifest
 from refmaker.model import Tree
-from refmaker.netcdf3.walk import walk as walk_netcdf3
+from refmaker.reading import kind_of, read_hdf5, read_netcdf3
 from refmaker.redaction import secrets_in, secrets_of
 from refmaker.sources.recording import RecordingWindow
 from refmaker.sources.room import Room
-from refmaker.sources.source import Source, open_source
-from refmaker.window import MissingBytes, Window
-from refmaker.zarr.build import BuildOptions
+from refmaker.sources.source import open_source
+from refmaker.zarr.build import DEFAULT_INLINE_LIMIT, BuildOptions
 
-__all__ = ["Inspection", "Progress", "inspect", "scan"]
-
-Step: TypeAlias = Callable[[], Sequence["Step"]]
-
-DEFAULT_INLINE_LIMIT = limits.INLINE
-NETCDF3_MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
-# A step that misses bytes again and again although all it asked for was fetched is a defect, not a slow file.
-MAX_ROUNDS = limits.ROUNDS
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a scan has come: steps done and known so far, rounds of fetching, size of the source in bytes."""
-
-    done: int
-    known: int
-    rounds: int
-    size: int
+__all__ = ["Inspection", "inspect", "scan"]
 
 
 @dataclass(slots=True)
@@ -86,6 +65,7 @@ def inspect(
     allow: Sequence[str] | None = None,
     keep_checksums: bool = False,
     verify_checksums: bool = True,
+    records_per_chunk: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     room: Room | None = None,
 ) -> Inspection:
@@ -124,6 +104,11 @@ def inspect(
         Leave the checksums of the fletcher32 filter in the references, for readers to verify.
     verify_checksums
         Verify the checksums of the file's own structures.
+    records_per_chunk
+        netCDF classic: records in a chunk of a variable whose records follow one another without anything between them,
+        as those of the only record variable of a file. What is left over is kept in the manifest as the last chunk.
+        Of other variables one record is a chunk, and a note in the report says so. Without the option, chunks of
+        records that follow one another have about 4 MiB, and only whole divisors of the number of records.
     progress
         Called now and then.
     room
@@ -134,9 +119,9 @@ def inspect(
     SourceError
         If the file cannot be read, or changes while it is scanned.
     FormatError
-        If it is not HDF5 or netCDF classic, or is damaged where nothing can be read without it.
+        If it is of no format that can be scanned, or is damaged where nothing can be read without it.
     Unsupported
-        With `strict`, if anything would be refused.
+        With `strict`, if anything would be refused; if packages for its format are not installed.
     """
     options = BuildOptions(
         zarr_format=zarr_format,
@@ -145,6 +130,8 @@ def inspect(
         portable=portable,
         keep_checksums=keep_checksums,
     )
+    if records_per_chunk is not None and records_per_chunk < 1:
+        raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
     permission = Permission(other_files, None if allow is None else tuple(allow))
     selection = Selection(group, tuple(include), tuple(exclude))
     room = Room() if room is None else room
@@ -153,19 +140,26 @@ def inspect(
             space = Space(open_source(url, storage_options, room), storage_options, room)
             recorder = RecordingWindow(space.window) if measure else None
             driver = Driver(space, progress)
-            tree = _read_tree(recorder or space.window, driver, url, inline_limit, strict)
-            if recorder is not None:
-                tree.metadata_size, tree.metadata_blocks = recorder.extent()
-            workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
-            follow(
-                tree,
-                workshop,
-                strict=strict,
-                links=follow_external_links,
-                permission=permission,
-                wanted=selection.takes,
-            )
-            manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
+            window = recorder or space.window
+            kind = kind_of(window, driver)
+            if kind == "hdf5" or kind == "netcdf3":
+                if kind == "hdf5":
+                    walk = Walk(window, inline_limit, strict, narrow=selection.narrows)
+                    tree = read_hdf5(walk, driver, url, selection)
+                else:
+                    tree = read_netcdf3(window, driver, url, records_per_chunk)
+                if recorder is not None:
+                    tree.metadata_size, tree.metadata_blocks = recorder.extent()
+                workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
+                links = selection.reaches if follow_external_links else None
+                follow(tree, workshop, strict=strict, permission=permission, links=links, wanted=selection.takes)
+                manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
+            else:
+                from refmaker.formats.handover import Wishes, hand_over
+
+                tree = Tree(url, space.window.size, kind)
+                wishes = Wishes(selection, inline_threshold, zarr_format, strict)
+                manifest = hand_over(kind, url, storage_options, space, driver.run, wishes)
             space.check_unchanged()
     except RefmakerError as error:
         if error.source is None:
@@ -173,89 +167,3 @@ def inspect(
         conceal(error, secrets_of(storage_options or {}) | secrets_in(url))
         raise
     return Inspection(manifest, tree)
-
-
-class Driver:
-    """Runs steps until none is left."""
-
-    def __init__(self, source: Source, progress: Callable[[Progress], None] | None) -> None:
-        self.source = source
-        self.progress = progress
-        self.done = 0
-        self.rounds = 0
-
-    def run(self, steps: Sequence[Step]) -> None:
-        """Run steps and those that follow from them; fetch what they miss, all of a round together."""
-        ready: deque[Step] = deque(steps)
-        while ready:
-            blocked: list[Step] = []
-            missing: list[MissingBytes] = []
-            while ready:
-                step = ready.popleft()
-                try:
-                    ready.extend(step())
-                except MissingBytes as missed:
-                    blocked.append(step)
-                    missing.append(missed)
-                else:
-                    self._count(len(ready) + len(blocked))
-            if blocked:
-                self.rounds += 1
-                if self.rounds > MAX_ROUNDS:
-                    raise RefmakerError("the scan does not end", got=f"{self.rounds} rounds")
-                self.source.fetch(missing)
-                ready.extend(blocked)
-
-    def _count(self, left: int) -> None:
-        self.done += 1
-        if self.progress is not None and self.done % 64 == 0:
-            self.progress(Progress(self.done, self.done + left, self.rounds, self.source.identity.size))
-
-
-def _read_tree(window: Window, driver: Driver, url: str, inline_limit: int, strict: bool) -> Tree:
-    """Find the format and walk the file."""
-    found: list[str] = []
-
-    def detect() -> list[Step]:
-        found.append(_detect(window))
-        return []
-
-    driver.run([detect])
-    if found[-1] == "netcdf3":
-        trees: list[Tree] = []
-
-        def classic() -> list[Step]:
-            trees.append(walk_netcdf3(window, source=url))
-            return []
-
-        driver.run([classic])
-        return trees[-1]
-    walk = Walk(window, inline_limit, strict)
-    driver.run(walk.start())
-    walk.verify()
-    return resolve(walk, url)
-
-
-def _detect(window: Window) -> str:
-    for address in signature_addresses(window.size):
-        if address + len(SIGNATURE) > window.size:
-            break
-        buf, pos = window.at(address, len(SIGNATURE))
-        head = bytes(buf[pos : pos + len(SIGNATURE)])
-        if head == SIGNATURE:
-            return "hdf5"
-        if address == 0 and head[:4] in NETCDF3_MAGIC:
-            return "netcdf3"
-    buf, pos = window.at(0, min(8, window.size))
-    raise FormatError(
-        "neither HDF5 nor netCDF: no signature at the start or behind a user block",
-        structure="superblock",
-        address=0,
-        got=bytes(buf[pos : pos + 8]),
-    )
-
-
-def read_tree(url: str, storage_options: Mapping[str, Any] | None = None) -> Tree:
-    """Walk a file without making a manifest of it."""
-    source = open_source(url, storage_options)
-    return _read_tree(source.window, Driver(source, None), url, DEFAULT_INLINE_LIMIT, strict=False)

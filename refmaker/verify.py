@@ -19,7 +19,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from refmaker._verify_array import ArrayResult, Comparison, Difference
+from refmaker._verify_combined import CombinedArray, compare_files
+from refmaker._verify_container import Member
 from refmaker._verify_grid import Cells, blocks_of, choose, stored_cells
+from refmaker._verify_parts import Part, is_combined, parts_of
+from refmaker._verify_places import Coordinates
 from refmaker._verify_source import Originals
 from refmaker._verify_targets import TargetResult, check_targets, reference_problems
 from refmaker._verify_values import Misfit, NoCounterpart, counted
@@ -42,11 +46,15 @@ _TEXT_SIZE = 64
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a verification is: the array at work, chunks done and chunks to be done in all."""
+    """How far a verification is: the array at work, chunks done and chunks to be done in all.
+
+    Of a combined manifest it is the file, and how many files. `unit` is "chunk" or "file".
+    """
 
     path: str
     done: int
     known: int
+    unit: str = "chunk"
 
 
 @dataclass(slots=True)
@@ -61,6 +69,8 @@ class VerifyReport:
         Chunks of each array that were to be compared, None for all.
     refused
         Path in the source -> reason, as the manifest has it.
+    files
+        Of a combined manifest, the files that it was compared with; 0 for any other.
     """
 
     manifest: str | None
@@ -68,6 +78,7 @@ class VerifyReport:
     targets: list[TargetResult] = field(default_factory=list)
     arrays: list[ArrayResult] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    files: int = 0
 
     @property
     def differences(self) -> int:
@@ -105,7 +116,7 @@ def verify(
         Path or url of it, or the manifest itself.
     sample
         Chunks of each array to compare, about: always the same ones, with the first, the last and missing ones among
-        them. None compares all.
+        them. None compares all. A combined manifest is compared with each of its files, of a sample with some of them.
     storage_options
         Options of the fsspec filesystem of the targets, and of the manifest if it is not local. Keys that are url
         prefixes hold the options for what lies below them: `{"s3://a": {"anon": true}}`.
@@ -127,9 +138,26 @@ def verify(
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
     report.targets = check_targets(targets)
     open_array = _zarr_reader(manifest, named, options, opened.lookup.manifest.zarr_format)
-    with Originals(targets) as originals:
-        _Run(opened.lookup, report, originals, open_array, sample, progress).arrays()
+    manifest_ = opened.lookup.manifest
+    with Originals(targets, partial(_extent, manifest_)) as originals:
+        run = _Run(opened.lookup, report, originals, open_array, sample, progress)
+        if is_combined(manifest_):
+            run.combined()
+        else:
+            run.arrays()
     return report
+
+
+def _extent(manifest: Manifest, code: int) -> tuple[int, int] | None:
+    """Give the first byte of a target that is referred to, and the one behind the last."""
+    first, stop = [], []
+    for array in manifest.arrays.values():
+        references = array.references
+        mine = (references.target == code) & (references.size > 0)
+        if mine.any():
+            first.append(int(references.offset[mine].min()))
+            stop.append(int((references.offset[mine] + references.size[mine]).max()))
+    return (min(first), max(stop)) if first else None
 
 
 def manifest_options(name: str | None, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -203,6 +231,26 @@ class _Run:
             results[plan.path] = self._array(plan, known)
         self.report.arrays = [results[path] for path in manifest.arrays]
 
+    def combined(self) -> None:
+        """Compare all arrays with the files that they were made of, file by file."""
+        manifest, form = self.lookup.manifest, self.lookup.manifest.zarr_format
+        coordinates = Coordinates(manifest, self.originals, lambda path: self.open_array(path, form))
+        parts = parts_of(manifest, self.originals, self.sample)
+        self.report.files = len(parts)
+
+        def done(part: Part, number: int) -> None:
+            if self.progress is not None:
+                self.progress(Progress(manifest.targets[part.code].url, number, len(parts), "file"))
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr's remarks on data types are no findings
+            sides = [CombinedArray.of(coordinates, path) for path in manifest.arrays]
+            for side in sides:
+                for problem in self._plan(side.path, side.array).problems:
+                    side.problem("differs", problem)
+            self.report.arrays = [side.result for side in sides]
+            compare_files(sides, parts, self.sample, self._open_target, done)
+
     def _source(self, path: str) -> tuple[int, str]:
         """Give the target, and the path in it, of the object that an array shows."""
         return self.lookup.manifest.sources.get(path, (0, "/" + path))
@@ -268,14 +316,14 @@ class _Run:
         name = partial(_chunk_name, plan.layout)
         Comparison(original, shown, tuple(shown.chunks), name, result, progress).run(blocks)
 
-    def _open_target(self, code: int) -> None:
+    def _open_target(self, code: int, member: Member | None = None) -> None:
         if code >= len(self.report.targets):
             raise SourceError("the manifest has no target: there is nothing to compare with")
         target = self.report.targets[code]
         if target.status == "unreadable":
             raise SourceError(f"{target.url} cannot be read")
         try:
-            self.originals.open(code)
+            self.originals.open(code, member)
         except SourceError as error:
             target.status, target.reason = "unreadable", error.message
             raise

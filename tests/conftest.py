@@ -10,6 +10,7 @@ that the tests load hdf5plugin's before any of them can import netCDF4.
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,10 @@ from refmaker.sources import patience
 
 with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401
+
+# A shell has background jobs ignore Ctrl-C, which their children inherit; tests send it to theirs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("refmaker", deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("explore", deadline=None, print_blob=True, max_examples=500)

@@ -33,6 +33,9 @@ LAYERS = [
     "refmaker.sources",
     "refmaker.linked",
     "refmaker.assembly",
+    "refmaker.driver",
+    "refmaker.formats",
+    "refmaker.reading",
     "refmaker.scanning",
     "refmaker.many",
     "refmaker.replay",
@@ -141,6 +144,20 @@ def test_imports_from_layers_above_only(module: str) -> None:
         for line, name in _imports(module, _tree(module))
         if name.split(".")[0] in ("refmaker", "refmaker_cli") and _layer(name) > own and (module, name) not in SHORTCUTS
     ]
+    assert wrong == []
+
+
+def test_private_modules_stay_in_their_package(module: str) -> None:
+    wrong = []
+    for line, name in _imports(module, _tree(module)):
+        parts = name.split(".")
+        private = next((i for i, part in enumerate(parts) if part.startswith("_") and not part.startswith("__")), None)
+        if (
+            parts[0] == "refmaker"
+            and private is not None
+            and not f"{module}.".startswith(".".join(parts[:private]) + ".")
+        ):
+            wrong.append(f"line {line}: {name}")
     assert wrong == []
 
 

@@ -791,10 +791,18 @@ class TestRemote:
     def test_garbage_collector_is_left_as_it_was(self, range_server: RangeServer, source: Path) -> None:
         manifest = refmaker.scan(range_server.add("x.h5", source.read_bytes()))
         seen: list[bool] = []
-        nothing_found(check(manifest, progress=lambda _: seen.append(gc.isenabled())))
+        frozen: list[int] = []
+
+        def progress(_: Progress) -> None:
+            seen.append(gc.isenabled())
+            frozen.append(gc.get_freeze_count())
+
+        nothing_found(check(manifest, progress=progress))
         assert seen
         assert not any(seen)
+        assert all(frozen)
         assert gc.isenabled()
+        assert gc.get_freeze_count() == 0
 
     def test_gone(self, range_server: RangeServer, source: Path) -> None:
         manifest = refmaker.scan(range_server.add("x.h5", source.read_bytes()))

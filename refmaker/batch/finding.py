@@ -1,7 +1,8 @@
 """From what was asked for to sources: files, directories, patterns, local and remote.
 
 Contract: every source has its absolute path or url, a name (a relative path, from which that of its manifest is made)
-and what tells its version, all from listings: no file is asked for by itself except those named one by one. A name
+and what tells its version, all from listings: no file is asked for by itself except those named one by one, and the
+first bytes of those whose names do not say what they are. A name
 that leads to nothing is an error, so that an archive that is not there is not taken for an empty one. What lies in the
 output directory is no source.
 """
@@ -73,7 +74,7 @@ def find_sources(roots: Roots, *, out: str | None = None) -> list[Entry]:
     single: list[str] = []
     for name in roots.names:
         some = False
-        for entry in _expand(name, roots, leave_out, single):
+        for entry in _expand(name, roots, leave_out, above, single):
             if above is None or not entry.url.startswith(above):
                 some = True
                 found.setdefault(entry.url, entry)
@@ -86,7 +87,7 @@ def find_sources(roots: Roots, *, out: str | None = None) -> list[Entry]:
     return [_based(entry, absolute(roots.base)) for entry in found.values()]
 
 
-def _expand(name: str, roots: Roots, leave_out: str | None, single: list[str]) -> Iterator[Entry]:
+def _expand(name: str, roots: Roots, leave_out: str | None, above: str | None, single: list[str]) -> Iterator[Entry]:
     """Give the sources under a name; those in `single` have not been looked at."""
     if is_local(name):
         yield from _expand_local(name, roots.pattern, leave_out)
@@ -97,7 +98,7 @@ def _expand(name: str, roots: Roots, leave_out: str | None, single: list[str]) -
             single.append(name)
             yield Entry(name, _last_part(name), UNKNOWN)
         else:
-            yield from remote.find(roots.pattern)
+            yield from remote.find(roots.pattern, above)
         return
     yield from Remote(name, roots.storage_options).glob()
 

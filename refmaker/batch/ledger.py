@@ -150,7 +150,8 @@ class Ledger:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
-            if execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+            # The old name of sqlite_schema: wheels (eckitlib) bring older libraries of SQLite into a process.
+            if execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";"):
                     execute(statement)
                 execute("INSERT INTO meta VALUES ('format', ?)", [str(_FORMAT)])

@@ -1,7 +1,7 @@
 """Directories and files, local and remote, under one way to ask: what is there, as it is now.
 
 Contract: a listing gives every file with what tells its version (size, ETag, modification time). What cannot be listed
-is told by name, never left out. Nothing is opened here but the first bytes of local files, to tell what they are.
+is told by name, never left out. Nothing is read here but the first bytes of files, to tell what they are.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from refmaker.errors import SourceError
+from refmaker.formats.kinds import HEAD_SIZE, format_of, missing
+from refmaker.formats.kinds import NAMES as FORMAT_NAMES
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 from refmaker.replay.identity import Seen
 from refmaker.replay.location import is_local, local_path
@@ -24,9 +27,14 @@ from refmaker.replay.location import is_local, local_path
 __all__ = ["NAMES", "Entry", "Remote", "absolute", "has_magic", "is_recognised", "look_at", "seen_at", "walk_local"]
 
 NAMES = (".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")
-"""Files that are named so are taken for sources whatever they hold: a damaged one is not to be overlooked."""
+"""Files that are named so are taken for sources whatever they hold: a damaged one is not to be overlooked.
+
+Those of the formats that kerchunk scans (`refmaker.formats.kinds`) as well, where the packages for them are installed.
+"""
 NETCDF3_MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 _ASKED_TOGETHER = 32
+_HEAD = 4096 + len(SIGNATURE)
+"""Bytes of a remote file that are looked at: a signature behind a user block of 4096 bytes is among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +70,39 @@ def has_magic(name: str) -> bool:
     return "*" in name if name.startswith(("http://", "https://")) else glob.has_magic(name)
 
 
+@cache
+def _handed_over() -> tuple[frozenset[str], tuple[str, ...]]:
+    """Give the formats whose packages are installed, and how their files are named."""
+    kinds = [kind for kind in FORMAT_NAMES if not missing(kind)]
+    return frozenset(kinds), tuple(name for kind in kinds for name in FORMAT_NAMES[kind])
+
+
+def is_named_so(name: str) -> bool:
+    """Say whether a file is named as sources are."""
+    return name.lower().endswith((*NAMES, *_handed_over()[1]))
+
+
 def is_recognised(path: str) -> bool:
     """Say whether a local file is a source: by its content, or by its name."""
-    if path.lower().endswith(NAMES):
+    if is_named_so(path):
         return True
     with open(path, "rb") as file:
-        if file.read(4) in NETCDF3_MAGIC:
+        head = file.read(HEAD_SIZE)
+        if head[:4] in NETCDF3_MAGIC or format_of(head) in _handed_over()[0]:
             return True
         for address in signature_addresses(os.fstat(file.fileno()).st_size):
             file.seek(address)
             if file.read(len(SIGNATURE)) == SIGNATURE:
                 return True
     return False
+
+
+def _begins_as_source(head: bytes) -> bool:
+    """Say whether a file of which these are the first bytes is a source."""
+    addresses = signature_addresses(len(head))
+    if head[:4] in NETCDF3_MAGIC or format_of(head) in _handed_over()[0]:
+        return True
+    return any(head.startswith(SIGNATURE, address) for address in addresses)
 
 
 def seen_at(path: str) -> Seen:
@@ -122,7 +151,7 @@ def _file(child: os.DirEntry[str], name: str, pattern: str | None) -> Iterator[E
         if stat.S_ISREG(status.st_mode) and (is_recognised(child.path) if pattern is None else _matches(name, pattern)):
             yield Entry(child.path, name, Seen(status.st_size, None, status.st_mtime))
     except FileNotFoundError:  # it went away meanwhile, or is a link that leads nowhere
-        if _matches(name, pattern) if pattern is not None else name.lower().endswith(NAMES):
+        if _matches(name, pattern) if pattern is not None else is_named_so(name):
             yield Entry(child.path, name, UNKNOWN)
     except OSError:
         yield Entry(child.path, name, UNKNOWN)
@@ -166,13 +195,49 @@ class Remote:
         plain = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
         yield from self._entries(self._ask("glob", self.path, detail=True), "/".join(parts[:plain]))
 
-    def find(self, pattern: str | None) -> Iterator[Entry]:
-        """List the files below the url whose names are those of sources, or match a pattern."""
-        for entry in self._entries(self._ask("find", self.path, detail=True), self.path):
-            hidden = any(part.startswith(".") for part in entry.name.split("/"))
-            fits = entry.name.lower().endswith(NAMES) if pattern is None else _matches(entry.name, pattern)
-            if fits and not hidden:
+    def find(self, pattern: str | None, leave_out: str | None = None) -> Iterator[Entry]:
+        """List the files below the url that are sources by name or by their first bytes, or match a pattern.
+
+        Parameters
+        ----------
+        leave_out
+            Url of a directory, with a slash, below which nothing is a source.
+        """
+        listing = self._ask("find", self.path, detail=True)
+        paths = {self.to_url(path): path for path in listing}
+        found = [
+            entry
+            for entry in self._entries(listing, self.path)
+            if not any(part.startswith(".") for part in entry.name.split("/"))
+            and (leave_out is None or not entry.url.startswith(leave_out))
+        ]
+        if pattern is not None:
+            yield from (entry for entry in found if _matches(entry.name, pattern))
+            return
+        unknown = [entry for entry in found if not is_named_so(entry.name) and _may_be_source(entry.seen)]
+        heads = dict(zip((one.url for one in unknown), self._heads([paths[one.url] for one in unknown]), strict=True))
+        for entry in found:
+            outcome = heads.get(entry.url, b"")
+            if is_named_so(entry.name) or (isinstance(outcome, bytes) and _begins_as_source(outcome)):
                 yield entry
+            elif not isinstance(outcome, bytes | FileNotFoundError):
+                yield Entry(entry.url, entry.name, UNKNOWN)  # the scan says what is wrong with it
+
+    def _heads(self, paths: Sequence[str]) -> Iterator[bytes | BaseException]:
+        """Give the first bytes of files, or why they cannot be had; many at a time where the filesystem can do that."""
+        workers = _ASKED_TOGETHER if getattr(self.filesystem, "async_impl", False) else 1
+        with ThreadPoolExecutor(workers) as pool:
+            for future in [pool.submit(self._head, path) for path in paths]:
+                error = future.exception()
+                if error is not None and not isinstance(error, Exception):
+                    raise error
+                yield future.result() if error is None else error
+
+    def _head(self, path: str) -> bytes:
+        if self._protocol in ("http", "https"):  # servers may send the whole file, of which `read` takes the beginning
+            with self.filesystem.open(path, "rb", block_size=_HEAD, cache_type="none") as file:
+                return bytes(file.read(_HEAD))
+        return bytes(self.filesystem.cat_file(path, start=0, end=_HEAD))
 
     def files(self) -> dict[str, Seen]:
         """List all files below the url, by their paths below it; nothing where there is no such directory."""
@@ -202,6 +267,10 @@ class Remote:
             return {}
         except Exception as error:  # every filesystem raises errors of its own
             raise SourceError(f"cannot be listed: {type(error).__name__}: {error}", source=self.url) from error
+
+
+def _may_be_source(seen: Seen) -> bool:
+    return seen.size is None or seen.size >= len(NETCDF3_MAGIC[0])
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -238,6 +238,7 @@ class _Run:
             outcome = result.outcome
         except KeyboardInterrupt:
             outcome = result.outcome = "interrupted"
+            self._catch_up()
             raise
         finally:
             result.ended = time.time()
@@ -319,6 +320,12 @@ class _Run:
                 return False
             time.sleep(0.1)
         return True
+
+    def _catch_up(self) -> None:
+        """Count what was put into the ledger when the interrupt came."""
+        counted = {row.seen.url for row in self.result.rows}
+        rows = self.ledger.rows().values()
+        self.result.rows += [row for row in rows if row.run == self.result.run and row.seen.url not in counted]
 
     def _note(self, row: Row) -> None:
         self.ledger.add([row])

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.combining.collecting import Collection
-from refmaker.combining.coordinates import Coordinate
+from refmaker.combining.coordinates import Coordinate, masked
 from refmaker.combining.dimensions import Axis
 from refmaker.combining.forms import Form, with_extent
 from refmaker.combining.placing import Pieces, place
 from refmaker.combining.planning import Plan
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError, Options
-from refmaker.combining.times import TimeUnits, encode, ticks, time_units
+from refmaker.combining.times import TimeUnits, check_plain, encode, ticks, time_units
 from refmaker.combining.values import decoded, dtype_of, encoded, fill_of
 from refmaker.errors import RefmakerError, Unsupported
 from refmaker.manifest.manifest import Manifest, ManifestArray, References
@@ -253,6 +253,8 @@ def _time_parts(
             values = decoded(collection.form(series, entry), series.shapes[entry], all_chunks[entry])
             parts.append(np.take(values, range(start, stop), axis=pieces.dims[0]))
             entries.append(entry)
+    for entry, part in zip(entries, parts, strict=True):
+        check_plain(masked(collection.form(series, entry)), part)
     units = []
     owner = coordinate.series
     by_input = {number: entry for entry, number in enumerate(owner.inputs)}

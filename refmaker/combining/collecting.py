@@ -6,24 +6,22 @@ inlined chunks. `Collection.take` joins collections that were made apart, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from refmaker.combining.forms import Form, Forms
+from refmaker.combining.rows import Columns, FileRows, MemoryRows, Rows, Spill
+from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
 
 __all__ = ["Collection", "Series"]
 
-Columns: TypeAlias = tuple[
-    npt.NDArray[np.int64], npt.NDArray[np.integer[Any]], npt.NDArray[np.uint64], npt.NDArray[np.uint64]
-]
-
-_BLOCK = 512
-"""Inputs whose columns are joined at a time: a small array for each of them takes more than its values."""
+_TOGETHER = 1 << 20
+"""Rows that are read at a time, where one entry does not have more."""
 
 
 @dataclass(slots=True)
@@ -35,47 +33,37 @@ class Series:
     inputs, forms, shapes
         Of every entry, inputs ascending.
     counts
-        Rows of every entry in the columns, which stand one after the other.
+        Rows of every entry, which stand one after the other in `rows`.
     inline, whole
         Entry -> as in `References`; entries without any are left out.
     """
 
+    rows: Rows = field(default_factory=MemoryRows)
     inputs: list[int] = field(default_factory=list)
     forms: list[int] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     inline: dict[int, dict[int, bytes]] = field(default_factory=dict)
     whole: dict[int, dict[int, int]] = field(default_factory=dict)
-    _pieces: list[Columns] = field(default_factory=list)
-    _blocks: list[Columns] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def add(self, number: int, form: int, shape: tuple[int, ...], columns: Columns, count: int) -> int:
-        """Add an entry; give its position."""
+    def add(self, number: int, form: int, shape: tuple[int, ...], *parts: Columns) -> int:
+        """Add an entry; give its position. Its columns may come in several parts."""
         self.inputs.append(number)
         self.forms.append(form)
         self.shapes.append(shape)
-        self.counts.append(count)
-        if count:
-            self._pieces.append(columns)
-            if len(self._pieces) >= _BLOCK:
-                self._join()
+        self.counts.append(0)
+        for columns in parts:
+            self.extend(columns)
         return len(self.inputs) - 1
 
-    def _join(self) -> None:
-        if self._pieces:
-            self._blocks.append(_joined(self._pieces))
-            self._pieces.clear()
-
-    @property
-    def columns(self) -> Columns:
-        """Cell, target, offset and size of all entries, entry by entry."""
-        self._join()
-        if len(self._blocks) != 1:
-            self._blocks = [_joined(self._blocks)]
-        return self._blocks[0]
+    def extend(self, columns: Columns) -> None:
+        """Add rows to the last entry."""
+        if len(columns[0]):
+            self.counts[-1] += len(columns[0])
+            self.rows.add(columns)
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:
@@ -83,61 +71,51 @@ class Series:
         return np.concatenate([[0], np.cumsum(self.counts, dtype="i8")])
 
     def references(self, entry: int) -> References:
-        """Give the references of one entry; the columns are views."""
+        """Give the references of one entry; in memory the columns are views."""
         start = sum(self.counts[:entry])
-        return self._references(entry, start)
+        return self._references(entry, self.rows.read(start, start + self.counts[entry]), 0)
 
-    def each(self) -> Iterable[References]:
+    def batches(self) -> Iterator[tuple[int, int, Columns]]:
+        """Give entries from one to before another with their rows, as many as may be in memory together."""
+        starts = self.starts
+        first = 0
+        while first < len(self):
+            stop = int(np.searchsorted(starts, starts[first] + _TOGETHER, side="right")) - 1
+            stop = min(max(stop, first + 1), len(self))
+            yield first, stop, self.rows.read(int(starts[first]), int(starts[stop]))
+            first = stop
+
+    def each(self) -> Iterator[References]:
         """Give the references of all entries, one after the other."""
-        start = 0
-        for entry, count in enumerate(self.counts):
-            yield self._references(entry, start)
-            start += count
+        for first, stop, columns in self.batches():
+            start = 0
+            for entry in range(first, stop):
+                yield self._references(entry, columns, start)
+                start += self.counts[entry]
 
-    def _references(self, entry: int, start: int) -> References:
+    def _references(self, entry: int, columns: Columns, start: int) -> References:
         part = slice(start, start + self.counts[entry])
-        cell, target, offset, size = self.columns
+        cell, target, offset, size = columns
         inline, whole = self.inline.get(entry, {}), self.whole.get(entry, {})
         return References(cell[part], target[part], offset[part], size[part], inline, whole)
 
     def chosen(self, entries: Sequence[int]) -> Series:
         """Give a series of some of the entries, in the order given."""
-        part = Series()
-        part.inputs = [self.inputs[e] for e in entries]
-        part.forms = [self.forms[e] for e in entries]
-        part.shapes = [self.shapes[e] for e in entries]
-        part.counts = [self.counts[e] for e in entries]
-        part.inline = {new: self.inline[old] for new, old in enumerate(entries) if old in self.inline}
-        part.whole = {new: self.whole[old] for new, old in enumerate(entries) if old in self.whole}
-        rows = self.rows(entries)
-        part._blocks = [_taken(self.columns, rows)]
+        part = Series(self.rows.empty())
+        starts = self.starts.tolist()
+        for old in entries:
+            new = part.add(self.inputs[old], self.forms[old], self.shapes[old])
+            if self.counts[old]:
+                part.extend(self.rows.read(starts[old], starts[old + 1]))
+            if old in self.inline:
+                part.inline[new] = self.inline[old]
+            if old in self.whole:
+                part.whole[new] = self.whole[old]
         return part
-
-    def rows(self, entries: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Give the rows of some entries, in their order."""
-        chosen = np.asarray(entries, "i8")
-        counts = np.asarray(self.counts, "i8")[chosen]
-        firsts = np.repeat(self.starts[:-1][chosen] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-        rows: npt.NDArray[np.int64] = firsts + np.arange(len(firsts))
-        return rows
 
 
 def _pairs(one: Target, other: Target) -> list[tuple[Any, Any]]:
     return [(one.size, other.size), (one.etag, other.etag), (one.mtime, other.mtime)]
-
-
-def _joined(pieces: Sequence[Columns]) -> Columns:
-    if not pieces:
-        return np.empty(0, "i8"), np.empty(0, "u4"), np.empty(0, "u8"), np.empty(0, "u8")
-    cell, target, offset, size = (np.concatenate(column) for column in zip(*pieces, strict=True))
-    return cell, target.astype("u4", copy=False), offset, size
-
-
-def _taken(columns: Columns, rows: npt.NDArray[np.int64]) -> Columns:
-    cell, target, offset, size = columns
-    if len(rows) == len(cell) and (len(rows) == 0 or bool((rows[1:] > rows[:-1]).all())):
-        return columns
-    return cell[rows], target[rows], offset[rows], size[rows]
 
 
 @dataclass(slots=True)
@@ -160,6 +138,8 @@ class Collection:
         As in `Manifest`; `extra` with the input that it comes from.
     changed
         Urls of targets that inputs saw in different states.
+    spill
+        Takes the rows of references; None: they stay in memory.
     """
 
     forms: Forms = field(default_factory=Forms)
@@ -172,6 +152,7 @@ class Collection:
     history: dict[str, None] = field(default_factory=dict)
     extra: dict[str, dict[int, bytes]] = field(default_factory=dict)
     changed: dict[str, None] = field(default_factory=dict)
+    spill: Spill | None = None
     _known: dict[str, int] = field(default_factory=dict)
     _data: dict[bytes, bytes] = field(default_factory=dict)
     _attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -219,6 +200,8 @@ class Collection:
         self.names.append(name)
         self.zarr_formats.append(zarr_format)
         for path, attributes in groups.items():
+            if not isinstance(attributes, dict):
+                raise ManifestError("attributes that are no object", path="/" + path, got=str(attributes)[:80])
             self.groups.setdefault(path, {})[number] = self._shared(attributes)
         self.history.update(dict.fromkeys(history))
         return number
@@ -231,14 +214,24 @@ class Collection:
         self, path: str, number: int, form: int, array: ManifestArray, codes: npt.NDArray[np.uint32]
     ) -> None:
         references = array.references
-        target = codes[references.target] if len(references.cell) else np.empty(0, "u4")
-        columns = references.cell, target, references.offset, references.size
-        series = self.series.setdefault(path, Series())
-        entry = series.add(number, form, tuple(array.metadata["shape"]), columns, len(references.cell))
-        if references.inline:
-            series.inline[entry] = {cell: self.data(data) for cell, data in references.inline.items()}
-        if references.whole:
-            series.whole[entry] = {cell: int(codes[code]) for cell, code in references.whole.items()}
+        series = self.series_of(path)
+        entry = series.add(number, form, tuple(array.metadata["shape"]))
+        for part in references.parts():
+            target = codes[part.target] if len(part.cell) else np.empty(0, "u4")
+            series.extend((part.cell, target, part.offset, part.size))
+            if part.inline:
+                held = {cell: self.data(data) for cell, data in part.inline.items()}
+                series.inline.setdefault(entry, {}).update(held)
+            if part.whole:
+                found = {cell: int(codes[code]) for cell, code in part.whole.items()}
+                series.whole.setdefault(entry, {}).update(found)
+
+    def series_of(self, path: str) -> Series:
+        """Give the series of an array, which may be new."""
+        series = self.series.get(path)
+        if series is None:
+            series = self.series[path] = Series(MemoryRows() if self.spill is None else FileRows(self.spill))
+        return series
 
     def take(self, other: Collection) -> None:
         """Take over all inputs of another collection, behind those that are here."""
@@ -257,7 +250,7 @@ class Collection:
         for key, held in other.extra.items():
             self.extra.setdefault(key, {}).update({first + n: data for n, data in held.items()})
         for path, series in other.series.items():
-            self._take_series(self.series.setdefault(path, Series()), series, first, forms, codes)
+            self._take_series(self.series_of(path), series, first, forms, codes)
 
     def _take_series(
         self, own: Series, other: Series, first: int, forms: npt.NDArray[np.int64], codes: npt.NDArray[np.uint32]
@@ -271,15 +264,23 @@ class Collection:
             own.inline[start + entry] = {cell: self.data(data) for cell, data in inline.items()}
         for entry, whole in other.whole.items():
             own.whole[start + entry] = {cell: int(codes[code]) for cell, code in whole.items()}
-        cell, target, offset, size = other.columns
-        own._join()
-        own._blocks.append((cell, codes[target] if len(codes) else target, offset, size))
+        for _, _, (cell, target, offset, size) in other.batches():
+            own.rows.add((cell, codes[target] if len(codes) else target, offset, size))
 
     def pack(self) -> None:
         """Join the columns, and drop what only serves to add more: for being sent to another process."""
         for series in self.series.values():
-            _ = series.columns
+            series.rows.read(0, 0)
         self._data, self._attributes = {}, {}
+
+    def settle(self, spill: Spill | None) -> None:
+        """Move the rows to a file, where there is one and they are not there yet."""
+        for series in self.series.values():
+            if spill is not None and not isinstance(series.rows, FileRows):
+                rows = FileRows(spill)
+                for _, _, columns in series.batches():
+                    rows.add(columns)
+                series.rows = rows
 
     def without(self, paths: Iterable[str]) -> Collection:
         """Give the same inputs without some arrays."""

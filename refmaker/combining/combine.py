@@ -15,6 +15,7 @@ from typing import Any, Literal
 from refmaker.combining.building import build
 from refmaker.combining.collecting import Collection
 from refmaker.combining.comparing import Disagreement
+from refmaker.combining.lifting import lifted
 from refmaker.combining.loading import Input, collect, is_manifest
 from refmaker.combining.planning import Plan, make_plan
 from refmaker.combining.reading import Reader
@@ -82,6 +83,7 @@ def combination(
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
     engine: Engine | None = None,
+    spill: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Combination:
     """Combine manifests, or source files, and say how it came about.
@@ -92,7 +94,9 @@ def combination(
         Manifests, or paths or urls of manifests or of source files.
     concat
         Dimensions to put the inputs together along; () for none. None: those whose coordinates differ, where that is
-        plain.
+        plain. A dimension may be new: the name of a scalar variable, or of a global attribute, of which each input has
+        one; or `NAME=PATTERN`, a regular expression that finds the value in an input's name, in its first group if it
+        has any.
     on_mismatch
         What becomes of variables in which the inputs do not agree. "refuse": nothing is made. "drop-variable": they are
         left out, and refused by name. "split": uncompressed chunks are cut to fit; else the inputs are parted into
@@ -110,6 +114,9 @@ def combination(
         Processes that read inputs.
     engine
         What reads inputs that are not `Manifest`s, rather than processes of this machine.
+    spill
+        Folder for a temporary file that takes the references of the inputs. Those of the combined manifest are then put
+        in place when they are asked for, and `Manifest.to_parquet` takes the memory of a shard, not of all references.
     progress
         Called as inputs are read.
 
@@ -136,10 +143,12 @@ def combination(
         zarr_format=zarr_format,
         jobs=jobs,
         engine=engine,
+        spill=spill,
         progress=progress,
     )
     reader = Reader(collection.targets, options.storage_options)
-    return _combined(_without_refused(collection), options, reader)
+    collection, along = lifted(_without_refused(collection), options.concat, reader)
+    return _combined(collection, replace(options, concat=along), reader)
 
 
 def _without_refused(collection: Collection) -> Collection:

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-import numpy as np
-
 from refmaker.combining.collecting import Collection, Series
+from refmaker.combining.forms import ABSENT
 from refmaker.combining.reading import Chunks, Reader
 from refmaker.combining.records import Mismatch
-from refmaker.combining.values import decoded
+from refmaker.combining.values import decoded, sameness
 
 __all__ = ["Disagreement", "compare_aspects", "compare_shapes", "compare_values", "differing_attributes"]
 
@@ -93,11 +92,12 @@ def compare_aspects(
     inputs = [series.inputs[entry] for entry in entries]
     aspects = {form: collection.forms.all[form].aspects for form in distinct}
     found = []
-    for name in aspects[distinct[0]]:
-        if name in ignored or len({aspects[form][name] for form in distinct}) == 1:
+    for name in dict.fromkeys(name for form in distinct for name in aspects[form]):
+        said = {form: aspects[form].get(name, ABSENT) for form in distinct}
+        if name in ignored or len(set(said.values())) == 1:
             continue
-        what = _named(name, [aspects[form][name] for form in distinct])
-        texts = [aspects[form][name] for form in forms]
+        what = _named(name, [said[form] for form in distinct])
+        texts = [said[form] for form in forms]
         found.append(labelled(collection, path, what, inputs, texts, can_recode=what in RECODABLE))
     if any(one.mismatch.what == "_FillValue" for one in found):
         found = [one for one in found if one.mismatch.what != "fill value"]
@@ -146,8 +146,13 @@ def _same_references(series: Series) -> bool:
     for held in (series.inline, series.whole):
         if held and (len(held) < len(series) or any(one != held[0] for one in held.values())):
             return False
-    rows = [column.reshape(len(series), -1) for column in series.columns] if series.counts[0] else []
-    return all(bool((column == column[:1]).all()) for column in rows)
+    first = None
+    for start, stop, columns in series.batches() if series.counts[0] else ():
+        rows = [column.reshape(stop - start, -1) for column in columns]
+        first = first or [column[:1].copy() for column in rows]
+        if not all(bool((one == other).all()) for one, other in zip(rows, first, strict=True)):
+            return False
+    return True
 
 
 def _digests(collection: Collection, path: str, series: Series, reader: Reader) -> list[int]:
@@ -181,13 +186,9 @@ def _digest_of_chunks(dtype: str, series: Series, entry: int, chunks: Mapping[in
 
 def _digest_of_values(collection: Collection, series: Series, entry: int, chunks: Chunks) -> bytes:
     values = decoded(collection.form(series, entry), series.shapes[entry], chunks)
-    digest = blake2b(f"{values.shape}".encode(), digest_size=16)
-    if values.dtype.kind == "O":
-        digest.update(json.dumps([str(value) for value in values.ravel().tolist()]).encode())
-    else:
-        native = values.astype(values.dtype.newbyteorder("="), copy=False)
-        digest.update(native.dtype.str.encode())
-        digest.update(np.ascontiguousarray(native).tobytes())
+    shape, dtype, data = sameness(values)
+    digest = blake2b(f"{shape} {dtype}".encode(), digest_size=16)
+    digest.update(data if isinstance(data, bytes) else repr(data).encode("utf-8", "surrogatepass"))
     return digest.digest()
 
 

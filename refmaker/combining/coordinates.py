@@ -17,11 +17,11 @@ import numpy.typing as npt
 from refmaker.combining.collecting import Collection, Series
 from refmaker.combining.forms import Form
 from refmaker.combining.reading import Chunks, Reader
-from refmaker.combining.times import TimeUnits, same_calendar, ticks, time_units
-from refmaker.combining.values import decoded
+from refmaker.combining.times import TimeUnits, before_reform, check_plain, same_calendar, ticks, time_units
+from refmaker.combining.values import decoded, missing_of, sameness
 from refmaker.errors import Unsupported
 
-__all__ = ["Coordinate", "read_coordinate", "read_values"]
+__all__ = ["Coordinate", "masked", "read_coordinate", "read_values"]
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ def read_coordinate(collection: Collection, path: str, reader: Reader) -> Coordi
     blocks: dict[tuple[Any, ...], int] = {}
     block_of = []
     for number, values in enumerate(meaning):
-        block = blocks.setdefault(_key(values), len(blocks))
+        block = blocks.setdefault(sameness(values), len(blocks))
         block_of.append(block)
         if block == len(found.entries):
             found.entries.append(firsts[number])
@@ -117,7 +117,7 @@ def read_values(
             form = collection.form(series, entry)
             own = decoded(form, series.shapes[entry], chunks)
             # Times are different ones where their units are: what they mean is looked at when all are read.
-            meant = (_key(own), str(form.attributes.get("units")), str(form.attributes.get("calendar")))
+            meant = (sameness(own), str(form.attributes.get("units")), str(form.attributes.get("calendar")))
             stored[key] = distinct.setdefault(meant, len(values))
             if stored[key] == len(values):
                 values.append(own)
@@ -126,25 +126,29 @@ def read_values(
     return values, which, kept
 
 
-def _key(values: npt.NDArray[Any]) -> tuple[Any, ...]:
-    """Give what is equal for equal values."""
-    if values.dtype.kind == "O":
-        return values.shape, tuple(values.ravel().tolist())
-    native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    return values.shape, native.dtype.str, native.tobytes()
-
-
 def _compared(path: str, forms: Sequence[Form], raw: Sequence[npt.NDArray[Any]]) -> tuple[list[npt.NDArray[Any]], int]:
     units = [time_units(form.attributes) for form in forms]
-    spelt = {(form.attributes.get("units"), form.attributes.get("calendar")) for form in forms}
+    spelt = {str((form.attributes.get("units"), form.attributes.get("calendar"))) for form in forms}
     if len(spelt) > 1 and all(units):
         known: list[TimeUnits] = [unit for unit in units if unit is not None]
         if not same_calendar(known):
             names = ", ".join(sorted({unit.calendar for unit in known}))
             raise Unsupported(f"times of different calendars: {names}", path="/" + path)
+        for form, values in zip(forms, raw, strict=True):
+            check_plain(masked(form), values)
         found, per_second = ticks(raw, known)
+        if len({unit.calendar for unit in known}) > 1 and before_reform(found, per_second):
+            raise Unsupported(
+                "times of different calendars before 1582-10-15, where they do not agree", path="/" + path
+            )
         return list(found), per_second
     return _promoted(raw), 0
+
+
+def masked(form: Form) -> dict[str, Any]:
+    """Give the attributes of a form, with the `_FillValue` that readers take where Zarr's own stands for it."""
+    value = missing_of(form)
+    return dict(form.attributes) if value is None else {**form.attributes, "_FillValue": value}
 
 
 def _promoted(raw: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

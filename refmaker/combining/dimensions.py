@@ -19,7 +19,7 @@ from refmaker.combining.coordinates import Coordinate
 from refmaker.combining.records import CombineError, Duplicates, Mismatch
 from refmaker.combining.times import time_units
 
-__all__ = ["Axis", "chosen_dimensions", "dimension_keys", "index_paths", "make_axis"]
+__all__ = ["Axis", "check_plain_order", "chosen_dimensions", "dimension_keys", "index_paths", "make_axis"]
 
 
 @dataclass(slots=True)
@@ -210,6 +210,27 @@ def make_axis(
     else:
         runs, found = _by_value(coordinate, names, duplicates)
     return Axis(key, coordinate, dict(coordinate.block_of), lengths, runs), found
+
+
+def check_plain_order(collection: Collection, axis: Axis) -> None:
+    """Make sure that a dimension which nobody named is one along which inputs follow each other.
+
+    Times of inputs may lie between each other. Other values that do are more likely the same ones, written differently.
+
+    Raises
+    ------
+    CombineError
+        It is not plain.
+    """
+    if len(axis.runs) <= len(axis.used) or axis.coordinate is None or _is_time(collection, axis.coordinate):
+        return
+    name = axis.key.rpartition("/")[2]
+    names = _names_of_blocks(collection, axis.coordinate)
+    values = {f"values {number + 1}": names[block] for number, block in enumerate(axis.used)}
+    raise CombineError(
+        f"values of {name!r} lie between those of other inputs; name the dimension if they belong there",
+        [Mismatch("/" + axis.key, "values", values)],
+    )
 
 
 def _names_of_blocks(collection: Collection, coordinate: Coordinate) -> list[tuple[str, ...]]:

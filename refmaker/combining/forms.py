@@ -40,8 +40,17 @@ DECODING = (
     "flag_values",
     "flag_masks",
     "flag_meanings",
+    "formula_terms",
+    "climatology",
+    "compress",
+    "month_lengths",
+    "leap_year",
+    "leap_month",
+    "dtype",
 )
 """Attributes that decide what values mean. Others may differ: the first input's are taken, and the report says so."""
+
+_REMARKS = ("_ARRAY_DIMENSIONS", "long_name", "comment", "history", "source")
 
 ABSENT = "absent"
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -94,7 +103,8 @@ class Form:
             return {"<": "little", ">": "big"}.get(first, "none")
         for codec in self.metadata["codecs"]:
             if _name(codec) == "bytes" and isinstance(codec, Mapping):
-                return str(codec.get("configuration", {}).get("endian", "none"))
+                settings = codec.get("configuration")
+                return str(settings.get("endian", "none")) if isinstance(settings, Mapping) else "none"
         return "none"
 
     @property
@@ -114,9 +124,17 @@ class Form:
             "dimensions": ABSENT if self.dimensions is None else canonical(self.dimensions),
             "fill value": self._masked,
         }
-        for name in DECODING:  # none of them is called as one of the above
-            found[name] = canonical(self.attributes[name]) if name in self.attributes else ABSENT
+        for name in (*DECODING, *self._meant):
+            label = name if name not in found else f"attribute {name}"
+            found[label] = canonical(self.attributes[name]) if name in self.attributes else ABSENT
         return found
+
+    @property
+    def _meant(self) -> list[str]:
+        """Further attributes that decide what is meant: a grid mapping consists of them (CF 1.11, section 5.6)."""
+        if "grid_mapping_name" not in self.attributes:
+            return []
+        return [name for name in self.attributes if name not in (*DECODING, *_REMARKS)]
 
     @property
     def _is_c(self) -> bool:
@@ -175,7 +193,27 @@ class Forms:
         return [self.number(form.zarr_format, form.metadata, form.attributes) for form in other.all]
 
 
+def _check(zarr_format: int, metadata: Mapping[str, Any], attributes: object) -> None:
+    """Make sure that metadata are of the kinds of values that are looked at here: they may come from anyone."""
+    if not isinstance(attributes, Mapping):
+        raise ManifestError("attributes that are no object", got=str(attributes)[:80])
+    kinds: list[tuple[str, object, tuple[type, ...]]] = [("dtype", metadata.get("dtype"), (str, list))]
+    name, listed = "filters", metadata.get("filters") or []
+    kind: tuple[type, ...] = (dict,)
+    if zarr_format == 2:
+        kinds.append(("compressor", metadata.get("compressor"), (dict, type(None))))
+    else:
+        kinds = [("data_type", metadata.get("data_type"), (str, dict))]
+        name, listed, kind = "codecs", metadata.get("codecs"), (str, dict)
+    kinds.append((name, listed, (list,)))
+    kinds += [(name, one, kind) for one in (listed if isinstance(listed, list) else ())]
+    for name, value, kind in kinds:
+        if not isinstance(value, kind):
+            raise ManifestError(f"bad {name} in the metadata of an array", got=str(value)[:80])
+
+
 def _form(zarr_format: Literal[2, 3], metadata: dict[str, Any], attributes: dict[str, Any]) -> Form:
+    _check(zarr_format, metadata, attributes)
     if zarr_format == 2:
         names, chunks = attributes.get("_ARRAY_DIMENSIONS"), metadata["chunks"]
     else:

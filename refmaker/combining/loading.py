@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 from refmaker.combining.collecting import Collection
 from refmaker.combining.quick import QuickReader
 from refmaker.combining.records import Progress
+from refmaker.combining.rows import Spill
 from refmaker.engines.engine import Engine, Item, Lost
 from refmaker.engines.local import LocalEngine
 from refmaker.errors import EngineError, RefmakerError, SourceError
@@ -39,11 +40,18 @@ Input: TypeAlias = str | os.PathLike[str] | Manifest
 _SCANNED = 64
 """Files of which checksums are verified together."""
 
+_WAITING = 1 << 20
+"""Their references, at most."""
+
 _SLICE = 256
 """Inputs that a process reads at a time."""
 
 _SENT = 64
 """Inputs that an engine reads at a time."""
+
+
+_BOUNDED = 16
+"""Inputs that are read at a time where memory is to be bounded."""
 
 
 def collect(
@@ -53,6 +61,7 @@ def collect(
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
     engine: Engine | None = None,
+    spill: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Collection:
     """Read all inputs.
@@ -67,6 +76,8 @@ def collect(
         Processes.
     engine
         Reads the inputs instead.
+    spill
+        Folder for a temporary file that takes the rows of references; None: they stay in memory.
 
     Raises
     ------
@@ -75,12 +86,12 @@ def collect(
     EngineError
         A process that read inputs was lost.
     """
-    loader = _Loader(storage_options, zarr_format)
+    loader = _Loader(storage_options, zarr_format, None if spill is None else Spill(spill))
     names = [os.fspath(one) for one in inputs if not isinstance(one, Manifest)]
     if len(inputs) == len(names) > 1 and (jobs > 1 or engine is not None):
         if engine is not None:
-            return _by_engine(names, loader, engine, _SENT, progress)
-        size = max(min(_SLICE, -(-(len(names) - 1) // jobs)), 1)
+            return _by_engine(names, loader, engine, _SENT if spill is None else _BOUNDED, progress)
+        size = max(min(_SLICE if spill is None else _BOUNDED, -(-(len(names) - 1) // jobs)), 1)
         with closing(LocalEngine(jobs)) as local:
             return _by_engine(names, loader, local, size, progress)
     for done, one in enumerate(inputs):
@@ -106,6 +117,9 @@ def _by_engine(
     with closing(engine.run(work, slices)) as outcomes:
         for pairs in outcomes:
             found.update((item.key, result) for item, result in pairs)
+            for key, part in found.items():
+                if key != joined and isinstance(part, Collection):
+                    part.settle(loader.collection.spill)  # it waits for those before it
             while joined in found:
                 part = _sound(found.pop(joined))
                 loader.collection.take(part)
@@ -140,12 +154,15 @@ def _collect_slice(
 class _Loader:
     """Reads inputs into a collection, one after the other."""
 
-    def __init__(self, storage_options: Mapping[str, Any], zarr_format: Literal[2, 3] | None) -> None:
-        self.collection = Collection()
+    def __init__(
+        self, storage_options: Mapping[str, Any], zarr_format: Literal[2, 3] | None, spill: Spill | None = None
+    ) -> None:
+        self.collection = Collection(spill=spill)
         self.storage_options = storage_options
         self.zarr_format = zarr_format
         self.quick = QuickReader(self.collection)
         self.scanned: list[tuple[str, Manifest, Deferred]] = []
+        self.waiting = 0
 
     @property
     def settings(self) -> tuple[Mapping[str, Any], Literal[2, 3] | None]:
@@ -178,7 +195,7 @@ class _Loader:
         """
         from refmaker.scanning import scan
 
-        scanned, self.scanned = self.scanned, []
+        scanned, self.scanned, self.waiting = self.scanned, [], 0
         damaged = set(wrong([later for _, _, later in scanned]))
         for number, (name, manifest, _) in enumerate(scanned):
             if number in damaged:
@@ -205,15 +222,18 @@ class _Loader:
     def _add(self, name: str) -> None:
         options = {} if is_local(name) else dict(self.storage_options)
         if not is_manifest(name, self.storage_options):
-            self.scanned.append((name, *self._scan(name)))
-            if len(self.scanned) >= _SCANNED:
+            manifest, later = self._scan(name)
+            self.scanned.append((name, manifest, later))
+            self.waiting += manifest.chunks
+            if len(self.scanned) >= _SCANNED or self.waiting >= _WAITING:
                 self.flush()
             return
         self.flush()
         base = locate(name)
         if is_parquet(name, options):
             held = load_parquet(name, storage_options=options)
-            held.load()
+            if not isinstance(held.targets, tuple):
+                held.load()  # it says which targets there are as it is read
             self.collection.add(name, placed(held, base.rstrip("/")))
             return
         data = load_bytes(name, storage_options=options)

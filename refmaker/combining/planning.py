@@ -8,7 +8,7 @@ hold is recorded, for every array, before anything is built.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from refmaker.combining.comparing import (
 from refmaker.combining.coordinates import Coordinate, read_coordinate
 from refmaker.combining.dimensions import (
     Axis,
+    check_plain_order,
     chosen_dimensions,
     dimension_keys,
     extents,
@@ -98,6 +99,8 @@ def make_plan(collection: Collection, options: Options, reader: Reader) -> Plan:
         coordinate = plan.coordinates.get(key)
         axis, mismatches = make_axis(collection, key, coordinate, sizes[key], options.duplicates)
         plan.axes[key] = axis
+        if options.concat is None:
+            check_plain_order(collection, axis)
         plan.found += [Disagreement(mismatch, can_drop=False) for mismatch in mismatches]
         if coordinate is not None and coordinate.per_second:
             plan.times |= _linked(collection, key)
@@ -166,7 +169,7 @@ def _plan_array(collection: Collection, plan: Plan, path: str, options: Options,
     elif dims:
         if len(set(keys)) < len(keys):
             raise CombineError(f"/{path}: one dimension twice, along which inputs are put together")
-        _plan_pieces(collection, plan, path, dims, [plan.axes[keys[dim]] for dim in dims], options)
+        _plan_pieces(collection, plan, path, dims, [plan.axes[keys[dim]] for dim in dims], options, reader)
     else:
         _plan_constant(collection, plan, path, reader)
 
@@ -200,7 +203,13 @@ def _absent(collection: Collection, plan: Plan, path: str, keys: set[str]) -> li
 
 
 def _plan_pieces(
-    collection: Collection, plan: Plan, path: str, dims: Sequence[int], axes: Sequence[Axis], options: Options
+    collection: Collection,
+    plan: Plan,
+    path: str,
+    dims: Sequence[int],
+    axes: Sequence[Axis],
+    options: Options,
+    reader: Reader,
 ) -> None:
     series = collection.series[path]
     entries = [e for e, number in enumerate(series.inputs) if _filled(number, axes)]
@@ -213,6 +222,8 @@ def _plan_pieces(
         return
     found += _missing_chunks(collection, path, entries)
     pieces, twice = pieces_of(series, dims, axes, options.duplicates)
+    if len(axes) < len(plan.axes) and not found:
+        twice = _different(collection, path, twice, reader)
     if twice and options.duplicates == "refuse":
         pairs = {
             f"place {e}": tuple(collection.names[series.inputs[one]] for one in pair) for e, pair in enumerate(twice)
@@ -225,6 +236,18 @@ def _plan_pieces(
     plan.found += found
     plan.pieces[path] = pieces
     _note(collection, plan, path, entries)
+
+
+def _different(
+    collection: Collection, path: str, twice: Sequence[tuple[int, int]], reader: Reader
+) -> list[tuple[int, int]]:
+    """Leave out pairs of the same values: an array along one of two dimensions is in every input along the other."""
+    found = []
+    for pair in twice:
+        alone = replace(collection, series={path: collection.series[path].chosen(pair)})
+        if compare_values(alone, path, reader):
+            found.append(pair)
+    return found
 
 
 def _filled(number: int, axes: Sequence[Axis]) -> bool:

@@ -15,12 +15,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.combining.collecting import Collection, Series
+from refmaker.combining.collecting import Collection
 from refmaker.errors import ManifestError
-from refmaker.manifest._kerchunk_columns import inline_data
-from refmaker.manifest._kerchunk_reader import read_json
-from refmaker.manifest._kerchunk_targets import EXTENSION_FORMAT, extension_lines, url_table
 from refmaker.manifest.check import owner_of, path_depth
+from refmaker.manifest.kerchunk_json import read_json
+from refmaker.manifest.kerchunk_values import Extension, extension_of, inline_data
 from refmaker.manifest.layout import chunk_layout
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.strict_json import parse
@@ -104,8 +103,8 @@ class QuickReader:
 
     def _add(self, name: str, base: str, document: dict[str, Any], skeleton: _Skeleton) -> bool:
         values: list[Any] = list(document["refs"].values())
-        extension = document.get("refmaker", {})
-        if extension and (not isinstance(extension, dict) or extension.get("format") != EXTENSION_FORMAT):
+        extension = extension_of(document, name)
+        if extension is None:
             return False
         entries = []
         for array in skeleton.arrays:
@@ -174,7 +173,7 @@ class QuickReader:
         self,
         name: str,
         base: str,
-        extension: dict[str, Any],
+        extension: Extension,
         skeleton: _Skeleton,
         groups: dict[str, dict[str, Any]],
         entries: Sequence[tuple[str, tuple[int, tuple[int, ...]], tuple[list[Any], dict[int, bytes]]]],
@@ -182,10 +181,8 @@ class QuickReader:
         collection = self.collection
         references = [reference for _, _, (found, _) in entries for reference in found]
         urls, offset, size = _columns(references, name)
-        table = url_table({}, extension, name)
+        table = extension.urls
         codes = {url: table[url] for url in dict.fromkeys(urls)}
-        refusals = extension_lines(extension, "refusals", dict, name)
-        history = extension_lines(extension, "history", list, name)
         numbers = []
         for target in table.targets:
             url = resolve(target.url, base)
@@ -195,16 +192,16 @@ class QuickReader:
             targets = np.full(len(urls), numbers[codes[urls[0]]], "u4")
         else:
             targets = np.fromiter((numbers[codes[url]] for url in urls), "u4", len(urls))
-        number = collection.begin(name, skeleton.zarr_format, groups, history)
-        for path, reason in refusals.items():
+        number = collection.begin(name, skeleton.zarr_format, groups, extension.history)
+        for path, reason in extension.refusals.items():
             collection.refusals.setdefault(path, {}).setdefault(reason, []).append(number)
         start = 0
         for array, (path, (form, shape), (found, inline)) in zip(skeleton.arrays, entries, strict=True):
             part = slice(start, start + len(found))
             start += len(found)
-            columns = array.cells, targets[part], offset[part], size[part]
-            series = collection.series.setdefault(path, Series())
-            entry = series.add(number, form, shape, columns, len(found))
+            columns = array.cells[: len(found)], targets[part], offset[part], size[part]
+            series = collection.series_of(path)
+            entry = series.add(number, form, shape, columns)
             if inline:
                 series.inline[entry] = {cell: collection.data(block) for cell, block in inline.items()}
 

@@ -7,10 +7,8 @@ stay references.
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +20,7 @@ from refmaker.combining.forms import Form
 from refmaker.combining.placing import Pieces, place
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError
-from refmaker.combining.values import decoded, dtype_of, encoded, fill_of
+from refmaker.combining.values import decoded, dtype_of, encoded, fill_of, missing_of
 from refmaker.manifest.manifest import References
 
 __all__ = ["rechunked", "unified"]
@@ -59,12 +57,12 @@ def unified(collection: Collection, path: str, first: int, reader: Reader, limit
     """
     series = collection.series[path]
     form, budget = collection.form(series, first), _Budget(path, limit)
-    made = Series()
+    made = Series(series.rows.empty())
     for entry, references in enumerate(series.each()):
         own, shape = collection.form(series, entry), series.shapes[entry]
         columns = references.cell, references.target, references.offset, references.size
         if _agree(own, form):
-            number = made.add(series.inputs[entry], series.forms[entry], shape, columns, len(references.cell))
+            number = made.add(series.inputs[entry], series.forms[entry], shape, columns)
             if references.inline:
                 made.inline[number] = references.inline
             if references.whole:
@@ -73,9 +71,7 @@ def unified(collection: Collection, path: str, first: int, reader: Reader, limit
         budget.take(dtype_of(own).itemsize * math.prod(shape))
         values = decoded(own, shape, reader.chunks(references, "/" + path))
         values = _as(_turned(values, own, form), own, form, path)
-        nothing = References.empty()
-        columns = nothing.cell, nothing.target, nothing.offset, nothing.size
-        number = made.add(series.inputs[entry], series.forms[first], values.shape, columns, 0)
+        number = made.add(series.inputs[entry], series.forms[first], values.shape)
         made.inline[number] = _chunked(form, values)
     return made
 
@@ -116,7 +112,7 @@ def _as(values: Values, own: Form, form: Form, path: str) -> Values:
         if values.dtype.newbyteorder("=") != dtype.newbyteorder("="):
             raise _inexact(path, f"{values.dtype} as {dtype}")
         return values.astype(dtype)
-    source, target = _fill(own), _fill(form)
+    source, target = missing_of(own), missing_of(form)
     masked = np.zeros(values.shape, bool) if source is None else values == source
     if source is not None and source != source:
         masked = np.isnan(values) if values.dtype.kind == "f" else masked
@@ -141,26 +137,6 @@ def _as(values: Values, own: Form, form: Form, path: str) -> Values:
 
 def _inexact(path: str, what: str) -> CombineError:
     return CombineError(f"cannot be written in the encoding of the first input: {what}", path="/" + path)
-
-
-def _fill(form: Form) -> Any:
-    """Give the raw value that is masked."""
-    value = form.attributes.get("_FillValue")
-    if form.zarr_format == 2 and form.fill_value is not None:
-        value = form.fill_value
-    if form.zarr_format == 3 and isinstance(value, str) and dtype_of(form).kind == "f":
-        value = _unpacked(value)  # as xarray has it in Zarr 3
-    if value is None:
-        return None
-    return {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(value, value)
-
-
-def _unpacked(text: str) -> float:
-    try:
-        value: float = struct.unpack("<d", base64.b64decode(text, validate=True))[0]
-    except (ValueError, struct.error) as error:
-        raise CombineError(f"_FillValue {text!r} is not understood") from error
-    return value
 
 
 def _packing(form: Form) -> tuple[str, str]:

@@ -48,14 +48,14 @@ def subchunked(collection: Collection, path: str, pieces: Pieces) -> Series | No
     if rows < 1 or sum(shape[dim] for shape in series.shapes) * _outer(series, dim, first.chunks) // rows > _MOST:
         return None
     size = rows * math.prod(first.chunks[dim + 1 :]) * dtype_of(first).itemsize
-    made = Series()
+    made = Series(series.rows.empty())
     for entry, references in enumerate(series.each()):
         form, shape = forms[series.forms[entry]], series.shapes[entry]
         chunks = (*form.chunks[:dim], rows, *form.chunks[dim + 1 :])
         cut = _cut(references, shape, form.chunks, dim, rows, size, path)
         number = collection.forms.number(form.zarr_format, with_extent(form, shape, chunks), form.attributes)
         columns = cut.cell, cut.target, cut.offset, cut.size
-        at = made.add(series.inputs[entry], number, shape, columns, len(cut.cell))
+        at = made.add(series.inputs[entry], number, shape, columns)
         if cut.inline:
             made.inline[at] = cut.inline
     return made

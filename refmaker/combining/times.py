@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from refmaker.errors import Unsupported
 
-__all__ = ["TimeUnits", "encode", "same_calendar", "ticks", "time_units"]
+__all__ = ["TimeUnits", "before_reform", "check_plain", "encode", "same_calendar", "ticks", "time_units"]
 
 _NS = {
     "nanosecond": 1,
@@ -92,6 +92,23 @@ def same_calendar(units: Sequence[TimeUnits]) -> bool:
     """Tell whether times in these units may stand in one array."""
     calendars = {one.calendar for one in units}
     return len(calendars) == 1 or calendars <= set(_NUMPY)
+
+
+def check_plain(attributes: Mapping[str, Any], values: npt.NDArray[Any]) -> None:
+    """Make sure that numbers are times as they stand: not packed, none of them missing.
+
+    Raises
+    ------
+    Unsupported
+        They are not.
+    """
+    packed = [name for name in ("scale_factor", "add_offset", "_Unsigned") if name in attributes]
+    if packed:
+        raise Unsupported(f"times that are packed ({', '.join(packed)}) cannot be converted to other units")
+    for name in ("_FillValue", "missing_value"):
+        missing = attributes.get(name)
+        if isinstance(missing, int | float) and (values == missing).any():
+            raise Unsupported(f"times that are missing ({name}) cannot be converted to other units")
 
 
 def ticks(values: Sequence[npt.NDArray[Any]], units: Sequence[TimeUnits]) -> tuple[list[npt.NDArray[np.int64]], int]:
@@ -203,6 +220,11 @@ def _ticks(values: npt.NDArray[Any], reference: int, unit: int, per_second: int)
         whole = values.astype("i8") * step
     result: npt.NDArray[np.int64] = whole + start
     return result
+
+
+def before_reform(found: Sequence[npt.NDArray[np.int64]], per_second: int) -> bool:
+    """Tell whether any of the ticks is before the reform of the calendar."""
+    return any(bool((one < _REFORM * 86400 * per_second).any()) for one in found)
 
 
 def encode(

@@ -1,42 +1,62 @@
-"""Chunks to values and back, by numcodecs.
+"""Chunks to values and back.
 
 Contract: `decoded` gives exactly what Zarr reads, missing chunks included, or raises `Unsupported` (a data type or a
-codec not known here) or `FormatError` (bytes that do not decode to a chunk). `encoded` is its inverse. Sources: Zarr 2
-specification; Zarr 3 core, with the data types and codecs that zarr-extensions and numcodecs register.
+codec not known here, an array too large to be held) or `FormatError` (bytes that do not decode to a chunk). Bytes are
+decoded as replay decodes them, with every size bounded beforehand; of numcodecs' other codecs those that are named here
+are called, and no other: manifests may come from anyone. `encoded` is the inverse. Sources: Zarr 2 specification; Zarr
+3 core, with the data types and codecs that zarr-extensions and numcodecs register.
 """
 
 from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from refmaker import limits
-from refmaker.codecs.allowed import unknown_codecs
 from refmaker.codecs.dtype_json import dtype_of_text
 from refmaker.combining.forms import Form
 from refmaker.combining.reading import Chunks
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.replay.decoding import pipeline, unpacked
 
-__all__ = ["decoded", "dtype_of", "encoded", "fill_of", "is_text"]
+__all__ = ["decoded", "dtype_of", "encoded", "fill_of", "is_text", "missing_of", "sameness"]
 
 MOST = limits.COMBINED_VALUES
+"""Bytes that an array may have decoded."""
 _FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _NUMBERS = ("bool", "int", "uint", "float", "complex")
+_TEXTS = ("vlen-utf8", "vlen-bytes")
+_OBJECTS = (*_TEXTS, "refmaker_sequences")
+_ELEMENTWISE = ("delta", "fixedscaleoffset", "astype", "packbits", "quantize", "bitround")
+_CHECKSUMS = ("crc32", "crc32c", "adler32")
+_WRITTEN = (
+    *(*_TEXTS, *_ELEMENTWISE, *_CHECKSUMS),
+    *("shuffle", "fletcher32", "zlib", "gzip", "bz2", "zstd", "lz4", "blosc"),
+)
+
+_MOST_TEXT = limits.COMBINED_TEXT
+"""Bytes that a chunk of text may have decoded."""
+_WIDER = 16
+"""How many times its elements a chunk may take behind a filter that changes their data type."""
+
 _PLAIN3 = {"gzip": "gzip", "zstd": "zstd", "blosc": "blosc", "refmaker.hdf5": "refmaker_hdf5", "crc32c": "crc32c"}
 
 
 def dtype_of(form: Form) -> np.dtype[Any]:
     """Give the numpy dtype of decoded chunks, `object` for strings of any length."""
     try:
-        return _dtype2(form.metadata["dtype"]) if form.zarr_format == 2 else _dtype3(form)
+        dtype = _dtype2(form.metadata["dtype"]) if form.zarr_format == 2 else _dtype3(form)
     except (TypeError, ValueError, KeyError) as error:
         raise Unsupported(f"data type {form.dtype_text} is not known here") from error
+    if not dtype.itemsize or (dtype.hasobject and dtype != np.dtype(object)):
+        raise Unsupported(f"data type {form.dtype_text} is not known here")
+    return dtype
 
 
 def _dtype2(name: Any) -> np.dtype[Any]:
@@ -72,13 +92,36 @@ def fill_of(form: Form) -> Any:
         if dtype.kind in "SV":
             return np.frombuffer(base64.b64decode(value, validate=True).ljust(dtype.itemsize, b"\0"), dtype)[0]
         if dtype.kind == "c":
-            real, imaginary = (_FLOATS.get(part, part) for part in value)
+            real, imaginary = (float(_FLOATS.get(part, part) if isinstance(part, str) else part) for part in value)
             return np.array(complex(real, imaginary), dtype)[()]
         if dtype.kind in "mM":
             return np.array(value, "i8").view(dtype.newbyteorder("="))[()]
         return np.array(_FLOATS.get(value, value) if isinstance(value, str) else value, dtype)[()]
     except (TypeError, ValueError, OverflowError) as error:
         raise Unsupported(f"fill value {value!r} is not known here") from error
+
+
+def missing_of(form: Form) -> Any:
+    """Give the raw value that is masked."""
+    value = form.attributes.get("_FillValue")
+    if form.zarr_format == 2 and form.fill_value is not None:
+        value = form.fill_value
+    if form.zarr_format == 3 and isinstance(value, str) and dtype_of(form).kind == "f":
+        value = _unpacked(value)  # as xarray has it in Zarr 3
+    if value is None:
+        return None
+    value = _FLOATS.get(value, value) if isinstance(value, str) else value
+    if not isinstance(value, int | float) and dtype_of(form).kind in "biufc":
+        raise Unsupported(f"_FillValue {str(value)[:80]} is not understood")
+    return value
+
+
+def _unpacked(text: str) -> float:
+    try:
+        value: float = struct.unpack("<d", base64.b64decode(text, validate=True))[0]
+    except (ValueError, struct.error) as error:
+        raise Unsupported(f"_FillValue {text!r} is not understood") from error
+    return value
 
 
 def decoded(form: Form, shape: tuple[int, ...], chunks: Chunks) -> npt.NDArray[Any]:
@@ -89,40 +132,60 @@ def decoded(form: Form, shape: tuple[int, ...], chunks: Chunks) -> npt.NDArray[A
     chunks
         Every chunk that is there; the others hold the fill value.
     """
-    dtype, codecs = dtype_of(form), _codecs(form)
-    if math.prod(shape) * dtype.itemsize > MOST or math.prod(form.chunks) * dtype.itemsize > MOST:
-        raise Unsupported(f"more values than are looked at: {shape}, more than {MOST} bytes")
+    dtype, count = dtype_of(form), math.prod(form.chunks)
+    if max(math.prod(shape), count) * dtype.itemsize > MOST:
+        raise Unsupported(f"values of more than {MOST} bytes, which are not looked at", structure=f"shape {shape}")
+    block_of = _decoder(form, dtype, count)
     grid = tuple(-(-extent // chunk) for extent, chunk in zip(shape, form.chunks, strict=True))
     whole = np.full(shape, fill_of(form), dtype) if len(chunks) < math.prod(grid) else np.empty(shape, dtype)
-    decode = _decoder(codecs, dtype, math.prod(form.chunks))
     order: Literal["C", "F"] = "F" if form.metadata.get("order") == "F" else "C"
     for cell, data in chunks.items():
         start = [int(i) * c for i, c in zip(np.unravel_index(cell, grid), form.chunks, strict=True)] if grid else []
-        block = decode(data).reshape(form.chunks, order=order)
+        block = block_of(data).reshape(form.chunks, order=order)
         inside = tuple(slice(s, s + c) for s, c in zip(start, form.chunks, strict=True))
-        place = whole[inside]
+        place = whole[inside] if inside else whole
         place[...] = block[tuple(slice(extent) for extent in place.shape)]
     return whole
 
 
-def _decoder(codecs: Sequence[Any], dtype: np.dtype[Any], count: int) -> Callable[[bytes], npt.NDArray[Any]]:
-    """Give what decodes a chunk, in no more memory than the chunk can have where its codecs let that be known."""
-    known = None if dtype == np.dtype(object) else pipeline([c.get_config() for c in codecs], count * dtype.itemsize)
-    if known is None:
-        return lambda data: _block(data, codecs, dtype, count)
-    return lambda data: np.frombuffer(known.decode(data), dtype)
+def _decoder(form: Form, dtype: np.dtype[Any], count: int) -> Callable[[bytes], npt.NDArray[Any]]:
+    """Give what makes the elements of a chunk of its bytes."""
+    configs = _configs(form)
+    plain = pipeline(configs, count * dtype.itemsize) if dtype != np.dtype(object) else None
+    if plain is not None:
+        return lambda data: np.frombuffer(plain.decode(data), dtype)
+    names = [str(config.get("id")) for config in configs]
+    limit = _MOST_TEXT if dtype == np.dtype(object) else count * dtype.itemsize * _WIDER + 1024
+    codecs = {n: _codec(configs[n]) for n, name in enumerate(names) if name in (*_OBJECTS, *_ELEMENTWISE, *_CHECKSUMS)}
+
+    def block_of(data: bytes) -> npt.NDArray[Any]:
+        value: Any = data
+        for number in reversed(range(len(configs))):
+            if number in codecs:
+                value = _called(codecs[number], names[number], value, count)
+            else:
+                value = unpacked(configs[number], value, limit)
+        return _elements(value, dtype, count)
+
+    return block_of
 
 
-def _block(data: bytes, codecs: Sequence[Any], dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
-    value: Any = data
-    for codec in reversed(codecs):
-        try:
-            plain = unpacked(codec.get_config(), value, MOST) if isinstance(value, bytes) else None
-            value = codec.decode(value) if plain is None else plain
-        except RefmakerError:
-            raise
-        except Exception as error:  # every codec raises errors of its own
-            raise FormatError(f"a chunk does not decode: {error}", structure=f"codec {codec.codec_id}") from error
+def _called(codec: Any, name: str, value: Any, count: int) -> Any:
+    """Call a codec of numcodecs."""
+    if name in _TEXTS:
+        # It makes room for as many elements as the first bytes claim.
+        claimed = int.from_bytes(bytes(value[:4]), "little")
+        if claimed != count:
+            raise FormatError("elements of a chunk", structure=f"codec {name}", expected=count, got=claimed)
+    try:
+        return codec.decode(value)
+    except RefmakerError:
+        raise
+    except Exception as error:  # every codec raises errors of its own
+        raise FormatError(f"a chunk does not decode: {error}", structure=f"codec {name}") from error
+
+
+def _elements(value: Any, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     if dtype == np.dtype(object):
         block = np.asarray(value, object)
     else:
@@ -135,6 +198,18 @@ def _block(data: bytes, codecs: Sequence[Any], dtype: np.dtype[Any], count: int)
     return block
 
 
+def sameness(values: npt.NDArray[Any]) -> tuple[Any, ...]:
+    """Give what is equal, and can be hashed, for equal values of a shape and data type, whatever their byte order."""
+    if values.dtype.kind == "O":
+        return values.shape, "O", tuple(_piece(value) for value in values.ravel().tolist())
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return values.shape, native.dtype.str, np.ascontiguousarray(native).tobytes()
+
+
+def _piece(value: Any) -> Any:
+    return sameness(value) if isinstance(value, np.ndarray) else value
+
+
 def encoded(form: Form, block: npt.NDArray[Any]) -> bytes:
     """Encode one whole chunk.
 
@@ -145,29 +220,32 @@ def encoded(form: Form, block: npt.NDArray[Any]) -> bytes:
     """
     if form.metadata.get("order") == "F":
         block = block.T
-    codecs = _codecs(form)
-    if any(codec.codec_id in ("refmaker_hdf5", "refmaker_sequences") for codec in codecs):
-        raise Unsupported("chunks of this encoding can be read, not written")
+    configs = _configs(form)
+    unwritten = [str(config.get("id")) for config in configs if config.get("id") not in _WRITTEN]
+    if unwritten:
+        raise Unsupported(f"chunks of this encoding can be read, not written: codec {unwritten[0]!r}")
     value: Any = np.ascontiguousarray(block) if is_text(form) else np.ascontiguousarray(block, dtype_of(form)).tobytes()
-    for codec in codecs:
-        value = codec.encode(value)
+    for config in configs:
+        value = _codec(config).encode(value)
     return bytes(value)
 
 
-def _codecs(form: Form) -> list[Any]:
-    """Give the codecs, in the order in which they are applied when writing."""
+def _configs(form: Form) -> list[Mapping[str, Any]]:
+    """Give the codecs as numcodecs has them, in the order in which they are applied when writing."""
+    configs = form.codecs if form.zarr_format == 2 else [_plain(config) for config in form.codecs]
+    for config in configs:
+        if not isinstance(config, Mapping):
+            raise Unsupported(f"codec {config!r} is not known here")
+    return configs
+
+
+def _codec(config: Mapping[str, Any]) -> Any:
     import numcodecs
 
-    made = []
-    for config in form.codecs:
-        plain = config if form.zarr_format == 2 else _plain(config)
-        if unknown_codecs({"filters": [plain]}):
-            raise Unsupported(f"codec {plain.get('id')!r} is not known here")
-        try:
-            made.append(numcodecs.get_codec(dict(plain)))
-        except (TypeError, ValueError, KeyError) as error:
-            raise Unsupported(f"codec {plain.get('id')!r} is not known here: {error}") from error
-    return made
+    try:
+        return numcodecs.get_codec(dict(config))
+    except (TypeError, ValueError, KeyError) as error:
+        raise Unsupported(f"codec {config.get('id')!r} is not known here: {error}") from error
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -176,8 +254,8 @@ def _plain(config: Any) -> dict[str, Any]:
         config = {"name": config}
     name = str(config.get("name"))
     settings = dict(config.get("configuration") or {})
-    if name == "vlen-utf8":
-        return {"id": "vlen-utf8"}
+    if name in _TEXTS:
+        return {"id": name}
     if name.startswith("numcodecs."):
         return {"id": name.removeprefix("numcodecs."), **settings}
     if name == "refmaker.hdf5":

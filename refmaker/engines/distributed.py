@@ -14,8 +14,7 @@ import os
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -24,6 +23,7 @@ from typing import Any
 from refmaker import __version__
 from refmaker.engines.engine import TICK, TOGETHER, Done, Item, Lost
 from refmaker.engines.local import LocalEngine
+from refmaker.engines.running import Run
 from refmaker.errors import EngineError
 
 __all__ = ["DaskEngine"]
@@ -32,7 +32,6 @@ _AHEAD = 2
 # A task of Dask takes its scheduler several milliseconds, many files take less to scan.
 _GROUP_TIME = 0.5
 _MOST = 64
-_LIVES = 2
 
 
 class DaskEngine:
@@ -62,12 +61,7 @@ class DaskEngine:
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Item]) -> Generator[Done, None, None]:
         """See `Engine.run`."""
-        run = _Run(self, partial(_from_here, os.getcwd(), function), iter(items))
-        try:
-            while run.fill():
-                yield run.collect()
-        finally:
-            run.end()
+        return _Run(self, partial(_from_here, os.getcwd(), function), items).results()
 
     def close(self) -> None:
         """See `Engine.close`. The cluster goes on."""
@@ -80,16 +74,12 @@ class DaskEngine:
                 raise EngineError(f"worker {worker} cannot run this refmaker", expected=__version__, got=version)
 
 
-class _Run:
+class _Run(Run):
     """One run: groups of items that are with the cluster, by their futures' keys."""
 
-    def __init__(self, engine: DaskEngine, function: Callable[[Any], Any], items: Iterator[Item]) -> None:
+    def __init__(self, engine: DaskEngine, function: Callable[[Any], Any], items: Iterable[Item]) -> None:
+        super().__init__(function, items)
         self.engine = engine
-        self.function = function
-        self.items = items
-        self.again: deque[Item] = deque()
-        self.next: Item | None = None
-        self.crashes: dict[int, int] = {}
         self.submitted: dict[str, tuple[Any, list[Item]]] = {}
         self.finished: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.room = 0
@@ -102,8 +92,11 @@ class _Run:
         while len(self.submitted) < self.room and (group := self._group()):
             future = self.engine.client.submit(_work, self.function, group, self.engine.timeout, pure=False)
             self.submitted[future.key] = (future, group)
-            future.add_done_callback(lambda future: self.finished.put(future.key))
+            self._await(future)
         return bool(self.submitted)
+
+    def _await(self, future: Any) -> None:
+        future.add_done_callback(lambda future: self.finished.put(future.key))
 
     def _group(self) -> list[Item]:
         """Take an item; or several that wait for a network together, or that take little time one after the other."""
@@ -136,9 +129,14 @@ class _Run:
             keys.append(self.finished.get())
         done: Done = []
         for key in dict.fromkeys(keys):
-            if key in self.submitted:
-                future, group = self.submitted.pop(key)
-                self._take(future, group, done)
+            if key not in self.submitted:
+                continue
+            future, group = self.submitted[key]
+            if future.status in ("lost", "pending"):  # a worker went away with the result: the cluster does it again
+                self._await(future)
+                continue
+            del self.submitted[key]
+            self._take(future, group, done)
         return done
 
     def _take(self, future: Any, group: list[Item], done: Done) -> None:
@@ -147,14 +145,13 @@ class _Run:
             self.pace = (self.pace + max(seconds, 1e-6) / len(group)) / 2
             done.extend((item, found[item.key]) for item in group)
             return
-        if future.status in ("cancelled", "lost"):
+        if future.status == "cancelled":
             raise EngineError("the Dask cluster does not know of this run any more: was it restarted?")
         error = future.exception()
         if type(error).__name__ != "KilledWorker":
             raise EngineError(f"a worker cannot do this work: {type(error).__name__}: {error}")
         for item in group:
-            self.crashes[item.key] = self.crashes.get(item.key, 0) + 1
-            if self.crashes[item.key] < _LIVES and len(group) > 1:
+            if self.may_try_again(item) and len(group) > 1:
                 self.again.append(replace(item, alone=True))
             else:
                 done.append((item, Lost("crashed", f"several workers went away while they worked on it: {error}")))

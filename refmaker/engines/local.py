@@ -8,20 +8,18 @@ takes longer than `timeout` is lost with its process, and what was in its compan
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
 
 from refmaker.engines.child import Child
 from refmaker.engines.engine import TICK, Done, Item, Lost
+from refmaker.engines.running import Run
 from refmaker.engines.worker import READY
 from refmaker.errors import EngineError
 
 __all__ = ["LocalEngine"]
-
-_LIVES = 2
 
 
 class LocalEngine:
@@ -42,12 +40,7 @@ class LocalEngine:
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Item]) -> Generator[Done, None, None]:
         """See `Engine.run`."""
-        run = _Run(self, function, iter(items))
-        try:
-            while run.fill():
-                yield run.collect()
-        finally:
-            run.end()
+        return _Run(self, function, items).results()
 
     def start(self) -> Child:
         """Start a process more."""
@@ -61,16 +54,12 @@ class LocalEngine:
             self.children.pop().kill()
 
 
-class _Run:
-    """One run: what is to be done, what is under way, what crashed how often."""
+class _Run(Run):
+    """One run, by the processes of an engine."""
 
-    def __init__(self, engine: LocalEngine, function: Callable[[Any], Any], items: Iterator[Item]) -> None:
+    def __init__(self, engine: LocalEngine, function: Callable[[Any], Any], items: Iterable[Item]) -> None:
+        super().__init__(function, items)
         self.engine = engine
-        self.function = function
-        self.items = items
-        self.again: deque[Item] = deque()
-        self.next: Item | None = None
-        self.crashes: dict[int, int] = {}
 
     def fill(self) -> bool:
         """Send items as long as processes take them; say whether anything is left to wait for."""
@@ -128,8 +117,7 @@ class _Run:
         if not child.ready:
             raise EngineError("a working process did not start; what it printed stands above", got=how)
         for item, _ in child.running.values():
-            self.crashes[item.key] = self.crashes.get(item.key, 0) + 1
-            if self.crashes[item.key] < _LIVES:
+            if self.may_try_again(item):
                 self.again.append(replace(item, alone=True))
             else:
                 reason = f"the process that worked on it ended with {how}, and so did one that worked on it alone"

@@ -1,12 +1,14 @@
 """Version 2 B-trees: header, internal nodes, leaves; records of any type as rows of bytes.
 
 Contract: `read_records` walks a tree level by level through a Window and gives the records as a uint8 array, one row
-each, in no particular order. Depth and node counts are bounded by the header's total and by the file.
+each, in the order of the tree; `records_in_parts` gives them some at a time, with their places in that order. Depth and
+node counts are bounded by the header's total and by the file.
 Specification 4.0, III.A.2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +20,11 @@ from refmaker.hdf5.checksum import verify, verify_rows
 from refmaker.hdf5.sizes import Sizes, encoded_size, need
 from refmaker.window import Buffer, Window
 
-__all__ = ["BTreeV2", "decode_header", "read_records"]
+__all__ = ["BTreeV2", "Places", "decode_header", "read_header", "read_records", "records_in_parts"]
 
 WHAT = "version 2 B-tree"
 MAX_DEPTH = limits.TREE_DEPTH
+NODES_AT_ONCE = 1 << 20  # bytes
 _NODE_OVERHEAD = 10  # signature 4, version 1, type 1, checksum 4
 _HEAD = 6
 
@@ -77,23 +80,13 @@ def _capacities(tree: BTreeV2, sizes: Sizes, address: int) -> list[tuple[int, in
     return levels
 
 
-def read_header(window: Window, address: int, sizes: Sizes) -> BTreeV2:
-    """Read the header of a tree."""
+def read_header(window: Window, address: int, kind: int, sizes: Sizes) -> BTreeV2:
+    """Read the header of a tree, which must be of type `kind`."""
     buf, pos = window.at(address, 22 + sizes.offsets + sizes.lengths)
-    return decode_header(buf, pos, sizes, address)
-
-
-def read_records(window: Window, address: int, kind: int, sizes: Sizes) -> npt.NDArray[np.uint8]:
-    """Read all records of the tree at `address`, which must be of type `kind`: uint8 of shape (n, record size).
-
-    They stand in the order of the tree.
-    """
-    tree = read_header(window, address, sizes)
+    tree = decode_header(buf, pos, sizes, address)
     if tree.kind != kind:
         raise FormatError("type", structure=WHAT, address=address, expected=kind, got=tree.kind)
-    if tree.root is None:
-        return np.empty((0, tree.record_size), "u1")
-    if tree.total_records > window.size // tree.record_size:
+    if tree.root is not None and tree.total_records > window.size // tree.record_size:
         raise FormatError(
             "more records than the file can hold",
             structure=WHAT,
@@ -101,24 +94,79 @@ def read_records(window: Window, address: int, kind: int, sizes: Sizes) -> npt.N
             expected=f"<= {window.size // tree.record_size}",
             got=tree.total_records,
         )
+    return tree
+
+
+def read_records(window: Window, address: int, kind: int, sizes: Sizes) -> npt.NDArray[np.uint8]:
+    """Read all records of the tree at `address`, which must be of type `kind`: uint8 of shape (n, record size).
+
+    They stand in the order of the tree.
+    """
+    tree = read_header(window, address, kind, sizes)
+    if tree.root is None:
+        return np.empty((0, tree.record_size), "u1")
+    places = Places(tree, address)
+    # A record at a time, not a byte.
+    ordered = np.empty(tree.total_records, f"V{tree.record_size}")
+    for records, where in records_in_parts(window, tree, address, sizes):
+        ordered[places.taken(where)] = records.view(ordered.dtype)[:, 0]
+    places.complete()
+    return ordered.view("u1").reshape(-1, tree.record_size)
+
+
+def records_in_parts(
+    window: Window, tree: BTreeV2, address: int, sizes: Sizes
+) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]:
+    """Read all records of a tree that has a root, some at a time: uint8 of shape (n, record size), int64[n] places."""
     levels = _capacities(tree, sizes, address)
     addresses, counts = np.array([tree.root], "u8"), np.array([tree.root_records], "i8")
-    starts = np.zeros(1, "i8")
-    collected, places = [], []
+    starts, done = np.zeros(1, "i8"), 0
     for depth in range(tree.depth, -1, -1):
-        nodes = _read_level(window, tree, addresses, counts, depth, levels[depth][0])
-        _verify_level(nodes, addresses, counts, tree, sizes, levels, depth)
-        collected.append(_records(nodes, counts, tree.record_size, levels[depth][0]))
-        if sum(map(len, collected)) > tree.total_records:
+        _announce(window, tree, addresses, counts, levels[depth][0])
+        done += int(counts.sum())
+        if done > tree.total_records:
             raise FormatError("more records than the header says", structure=WHAT, address=address)
+        below, step = [], max(NODES_AT_ONCE // tree.node_size, 1)
+        for first in range(0, len(addresses), step):
+            some = slice(first, first + step)
+            nodes = _read_nodes(window, tree, addresses[some], depth)
+            _verify_nodes(nodes, addresses[some], counts[some], tree, sizes, levels, depth)
+            records, own = _records(nodes, counts[some], tree.record_size, levels[depth][0]), counts[some]
+            if depth:
+                children = _children(nodes, own, tree, sizes, levels, depth)
+                place, start = _in_order(starts[some], own, children[2])
+                below.append((*children[:2], start))
+            else:
+                place = np.repeat(starts[some] - np.cumsum(own) + own, own) + np.arange(len(records))
+            yield records, place
         if depth:
-            above = counts
-            addresses, counts, totals = _children(nodes, counts, tree, sizes, levels, depth)
-            place, starts = _in_order(starts, above, totals)
-        else:
-            place = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(len(collected[-1]))
-        places.append(place)
-    return _ordered(np.concatenate(collected), np.concatenate(places), tree, address)
+            addresses, counts, starts = (np.concatenate(column) for column in zip(*below, strict=True))
+
+
+class Places:
+    """The places of a tree's records in its order, each of which one record must take."""
+
+    def __init__(self, tree: BTreeV2, address: int) -> None:
+        self._free = np.ones(tree.total_records, bool)
+        self._taken = 0
+        self._address = address
+
+    def taken(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Note that records take these places, and give them."""
+        if len(places) and (int(places.min()) < 0 or int(places.max()) >= len(self._free)):
+            raise FormatError("totals that contradict the records", structure=WHAT, address=self._address)
+        self._free[places] = False
+        self._taken += len(places)
+        return places
+
+    def complete(self) -> None:
+        """Raise `FormatError` unless every place was taken, by one record."""
+        if self._taken != len(self._free):
+            raise FormatError(
+                "number of records", structure=WHAT, address=self._address, expected=len(self._free), got=self._taken
+            )
+        if self._free.any():
+            raise FormatError("totals that contradict the records", structure=WHAT, address=self._address)
 
 
 def _in_order(
@@ -142,40 +190,14 @@ def _in_order(
     return (below + totals)[own], below
 
 
-def _ordered(
-    records: npt.NDArray[np.uint8], places: npt.NDArray[np.int64], tree: BTreeV2, address: int
-) -> npt.NDArray[np.uint8]:
-    """Put records into the order of the tree."""
-    if len(records) != tree.total_records:
-        raise FormatError(
-            "number of records", structure=WHAT, address=address, expected=tree.total_records, got=len(records)
-        )
-    taken = np.zeros(len(records), bool)
-    taken[places[(places >= 0) & (places < len(records))]] = True
-    if not taken.all():
-        raise FormatError("totals that contradict the records", structure=WHAT, address=address)
-    if tree.depth == 0:
-        return records
-    # A record at a time, not a byte.
-    whole = records.view(f"V{tree.record_size}")[:, 0]
-    ordered = np.empty_like(whole)
-    ordered[places] = whole
-    return ordered.view("u1").reshape(records.shape)
-
-
-def _read_level(
+def _announce(
     window: Window,
     tree: BTreeV2,
     addresses: npt.NDArray[np.uint64],
     counts: npt.NDArray[np.int64],
-    depth: int,
     most: int,
-) -> npt.NDArray[np.uint8]:
-    """Read the nodes of one depth and check them.
-
-    0 signature "BTIN" or "BTLF" 4 | 4 version 0 | 5 type 1 | 6 records (| children) | checksum 4 after the last one
-    in use
-    """
+) -> None:
+    """Check what is said about the nodes of one depth, and announce them."""
     if (counts > most).any():
         raise FormatError("records of a node", structure=WHAT, expected=f"<= {most}", got=int(counts.max()))
     if len(addresses) > window.size // tree.node_size + 1:
@@ -186,6 +208,14 @@ def _read_level(
             got=len(addresses),
         )
     window.want(addresses, tree.node_size)
+
+
+def _read_nodes(window: Window, tree: BTreeV2, addresses: npt.NDArray[np.uint64], depth: int) -> npt.NDArray[np.uint8]:
+    """Read nodes of one depth and check their heads.
+
+    0 signature "BTIN" or "BTLF" 4 | 4 version 0 | 5 type 1 | 6 records (| children) | checksum 4 after the last one
+    in use
+    """
     nodes = window.rows(addresses, tree.node_size)
     signature = b"BTIN" if depth else b"BTLF"
     head = np.frombuffer(signature + bytes([0, tree.kind]), "u1")
@@ -206,7 +236,7 @@ def _pointer_size(sizes: Sizes, levels: list[tuple[int, int, int]], depth: int) 
     return sizes.offsets + encoded_size(levels[0][0]) + levels[depth][2] if depth else 0
 
 
-def _verify_level(
+def _verify_nodes(
     nodes: npt.NDArray[np.uint8],
     addresses: npt.NDArray[np.uint64],
     counts: npt.NDArray[np.int64],
@@ -215,7 +245,7 @@ def _verify_level(
     levels: list[tuple[int, int, int]],
     depth: int,
 ) -> None:
-    """Check the checksums of a level: they stand behind what is in use, so nodes of one count go together."""
+    """Check the checksums of nodes of one depth: they stand behind what is in use; nodes of one count go together."""
     pointer = _pointer_size(sizes, levels, depth)
     for count in np.unique(counts).tolist():
         stop = _HEAD + count * tree.record_size + (count + 1) * pointer

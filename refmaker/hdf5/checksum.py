@@ -1,6 +1,7 @@
 """Checksums of metadata: Bob Jenkins' lookup3 (hashlittle), initial value 0.
 
-Contract: pure. `lookup3` for one block, `lookup3_groups` for many blocks at once in numpy. Within
+Contract: pure. `lookup3` for one block, `lookup3_groups` for many blocks at once; by a function in C where there is
+enough to do for it and it is there, else in Python and numpy. Within
 `unverified()`, in the same thread or task, the two functions that verify do nothing; within `deferring()`, checksums of
 object headers are kept for `wrong`.
 HDF5 File Format Specification 4.0, I; burtleburtle.net/bob/c/lookup3.c.
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import FormatError
+from refmaker.hdf5.native_checksum import native_lookup3, row_sums
 from refmaker.window import Buffer
 
 __all__ = [
@@ -27,7 +29,6 @@ __all__ = [
     "deferring",
     "lookup3",
     "lookup3_groups",
-    "lookup3_rows",
     "unverified",
     "verified",
     "verify",
@@ -45,6 +46,7 @@ _MOST_DEFERRED = 1 << 18
 
 _M = 0xFFFFFFFF
 FEW = 12  # below, plain Python is faster than numpy
+_NATIVE = 1 << 13  # bytes, from which on it pays to load a library
 _SMALL = 1 << 15  # rows times steps that are laid out side by side
 _MIX = ((0, 2, 4, 1), (1, 0, 6, 2), (2, 1, 8, 0), (0, 2, 16, 1), (1, 0, 19, 2), (2, 1, 4, 0))
 _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14), (2, 1, 24))
@@ -53,6 +55,8 @@ _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14),
 def lookup3(data: Buffer) -> int:
     """Give the lookup3 checksum of a block of bytes."""
     size = len(data)
+    if size >= _NATIVE and (native := native_lookup3()) is not None:
+        return native(bytes(data), size, 0)
     start = (0xDEADBEEF + size) & _M
     if size == 0:
         return start
@@ -84,16 +88,14 @@ def _hashed(a: int, b: int, c: int, words: tuple[int, ...]) -> int:
     return state[2]
 
 
-def lookup3_rows(rows: Rows) -> npt.NDArray[np.uint32]:
-    """Give the lookup3 checksum of every row of a uint8 array of shape (n, size)."""
-    return lookup3_groups([rows])[0]
-
-
 def lookup3_groups(groups: Sequence[Rows]) -> list[npt.NDArray[np.uint32]]:
     """Give the lookup3 checksums of the rows of several arrays, each of shape (n, size), all of them together.
 
-    A step takes 12 bytes of every row that has so many left, so that it costs little more for many rows than for one.
+    In numpy a step takes 12 bytes of every row that has so many left, so that it costs little more for many rows than
+    for one.
     """
+    if sum(rows.size for rows in groups) >= _NATIVE and (native := native_lookup3()) is not None:
+        return [row_sums(native, rows) for rows in groups]
     order = sorted(range(len(groups)), key=lambda i: -groups[i].shape[1])
     found: dict[int, npt.NDArray[np.uint32]] = {}
     taken = [i for i in order if groups[i].shape[1] and len(groups[i])]

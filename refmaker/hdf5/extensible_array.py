@@ -1,13 +1,14 @@
 """Extensible array: the chunk index of datasets with one unlimited dimension.
 
-Contract: `read_elements` reads all elements ever written through a Window as rows of bytes: index block, then data
-blocks
-and super blocks, then the data blocks of super blocks, each kind of one size together.
+Contract: `read_elements` reads all elements ever written through a Window as rows of bytes: index block, then super
+blocks, then data blocks, then pages, each kind of one size together. It gives them some at a time: fresh memory costs
+more than what is done with it.
 Specification 4.0, VIII.D (Appendix C, Extensible Array).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from refmaker.errors import FormatError
 from refmaker.hdf5.checksum import verify, verify_groups
+from refmaker.hdf5.pages import read_pages
 from refmaker.hdf5.sizes import Sizes
 from refmaker.window import Window
 
@@ -23,7 +25,7 @@ __all__ = ["read_elements"]
 HEADER, INDEX_BLOCK = "extensible array header", "extensible array index block"
 SUPER_BLOCK, DATA_BLOCK = "extensible array super block", "extensible array data block"
 
-Elements = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]]
+Elements = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +103,24 @@ def _read_header(window: Window, address: int, client: int, sizes: Sizes) -> _He
     )
 
 
-def read_elements(
-    window: Window, address: int, client: int, sizes: Sizes
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Read an extensible array; `client` is 0 for unfiltered chunks, 1 for filtered ones.
+def read_elements(window: Window, address: int, client: int, sizes: Sizes) -> Iterator[Elements]:
+    """Read an extensible array, some elements at a time; `client` is 0 for unfiltered chunks, 1 for filtered ones.
 
-    Returns the index of each element read (int64[n]) and the elements (uint8 of shape (n, element size)).
+    Yields the index of each element read (int64[n]) and the elements (uint8 of shape (n, element size)).
     """
     header = _read_header(window, address, client, sizes)
     if header.index_block == sizes.undefined:
-        return np.empty(0, "i8"), np.empty((0, header.element_size), "u1")
-    parts, data_blocks, super_blocks = _index_block(window, header, sizes)
+        return
+    inline, data_blocks, super_blocks = _index_block(window, header, sizes)
     blocks = [
         *_direct(header, data_blocks, sizes),
         *_below(window, header, super_blocks, sizes),
     ]
+    yield inline
     rows = _block_rows(window, header, blocks)
-    pages, starts = _page_rows(window, header, blocks)
-    verify_groups([(r, DATA_BLOCK, b.addresses) for b, r in zip(blocks, rows, strict=True)] + pages)
-    parts += [b.elements(r, header) for b, r in zip(blocks, rows, strict=True) if not b.page]
-    parts += [_page_elements(found, start, header) for (found, _, _), start in zip(pages, starts, strict=True)]
-    return np.concatenate([index for index, _ in parts]), np.concatenate([rows for _, rows in parts])
+    verify_groups([(r, DATA_BLOCK, b.addresses) for b, r in zip(blocks, rows, strict=True)])
+    yield from (b.elements(r, header) for b, r in zip(blocks, rows, strict=True) if not b.page)
+    yield from _pages(window, header, blocks)
 
 
 def _checked(window: Window, address: int, size: int, head: bytes, structure: str) -> bytes:
@@ -145,7 +144,7 @@ def _index_block(
     data = _checked(window, header.index_block, size, b"EAIB" + bytes([0, header.client]), INDEX_BLOCK)
     rows = np.frombuffer(data, "u1", elements, start).reshape(header.index_elements, header.element_size)
     addresses = np.frombuffer(data, f"<u{sizes.offsets}", pointers + supers, start + elements).astype("u8")
-    return [(np.arange(header.index_elements, dtype="i8"), rows)], addresses[:pointers], addresses[pointers:]
+    return (np.arange(header.index_elements, dtype="i8"), rows), addresses[:pointers], addresses[pointers:]
 
 
 @dataclass(slots=True)
@@ -174,7 +173,7 @@ class _DataBlocks:
     size: int
     written: npt.NDArray[np.bool_]
 
-    def elements(self, rows: npt.NDArray[np.uint8], header: _Header) -> tuple[npt.NDArray[np.int64], np.ndarray]:
+    def elements(self, rows: npt.NDArray[np.uint8], header: _Header) -> Elements:
         """Give index and bytes of the elements of blocks that are not paged."""
         index = (self.starts[:, None] + np.arange(self.count)).reshape(-1)
         return index, rows[:, self.prefix : -4].reshape(-1, header.element_size)
@@ -269,26 +268,19 @@ def _block_rows(window: Window, header: _Header, blocks: list[_DataBlocks]) -> l
     return found
 
 
-def _page_rows(
-    window: Window, header: _Header, blocks: list[_DataBlocks]
-) -> tuple[list[tuple[npt.NDArray[np.uint8], str, npt.NDArray[np.uint64]]], list[npt.NDArray[np.int64]]]:
-    """Read all pages that were written; give them, and the index of the first element of each."""
-    groups, starts = [], []
+def _pages(window: Window, header: _Header, blocks: list[_DataBlocks]) -> Iterator[Elements]:
+    """Read all pages that were written, some at a time."""
+    groups = []
     for some in blocks:
+        if not some.page:
+            continue
         block, page = np.nonzero(some.written)
         stride = some.page * header.element_size + 4
-        offsets = (some.size + page * stride).astype("u8")
-        places = some.addresses[block] + offsets
-        if some.page:
-            groups.append((places, stride))
-            starts.append(some.starts[block] + page * some.page)
-            window.want(places, stride)
-    return [(window.rows(places, stride), DATA_BLOCK, places) for places, stride in groups], starts
-
-
-def _page_elements(
-    rows: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], header: _Header
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Give index and bytes of the elements of pages."""
-    index = (starts[:, None] + np.arange(1 << header.page_bits)).reshape(-1)
-    return index, rows[:, :-4].reshape(-1, header.element_size)
+        places = some.addresses[block] + (some.size + page * stride).astype("u8")
+        window.want(places, stride)
+        groups.append((places, some.starts[block] + page * some.page))
+    if not groups:
+        return
+    # All of one size, that of the header.
+    places, starts = (np.concatenate(column) for column in zip(*groups, strict=True))
+    yield from read_pages(window, places, starts, header.element_size, 1 << header.page_bits, DATA_BLOCK)

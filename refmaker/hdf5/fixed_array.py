@@ -1,31 +1,37 @@
 """Fixed array: the chunk index of datasets whose dimensions are all limited.
 
 Contract: `read_elements` reads all elements through a Window as rows of bytes, pages that were never written as absent.
+It gives them some at a time: fresh memory costs more than what is done with it.
 Specification 4.0, VIII.C (Appendix C, Fixed Array).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import FormatError
-from refmaker.hdf5.checksum import verify, verify_rows
+from refmaker.hdf5.checksum import verify
+from refmaker.hdf5.pages import read_pages
 from refmaker.hdf5.sizes import Sizes
 from refmaker.window import Window
 
-__all__ = ["paged_elements", "read_elements"]
+__all__ = ["read_elements"]
 
 HEADER = "fixed array header"
 BLOCK = "fixed array data block"
 
+Elements = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
-def read_elements(
-    window: Window, address: int, client: int, count: int, sizes: Sizes
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Read a fixed array; `client` is 0 for unfiltered chunks, 1 for filtered ones, `count` the elements expected.
 
-    Returns the index of each element read (int64[n]) and the elements (uint8 of shape (n, element size)).
+def read_elements(window: Window, address: int, client: int, count: int, sizes: Sizes) -> Iterator[Elements]:
+    """Read a fixed array, some elements at a time.
+
+    `client` is 0 for unfiltered chunks, 1 for filtered ones, `count` the elements expected.
+
+    Yields the index of each element read (int64[n]) and the elements (uint8 of shape (n, element size)).
 
     Header: 0 signature "FAHD" 4 | 4 version 0 | 5 client 1 | 6 element size 1 | 7 page bits 1 | 8 elements L
     | data block O | checksum 4.
@@ -47,15 +53,15 @@ def read_elements(
     if elements != count:
         raise FormatError("number of elements", structure=HEADER, address=address, expected=count, got=elements)
     if block == sizes.undefined:
-        return np.empty(0, "i8"), np.empty((0, element_size), "u1")
+        return
     if elements * element_size > window.size:
         raise FormatError("more elements than the file can hold", structure=HEADER, address=address, got=elements)
-    return _data_block(window, block, client, elements, element_size, page_bits, sizes)
+    yield from _data_block(window, block, client, elements, element_size, page_bits, sizes)
 
 
 def _data_block(
     window: Window, address: int, client: int, count: int, element_size: int, page_bits: int, sizes: Sizes
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+) -> Iterator[Elements]:
     """Read the data block.
 
     0 signature "FADB" 4 | 4 version 0 | 5 client 1 | 6 header O | elements | checksum 4
@@ -72,38 +78,22 @@ def _data_block(
     verify(data, BLOCK, address)
     if not pages:
         body = np.frombuffer(data, "u1", count * element_size, prefix)
-        return np.arange(count, dtype="i8"), body.reshape(count, element_size)
+        yield np.arange(count, dtype="i8"), body.reshape(count, element_size)
+        return
     bitmap = np.unpackbits(np.frombuffer(data, "u1", (pages + 7) // 8, prefix - (pages + 7) // 8))[:pages]
-    return paged_elements(window, address + size, count, page, element_size, bitmap.astype(bool), BLOCK)
+    yield from _pages(window, address + size, count, page, element_size, bitmap.astype(bool))
 
 
-def paged_elements(
-    window: Window,
-    address: int,
-    count: int,
-    page: int,
-    element_size: int,
-    written: npt.NDArray[np.bool_],
-    structure: str,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Read the pages of a data block that were written: `page` elements and a checksum each, the last one shorter."""
+def _pages(
+    window: Window, address: int, count: int, page: int, element_size: int, written: npt.NDArray[np.bool_]
+) -> Iterator[Elements]:
+    """Read the pages that were written: `page` elements and a checksum each, the last one shorter."""
     stride = page * element_size + 4
-    full = written[: count // page]
-    starts = address + np.flatnonzero(full).astype("u8") * np.uint64(stride)
-    rows = _pages(window, starts, stride, structure)
-    index = (np.flatnonzero(full)[:, None] * page + np.arange(page)).reshape(-1)
-    elements = rows[:, :-4].reshape(-1, element_size)
+    full = np.flatnonzero(written[: count // page])
+    places = address + full.astype("u8") * np.uint64(stride)
+    window.want(places, stride)
     rest = count % page
-    if rest and written[-1]:
-        start = np.array([address + (count // page) * stride], "u8")
-        tail = _pages(window, start, rest * element_size + 4, structure)
-        elements = np.concatenate([elements, tail[:, :-4].reshape(-1, element_size)])
-        index = np.concatenate([index, np.arange(count - rest, count)])
-    return index.astype("i8"), elements
-
-
-def _pages(window: Window, starts: npt.NDArray[np.uint64], size: int, structure: str) -> npt.NDArray[np.uint8]:
-    window.want(starts, size)
-    rows = window.rows(starts, size)
-    verify_rows(rows, structure, starts)
-    return rows
+    last = np.array([address + (count // page) * stride] if rest and written[-1] else [], "u8")
+    window.want(last, rest * element_size + 4)
+    yield from read_pages(window, places, full * page, element_size, page, BLOCK)
+    yield from read_pages(window, last, np.array([count - rest]), element_size, rest, BLOCK)

@@ -5,8 +5,6 @@ Contract: `read_links` reads through the Window of a `File`. Specification 4.0, 
 
 from __future__ import annotations
 
-import numpy as np
-
 from refmaker.errors import FormatError
 from refmaker.hdf5 import btree_v1, btree_v2
 from refmaker.hdf5.file import File, announce_dense, read_heap
@@ -73,7 +71,7 @@ def _symbol_table(file: File, btree: int, heap: int) -> list[Link]:
     buf, pos = window.at(segment, segment_size)
     names = bytes(buf[pos : pos + segment_size])
     links: list[Link] = []
-    if len(np.unique(addresses)) != len(addresses):
+    if len(set(addresses.tolist())) != len(addresses):
         raise FormatError("a symbol table node twice", structure="version 1 B-tree", address=btree)
     for address in addresses.tolist():
         buf, pos = window.at(address, SNOD_HEAD_SIZE)

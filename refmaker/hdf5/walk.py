@@ -4,7 +4,7 @@ Contract: a *step* is a function without arguments that reads through the Window
 statement,
 and gives the steps that follow from it. A step interrupted by `MissingBytes` is run again and has left nothing behind.
 Each object header is one step, each dataset's storage another; any order will do, and all that are ready can be
-missing bytes at once. When no step is left, `tree()` puts the objects under their paths.
+missing bytes at once. When no step is left, `resolve` puts the objects under their paths.
 
 An object that cannot be read costs that object: it becomes `Broken` with the reason. Only the superblock and the
 root group are fatal.
@@ -12,7 +12,7 @@ root group are fatal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeAlias
@@ -38,7 +38,7 @@ from refmaker.hdf5.group import GROUP_MESSAGES, read_links
 from refmaker.hdf5.link import Link
 from refmaker.hdf5.object_header import Message
 from refmaker.hdf5.opening import open_file
-from refmaker.model import Attribute, Datatype, Storage
+from refmaker.model import Attribute, Datatype, Storage, Unread
 from refmaker.window import Window
 
 __all__ = ["Broken", "Step", "Walk", "WalkedObject"]
@@ -87,11 +87,14 @@ class Walk:
         Bytes that the values of one variable-length dataset may take.
     strict
         Raise the error of an object instead of keeping it as `Broken`.
+    narrow
+        Read storage only of those datasets that `storage_of` is asked for.
     """
 
     window: Window
     inline_limit: int
     strict: bool = False
+    narrow: bool = False
     file: File | None = None
     objects: dict[int, WalkedObject | Broken] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
@@ -119,7 +122,7 @@ class Walk:
         file = _opened(self.file)
         file.begin()
         try:
-            found, header = _read_object(file, address)
+            found, header = _read_object(file, address, announce=not self.narrow)
         except RefmakerError as error:
             if self.strict or address == file.superblock.root:
                 raise
@@ -131,7 +134,18 @@ class Walk:
         self.blocks += [(address, *block) for block in header.blocks]
         if found.kind == "group":
             return self._visit([link.address for link in found.links if link.kind == "hard"])
-        return [partial(self._storage, found)] if found.dataset is not None else []
+        if found.dataset is None:
+            return []
+        if self.narrow:
+            found.storage = Unread()
+            return []
+        return [partial(self._storage, found)]
+
+    def storage_of(self, addresses: Iterable[int]) -> list[Step]:
+        """Give the steps that read the storage of datasets where `narrow` left it out, by the addresses of headers."""
+        chosen = [self.objects.get(address) for address in sorted(addresses)]
+        waiting = [one for one in chosen if isinstance(one, WalkedObject) and isinstance(one.storage, Unread)]
+        return [partial(self._storage, found) for found in waiting]
 
     def _storage(self, found: WalkedObject) -> list[Step]:
         """Read where a dataset's values are, and variable-length values themselves."""
@@ -184,13 +198,13 @@ def _opened(file: File | None) -> File:
     return file
 
 
-def _read_object(file: File, address: int) -> tuple[WalkedObject, Header]:
+def _read_object(file: File, address: int, *, announce: bool) -> tuple[WalkedObject, Header]:
     header = read_header(file, address)
     messages = header.messages
     kinds = {m.kind for m in messages}
     _check_known(messages)
     if DATATYPE in kinds and (DATASPACE in kinds or LAYOUT in kinds):
-        dataset, problem = _read_dataset(file, messages)
+        dataset, problem = _read_dataset(file, messages, announce=announce)
         attributes, notes = read_attributes(file, messages)
         return WalkedObject(address, "dataset", attributes, dataset=dataset, problem=problem, notes=notes), header
     attributes, notes = read_attributes(file, messages)
@@ -207,16 +221,17 @@ def _read_object(file: File, address: int) -> tuple[WalkedObject, Header]:
     return found, header
 
 
-def _read_dataset(file: File, messages: list[Message]) -> tuple[DatasetHeader | None, str | None]:
+def _read_dataset(file: File, messages: list[Message], *, announce: bool) -> tuple[DatasetHeader | None, str | None]:
     """Decode what makes a dataset, or give the reason why that cannot be done.
 
-    Its chunk index is announced, to come together with what the attributes need.
+    Its chunk index can be announced, to come together with what the attributes need.
     """
     try:
         dataset = decode_dataset(file, messages)
     except RefmakerError as error:
         return None, str(error)
-    announce_index(file, dataset)
+    if announce:
+        announce_index(file, dataset)
     return dataset, None
 
 

@@ -24,7 +24,7 @@ from refmaker.linked.external import Segment, external_storage
 from refmaker.linked.files import COMMITTED, Files, find
 from refmaker.linked.grafts import graft, kind_of
 from refmaker.linked.named import NamedFiles, listed
-from refmaker.linked.permission import ANY, Permission
+from refmaker.linked.permission import Permission
 from refmaker.linked.sources import SourceChunks, chunks_of, conversion, fill_element
 from refmaker.linked.space import FILE_BITS, Space, file_of
 from refmaker.linked.virtual import Part, Placed, Workshop, virtual_storage
@@ -52,10 +52,10 @@ def follow(
     tree: Tree,
     workshop: Workshop,
     *,
-    strict: bool = False,
-    links: bool = True,
-    permission: Permission = ANY,
-    wanted: Callable[[str], bool] | None = None,
+    strict: bool,
+    permission: Permission,
+    links: Callable[[str], bool] | None,
+    wanted: Callable[[str], bool],
 ) -> None:
     """Resolve external raw data, virtual datasets and external links of a tree.
 
@@ -66,19 +66,19 @@ def follow(
     strict
         Raise the first refusal instead of recording it.
     links
-        Follow external links.
+        Says whether the external link at a path is followed; None: none is.
     permission
         Which other files may be opened.
     wanted
-        Says whether a path is asked for; None: all are.
+        Says whether the dataset at a path is asked for.
     """
     if tree.kind != "hdf5":
         return
     work = _Following(tree, workshop, strict, permission)
-    if links:
-        work.follow_links([link for path, link in tree.external.items() if wanted is None or wanted(path)])
+    if links is not None:
+        work.follow_links([link for path, link in tree.external.items() if links(path)])
     for path, dataset in list(tree.datasets.items()):
-        if isinstance(dataset.storage, External | Virtual) and (wanted is None or wanted(path)):
+        if isinstance(dataset.storage, External | Virtual) and wanted(path):
             work.place(path, dataset)
 
 

@@ -12,9 +12,8 @@ same when they are opened again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +26,9 @@ from refmaker.sources.local import LocalSource
 from refmaker.sources.room import Room
 from refmaker.sources.source import Source, is_local, open_source
 from refmaker.window import Addresses, Buffer, MissingBytes, Window
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["FILE_BITS", "Space", "file_of"]
 
@@ -48,6 +50,12 @@ class _File:
     identity: Identity
     source: Source | None
     local: bool
+
+
+def _pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(FETCHES)
 
 
 @dataclass(slots=True)
@@ -115,7 +123,7 @@ class Space:
         wanted = [url for url in dict.fromkeys(urls) if url not in self.numbers and url not in self.looked_up]
         if self.local or len(wanted) < 2:
             return
-        with ThreadPoolExecutor(FETCHES) as pool:
+        with _pool() as pool:
             for url, found in zip(wanted, pool.map(self._looked_up, wanted), strict=True):
                 self.looked_up[url] = found
 
@@ -204,7 +212,7 @@ class Space:
             ((number, share),) = shares.items()
             self.source(number).fetch(share)
             return
-        with ThreadPoolExecutor(FETCHES) as pool:
+        with _pool() as pool:
             for done in [pool.submit(self.source(number).fetch, share) for number, share in shares.items()]:
                 done.result()
 
@@ -215,7 +223,7 @@ class Space:
             for number in range(1, len(self.files)):
                 self.source(number).check_unchanged()
         elif len(self.files) > 1:
-            with ThreadPoolExecutor(FETCHES) as pool:
+            with _pool() as pool:
                 for _ in pool.map(lambda n: self.source(n).check_unchanged(), range(1, len(self.files))):
                     pass
 

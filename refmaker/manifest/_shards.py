@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -191,6 +191,15 @@ class ShardedReferences(References):
             return self.complete.any_between(start, stop)
         numbers = range(start // self._size, -(-stop // self._size)) if start < stop else range(0)
         return any(self._shard(number).any_between(start, stop) for number in self._existing(numbers))
+
+    def parts(self) -> Iterator[References]:
+        """Give the references of all shards, one after the other; none is kept."""
+        if self.complete is not None or self.digests is None:
+            yield from super().parts()
+            return
+        for number in sorted(self.digests):
+            held = self.loaded.get(number)
+            yield held or self.shards.read(self.path, number, self.cells, self.digests[number])
 
     def load(self) -> None:
         """Read all shards."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -66,7 +65,7 @@ def _mode(path: str) -> int | None:
 @contextlib.contextmanager
 def _replacing(path: str, mode: int | None, *, durable: bool) -> Iterator[BinaryIO]:
     # The name does not repeat the output's: that one may already be as long as names can be.
-    temporary = os.path.join(os.path.dirname(path), f".refmaker-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(os.path.dirname(path), f".refmaker-{os.urandom(8).hex()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
         with open(descriptor, "wb") as file:

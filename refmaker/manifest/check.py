@@ -24,6 +24,7 @@ __all__ = [
     "check_key",
     "check_manifest",
     "check_nodes",
+    "check_references",
     "chunk_like",
     "owner_of",
     "path_depth",
@@ -85,11 +86,19 @@ def check_key(key: str, *, source: str | None = None) -> None:
         raise ManifestError("text with a lone surrogate", structure=key_name(key), source=source) from error
 
 
-def check_manifest(manifest: Manifest) -> dict[str, ChunkLayout]:
-    """Make sure that a manifest can be written without loss or contradiction, and give the layout of every array."""
+def check_manifest(manifest: Manifest, *, streamed: bool = False) -> dict[str, ChunkLayout]:
+    """Make sure that a manifest can be written without loss or contradiction, and give the layout of every array.
+
+    Parameters
+    ----------
+    streamed
+        Leave out the references that are made when they are asked for: `check_references` is for their parts.
+    """
     if manifest.zarr_format not in METADATA:
         raise ManifestError("unknown Zarr format", expected="2 or 3", got=shown(manifest.zarr_format))
-    manifest.load()
+    for array in manifest.arrays.values():
+        if not (streamed and array.references.streamed):
+            array.references.load()
     check_nodes(manifest.groups, manifest.arrays)
     for path, (target, _) in manifest.sources.items():
         if path not in manifest.arrays or not 0 <= target < len(manifest.targets):
@@ -105,13 +114,16 @@ def check_manifest(manifest: Manifest) -> dict[str, ChunkLayout]:
         if layout.grid != tuple(array.grid):
             message = "grid contradicts the metadata"
             raise ManifestError(message, structure=structure, expected=layout.grid, got=shown(array.grid))
-        _check_references(array.references, array.cells, len(urls), structure)
+        if not (streamed and array.references.streamed):
+            check_references(array.references, array.cells, len(urls), structure)
         layouts[path] = layout
     _check_extra(manifest, layouts)
     return layouts
 
 
-def _check_references(references: References, cells: int, targets: int, structure: str) -> None:
+def check_references(references: References, cells: int, targets: int, structure: str) -> None:
+    """Make sure that references are in the grid, of so many cells, and lead to one of so many targets."""
+
     def require(holds: object, message: str) -> None:
         if not holds:
             raise ManifestError(message, structure=structure)

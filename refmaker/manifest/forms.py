@@ -12,7 +12,6 @@ from typing import Any
 
 from refmaker.errors import SourceError
 from refmaker.manifest._kerchunk_reader import load_json
-from refmaker.manifest._parquet_reader import METADATA_FILE, file_in, load_parquet, looks_like_parquet
 from refmaker.manifest.manifest import Manifest
 
 __all__ = ["head_file", "is_parquet", "is_parquet_name", "open_manifest", "write_manifest"]
@@ -37,6 +36,8 @@ def open_manifest(path_or_url: str | os.PathLike[str], *, storage_options: Mappi
     ManifestError
         It is malformed, or asks for what is not supported.
     """
+    from refmaker.manifest._parquet_reader import load_parquet, looks_like_parquet
+
     name = os.fspath(path_or_url)
     options = {} if storage_options is None else storage_options
     if is_parquet(name, options):
@@ -54,6 +55,8 @@ def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
 
     A name is taken at its word, so that a set which cannot be reached is called what it is.
     """
+    from refmaker.manifest._parquet_reader import looks_like_parquet
+
     if is_parquet_name(name):
         return not os.path.isfile(name)
     return (name.endswith("/") or os.path.isdir(name)) and looks_like_parquet(name, options)
@@ -61,6 +64,8 @@ def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
 
 def head_file(path: str, *, parquet: bool) -> str:
     """Give the path of the file of a manifest whose version is that of the manifest."""
+    from refmaker.manifest._parquet_reader import METADATA_FILE, file_in
+
     return file_in(path, METADATA_FILE) if parquet else path
 
 

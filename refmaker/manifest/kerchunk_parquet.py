@@ -4,7 +4,7 @@ Contract: the layout of fsspec's `LazyReferenceMapper`, which kerchunk, Virtuali
 `.zmetadata` and, for every array, files `refs.N.parq` of `record_size` chunks each, in the order of the grid. Nulls
 are nulls, `raw` is binary also where it is empty, files are packed with zstd. A shard without any reference is not
 written. One more member of `.zmetadata`, `refmaker`, holds what the format has no place for, and the digest of every
-shard. Memory is bounded by a shard. A set appears whole or not at all.
+shard. Memory is bounded by a shard, where the references are not in memory anyway. A set appears whole or not at all.
 
 Two things are not as in the manifest that is written, because other readers take chunk keys apart at dots only and
 have no Zarr 3: `dimension_separator` is always "." (no reference depends on it), and Zarr 3 metadata stand in
@@ -21,15 +21,13 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from refmaker.errors import ManifestError, OutputError, RefmakerError
 from refmaker.manifest import strict_json as strict
 from refmaker.manifest._documents import documents, extension
 from refmaker.manifest._parquet_reader import METADATA_FILE, load_parquet
 from refmaker.manifest._shard_codec import MAX_ROWS, digest_of, encode_shard
-from refmaker.manifest.check import check_manifest
-from refmaker.manifest.manifest import Manifest, ManifestArray
+from refmaker.manifest.check import check_manifest, check_references
+from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.publishing import publishable
 
 __all__ = ["RECORD_SIZE", "load_parquet", "write_parquet"]
@@ -58,7 +56,7 @@ def write_parquet(manifest: Manifest, path: str | os.PathLike[str], *, record_si
     if not 1 <= record_size <= MAX_ROWS:
         raise ManifestError("bad record_size", expected=f"1 to {MAX_ROWS}", got=record_size)
     manifest = publishable(manifest)
-    check_manifest(manifest)
+    check_manifest(manifest, streamed=True)
     for name in manifest.arrays:
         if "\0" in name or name.partition("/")[0] == METADATA_FILE:
             raise ManifestError("a Parquet set has no folder of this name", path=name)
@@ -92,11 +90,12 @@ def _write_array(manifest: Manifest, path: str, folder: str, record_size: int) -
     below = os.path.join(folder, *path.split("/")) if path else folder
     os.makedirs(below, exist_ok=True)
     digests = {}
-    for number in _numbers(array, record_size):
+    for number, part in array.references.windows(record_size):
         first = number * record_size
         rows = min(record_size, array.cells - first)
-        part = array.references.between(first, first + rows)
         try:
+            if array.references.streamed:
+                check_references(part, array.cells, len(urls), f"array {path!r}")
             data = encode_shard(part, first, rows, urls)
         except RefmakerError as error:
             error.path = path
@@ -105,15 +104,6 @@ def _write_array(manifest: Manifest, path: str, folder: str, record_size: int) -
         digests[str(number)] = [digest.size, digest.sha256, digest.references]
         _write_file(os.path.join(below, f"refs.{number}.parq"), data)
     return digests
-
-
-def _numbers(array: ManifestArray, record_size: int) -> list[int]:
-    """Give the numbers of the shards that hold anything."""
-    found = array.references
-    others = np.array([*found.inline, *found.whole], "i8")
-    numbers = [np.unique(cells // record_size) for cells in (found.cell, others)]
-    both: list[int] = np.union1d(*numbers).tolist()
-    return both
 
 
 def _write_file(path: str, data: bytes) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,11 @@ class References:
     whole
         Cell -> index of the target that is the chunk from its first byte to its last, of whatever size. Foreign
         manifests have such references; a scan makes none. No cell is both here and elsewhere.
+    streamed
+        Whether the columns are made when they are asked for, so that `windows` takes less memory than they do.
     """
+
+    streamed: ClassVar[bool] = False
 
     cell: npt.NDArray[np.int64]
     target: npt.NDArray[np.integer[Any]]
@@ -92,6 +96,16 @@ class References:
         first, last = np.searchsorted(self.cell, (start, stop))
         others = itertools.chain(self.inline, self.whole)
         return bool(last > first) or any(start <= cell < stop for cell in others)
+
+    def parts(self) -> Iterator[References]:
+        """Give all references, in parts that need not be in memory together; cells ascend."""
+        yield self
+
+    def windows(self, size: int) -> Iterator[tuple[int, References]]:
+        """Give the references of every `size` cells, with the number of that window; those without any are left out."""
+        others = np.array([*self.inline, *self.whole], "i8")
+        for number in np.union1d(np.unique(self.cell // size), np.unique(others // size)).tolist():
+            yield number, self.between(number * size, (number + 1) * size)
 
     def load(self) -> None:
         """Read all that is read only when it is needed: nothing here, shards where a manifest has them."""

@@ -41,16 +41,17 @@ from refmaker.netcdf3.header import (
 from refmaker.netcdf3.layout import Layout, check_in_file, lay_out
 from refmaker.window import Window
 
-__all__ = ["walk"]
+__all__ = ["RECORD_PART", "walk"]
 
-# Three reads reach 8 MiB, which no header known comes near: 8 KiB, 256 KiB, 8 MiB.
-FIRST_READ: Final = 8 * 1024
+# Three reads reach 16 MiB, which no header known comes near. The second is all that a remote scan begins with.
+FIRST_READ: Final = 16 * 1024
 GROWTH: Final = 32
 MAX_HEADER: Final = limits.NETCDF3_HEADER
+RECORD_PART: Final = 4 << 20  # bytes: readers of one record read a chunk of it whole
 MAX_RECORDS: Final = limits.NETCDF3_RECORDS  # 28 bytes each, of a file that may be sparse
 
 
-def walk(window: Window, *, source: str) -> Tree:
+def walk(window: Window, *, source: str, records_per_chunk: int | None = None) -> Tree:
     """Give all that a netCDF classic file holds.
 
     Parameters
@@ -59,6 +60,9 @@ def walk(window: Window, *, source: str) -> Tree:
         The bytes of the file.
     source
         Url or file name, for the Tree and for errors.
+    records_per_chunk
+        Records that a chunk should have where the bytes of records follow one another; the notes of a dataset say where
+        they do not. Without it, as many as make chunks of about `RECORD_PART` bytes.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def walk(window: Window, *, source: str) -> Tree:
     tree.groups["/"] = Group("/", 0, _attributes(header.attributes))
     order = sorted(range(len(header.variables)), key=lambda i: header.variables[i].name)
     for number in order:
-        _add_variable(tree, header, layout, number)
+        _add_variable(tree, header, layout, number, records_per_chunk)
     names = (v.name for v in header.variables)
     tree.groups["/"].children = [name for name in names if f"/{name}" in tree.datasets]
     return tree
@@ -111,20 +115,27 @@ def _notes(header: Header, layout: Layout) -> list[str]:
     return []
 
 
-def _add_variable(tree: Tree, header: Header, layout: Layout, number: int) -> None:
+def _add_variable(tree: Tree, header: Header, layout: Layout, number: int, records_per_chunk: int | None) -> None:
     variable = header.variables[number]
     path = f"/{variable.name}"
     try:
         if "/" in variable.name or "\x00" in variable.name:
             raise FormatError("the name has a character that netCDF forbids", address=variable.address, structure="var")
         check_in_file(header, layout, number, file_size=tree.size)
-        tree.datasets[path] = _dataset(header, layout, number)
+        tree.datasets[path] = _dataset(header, layout, number, records_per_chunk)
     except (FormatError, Unsupported) as error:
         tree.refusals[path] = Refusal(path, "dataset", str(error))
 
 
-def _dataset(header: Header, layout: Layout, number: int) -> Dataset:
+def _dataset(header: Header, layout: Layout, number: int, records_per_chunk: int | None) -> Dataset:
     variable = header.variables[number]
+    storage = _storage(header, layout, number, records_per_chunk)
+    notes = []
+    if isinstance(storage, Chunked) and records_per_chunk not in (None, 1):
+        apart = (
+            f"the data of other variables lies between its records ({layout.record_size} bytes from one to the next)"
+        )
+        notes.append(f"records_per_chunk={records_per_chunk} is not possible: {apart}; one record is a chunk")
     return Dataset(
         path=f"/{variable.name}",
         address=variable.address,
@@ -132,8 +143,9 @@ def _dataset(header: Header, layout: Layout, number: int) -> Dataset:
         datatype=_DATATYPES[variable.type.name],
         filters=(),
         fill=FillValue(_fill_value(variable)),
-        storage=_storage(header, layout, number),
+        storage=storage,
         attributes=_attributes(variable.attributes),
+        notes=notes,
         dimensions=tuple(header.dimensions[dimid].name for dimid in variable.dimids),
     )
 
@@ -147,12 +159,12 @@ def _dataspace(header: Header, layout: Layout, variable: VariableEntry) -> Datas
     return Dataspace("simple", lengths, lengths)
 
 
-def _storage(header: Header, layout: Layout, number: int) -> Contiguous | Chunked:
+def _storage(header: Header, layout: Layout, number: int, records_per_chunk: int | None) -> Contiguous | Chunked:
     variable, size = header.variables[number], layout.sizes[number]
     if not header.is_record(variable):
         return Contiguous(variable.begin, size)
     if layout.records and layout.record_size == size:
-        return Contiguous(variable.begin, layout.records * size)
+        return Contiguous(variable.begin, layout.records * size, RECORD_PART, records_per_chunk)
     rows = layout.records * layout.record_variables
     if rows > MAX_RECORDS:
         raise Unsupported(

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from refmaker.codecs.config import plan_from_json
 from refmaker.codecs.decode import decoder_of
-from refmaker.errors import FormatError, RefmakerError
+from refmaker.errors import FormatError, RefmakerError, Unsupported
 
 __all__ = ["Pipeline", "pipeline", "unpacked"]
 
@@ -98,7 +98,7 @@ def pipeline(configs: Sequence[Mapping[str, Any]], size: int) -> Pipeline | None
     return Pipeline(tuple(reversed(stages)), size)
 
 
-def _compressor(name: str, config: Mapping[str, Any], size: int) -> Decode | None:
+def _compressor(name: str, config: Mapping[str, Any], size: int, *, at_most: bool = False) -> Decode | None:
     if name in ("zlib", "gzip"):
         window = 31 if name == "gzip" else 15
         return _stream(name, lambda: _zlib().decompressobj(window))
@@ -108,47 +108,10 @@ def _compressor(name: str, config: Mapping[str, Any], size: int) -> Decode | Non
         return _recorded(name)
     if name == "refmaker_hdf5":
         plan = plan_from_json({key: value for key, value in config.items() if key != "id"})
-        if plan.decoded_size != size:
+        if plan.decoded_size > size or (plan.decoded_size < size and not at_most):
             return None
         return lambda data, size: decoder_of(plan).decode(bytes(data))
     return None
-
-
-def unpacked(config: Mapping[str, Any], data: Buffer, most: int) -> Buffer | None:
-    """Undo a compressor whose output nobody knows the size of.
-
-    Returns
-    -------
-    bytes
-        None for a codec that is no compressor known here.
-
-    Raises
-    ------
-    FormatError
-        There are more than `most` bytes, or they do not decode.
-    """
-    name = config.get("id")
-    try:
-        if name in ("zlib", "gzip", "bz2"):
-            stream = bz2.BZ2Decompressor() if name == "bz2" else _zlib().decompressobj(31 if name == "gzip" else 15)
-            out: bytes = stream.decompress(bytes(data), most + 1)
-            if len(out) <= most and not stream.eof:
-                raise FormatError("the stream has no end", structure=f"codec {name}")
-            size: int | None = len(out)
-        elif name in _RECORDED:
-            size = _RECORDED[name](data)
-            out = b""
-            if size is not None and size <= most:
-                out = bytes(_recorded(name)(data, size))
-        else:
-            return None
-    except RefmakerError:
-        raise
-    except Exception as error:  # every codec raises errors of its own
-        raise FormatError(f"the chunk does not decode: {error}", structure=f"codec {name}") from error
-    if size is None or size > most:
-        raise FormatError("decoded size", structure=f"codec {name}", expected=f"at most {most}", got=size)
-    return out
 
 
 def _stream(name: str, start: Callable[[], Any]) -> Decode:
@@ -234,3 +197,41 @@ _RECORDED: dict[str, Callable[[Buffer], int | None]] = {
     "lz4": lambda data: int.from_bytes(data[:4], "little"),  # numcodecs' own header
     "blosc": _blosc_size,
 }
+
+
+def unpacked(config: Mapping[str, Any], data: Buffer, limit: int) -> Buffer:
+    """Undo one compressor whose output is not of a known size, as that of text of any length.
+
+    Parameters
+    ----------
+    config
+        As numcodecs has it.
+    limit
+        Bytes that it may give.
+
+    Raises
+    ------
+    Unsupported
+        It is none that turns bytes to bytes, or is not installed.
+    FormatError
+        The data do not decode, or to more than that.
+    """
+    name = config.get("id")
+    decode = _compressor(name, config, limit, at_most=True) if isinstance(name, str) else None
+    if decode is None or not isinstance(name, str):
+        raise Unsupported(f"codec {name!r} is not known here")
+    size = limit
+    if name in _RECORDED:
+        recorded = _RECORDED[name](data)
+        if recorded is None or recorded > limit:
+            raise FormatError("decoded size", structure=f"codec {name}", expected=f"{limit} at most", got=recorded)
+        size = recorded
+    try:
+        found = decode(data, size)
+    except RefmakerError:
+        raise
+    except Exception as error:  # every codec raises errors of its own
+        raise FormatError(f"the chunk does not decode: {error}", structure=f"codec {name}") from error
+    if len(found) > limit:
+        raise FormatError("decoded size", structure=f"codec {name}", expected=f"{limit} at most", got=len(found))
+    return found

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from refmaker.errors import TargetChanged
@@ -79,6 +78,8 @@ def _seconds(value: object) -> float | None:
         return float(value)
     if not isinstance(value, str):
         return None
+    from email.utils import parsedate_to_datetime  # takes as long to import as all of this package's sources
+
     for parse in (dt.datetime.fromisoformat, parsedate_to_datetime):
         try:
             return parse(value).timestamp()

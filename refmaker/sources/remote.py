@@ -83,8 +83,11 @@ def _store_of(url: str, storage_options: Mapping[str, Any] | None) -> Store:
     single = "::" not in url
     try:
         if single and url.startswith(("s3://", "s3a://")):
+            from refmaker.sources.obstore_s3 import store_for
             from refmaker.sources.s3 import CONNECTIONS
 
+            if (store := store_for(url, options)) is not None:
+                return store
             options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, **options.get("config_kwargs", {})}
         filesystem, path = fsspec.core.url_to_fs(url, **options)
     except Exception as error:  # every filesystem raises errors of its own

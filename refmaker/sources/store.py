@@ -67,6 +67,12 @@ class AsyncStore:
         self.rates = Rates(self.request)
         self.patience = patience.PATIENCE
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that requests are made on."""
+        loop: asyncio.AbstractEventLoop = self.filesystem.loop
+        return loop
+
     async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
         """Ask for identity and beginning once; `time` may be extended for more bytes. See `Store.open`."""
         raise NotImplementedError
@@ -147,7 +153,7 @@ class AsyncStore:
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the filesystem's loop, and wait."""
-        loop = self.filesystem.loop
+        loop = self.loop
         try:
             inside = asyncio.get_running_loop() is loop
         except RuntimeError:

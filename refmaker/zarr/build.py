@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.conventions.view import JSON, Variable
 from refmaker.errors import Unsupported
 from refmaker.manifest.manifest import ManifestArray, References
@@ -26,9 +27,11 @@ from refmaker.zarr.dtypes import ZarrDtype, zarr_dtype
 from refmaker.zarr.fill import FillPlan, plan_fill
 from refmaker.zarr.layout import Layout, Rules, grid_of, lay_out, split_rows
 
-__all__ = ["BuildOptions", "Status", "assemble", "build_array", "text_layout"]
+__all__ = ["DEFAULT_INLINE_LIMIT", "BuildOptions", "Status", "assemble", "build_array", "text_layout"]
 
 Status = Literal["mapped", "inlined"]
+
+DEFAULT_INLINE_LIMIT = limits.INLINE
 
 # A chunk in JSON takes 4/3 of its bytes, and its key.
 _KEY_SIZE = 32
@@ -61,7 +64,7 @@ class BuildOptions:
 
     zarr_format: Literal[2, 3] = 2
     inline_threshold: int = 0
-    inline_limit: int = 16 << 20
+    inline_limit: int = DEFAULT_INLINE_LIMIT
     subchunk_size: int = 64 << 20
     portable: bool = False
     keep_checksums: bool = False

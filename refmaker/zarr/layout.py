@@ -208,7 +208,11 @@ def _contiguous(
     if storage.size < size:
         raise Unsupported(f"contiguous data of {storage.size} bytes where the dataspace has {size}")
     if dtype.stored is None and dtype.target is None:
-        chunks = split_rows(shape, dtype.dtype.itemsize, rules.subchunk_size)
+        if storage.rows is not None:
+            return _by_rows(storage, storage.rows, shape, dtype.dtype.itemsize, read, rules)
+        row = dtype.dtype.itemsize * math.prod(shape[1:])
+        part = rules.subchunk_size if storage.part is None else min(max(storage.part, row), rules.subchunk_size)
+        chunks = split_rows(shape, dtype.dtype.itemsize, part)
         return Layout(chunks, columns=_parts(storage.offset, size, dtype.dtype.itemsize * math.prod(chunks)))
     if (dtype.target is None or rules.portable) and size <= rules.inline_limit:
         (data,) = read_ranges(read, [storage.offset], [size])
@@ -221,6 +225,29 @@ def _contiguous(
     return Layout(
         own + dtype.extra, codecs, columns=_parts(storage.offset, size, dataset.datatype.size * math.prod(own))
     )
+
+
+def _by_rows(storage: Contiguous, rows: int, shape: tuple[int, ...], item: int, read: Read, rules: Rules) -> Layout:
+    """Cut a block into chunks of so many rows. The last chunk goes into the manifest where there are not enough rows.
+
+    Zarr wants the last chunk as long as the others, and behind the last row there may be nothing.
+    """
+    rows = min(rows, shape[0])
+    size = item * math.prod(shape[1:])
+    tail = shape[0] % rows
+    layout = Layout((rows, *_whole(shape[1:])))
+    if tail and rows * size > rules.inline_limit:
+        asked, rows = rows, _largest_divisor(shape[0], rows)
+        unfit = f"the last chunk of {tail} would have to be in the manifest: {_too_large(rules.inline_limit)}"
+        layout.notes.append(f"chunks of {asked} records are not possible: {unfit}; chunks have {rows}")
+        layout.chunks, tail = (rows, *layout.chunks[1:]), 0
+    start = int(storage.offset or 0)
+    layout.columns = _parts(start, (shape[0] - tail) * size, rows * size)
+    if tail:
+        (block,) = read_ranges(read, [start + (shape[0] - tail) * size], [tail * size])
+        layout.inline = {shape[0] // rows: bytes(block) + bytes((rows - tail) * size)}
+        layout.notes.append(f"the last {tail} of {shape[0]} records are in the manifest, as they are no whole chunk")
+    return layout
 
 
 def _parts(offset: int, size: int, part: int) -> Columns:

@@ -119,6 +119,47 @@ def test_a_bucket(bucket: S3Server) -> None:
         names(f"{root}/nothing/", **options)
 
 
+def test_content_tells_what_is_a_source_in_a_bucket(s3_server: S3Server, tmp_path: Path) -> None:
+    """As in a local directory; what lies in the output directory is not even looked at."""
+    sound = write_file(tmp_path / "in/none").read_bytes()
+    (tmp_path / "in/behind_a_user_block").write_bytes(bytes(2048) + sound)
+    (tmp_path / "in/classic").write_bytes(b"CDF\x01")
+    (tmp_path / "in/text").write_bytes(b"CDF is a format")
+    (tmp_path / "in/empty").touch()
+    (tmp_path / "in/empty.nc").touch()
+    (tmp_path / "in/.hidden").write_bytes(sound)
+    for path in (tmp_path / "in").iterdir():
+        s3_server.add(f"content/{path.name}", path.read_bytes())
+    s3_server.add("content/out/none", sound)
+    found = names("s3://bucket/content", out="s3://bucket/content/out", storage_options=s3_server.options)
+    assert found == names(tmp_path / "in") == ["behind_a_user_block", "classic", "empty.nc", "none"]
+
+
+def test_first_bytes_are_read_together_and_not_more(range_server: RangeServer, archive: Path) -> None:
+    sound = (archive / "a.nc").read_bytes() + bytes(1 << 20)
+    links = []
+    for number in range(20):
+        range_server.add(f"x/{number:02d}", sound if number % 2 else bytes(1 << 20))
+        links.append(f'<a href="{number:02d}">')
+    range_server.add("x/named.nc", sound)
+    range_server.add("x/", "".join([*links, '<a href="named.nc">', '<a href="gone">']).encode())
+    range_server.latency = 0.02
+    found = names(f"{range_server.url}/x/")
+    assert found == [*(f"{number:02d}" for number in range(1, 20, 2)), "named.nc"]
+    read = [request for request in range_server.gets() if request.path != "x/" and request.status != 404]
+    assert [(request.first, request.last) for request in read] == 20 * [(0, 4103)]
+    assert range_server.peak > 4
+
+
+def test_what_may_not_be_read_might_be_a_source(range_server: RangeServer, archive: Path) -> None:
+    range_server.add("x/a", (archive / "a.nc").read_bytes())
+    range_server.add("x/", b'<a href="a">')
+    range_server.faults["x/a"] = "403"
+    assert [(entry.name, entry.seen.size) for entry in find_sources(Roots((f"{range_server.url}/x/",)))] == [
+        ("a", None)
+    ]
+
+
 def test_versions_of_remote_files(bucket: S3Server) -> None:
     url = "s3://bucket/finding/a.nc"
     listed = find_sources(Roots(("s3://bucket/finding/",), None, None, bucket.options))

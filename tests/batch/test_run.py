@@ -348,6 +348,26 @@ def test_interrupted(archive: Path, out: Path) -> None:
     assert len(ledger_rows(out)) == 2
 
 
+def test_interrupted_between_the_ledger_and_the_count(
+    archive: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, added = Ledger.add, []
+
+    def add_and_interrupt(ledger: Ledger, rows: Any) -> None:
+        add(ledger, rows)
+        added.append(rows)
+        if len(added) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Ledger, "add", add_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(archive, out)
+    with sqlite3.connect(out / LEDGER) as connection:
+        (counts,) = connection.execute("SELECT done, refused, failed FROM run").fetchall()
+    connection.close()
+    assert sum(counts) == len(ledger_rows(out)) == 2
+
+
 def test_what_a_killed_run_left(archive: Path, out: Path) -> None:
     run(archive, out)
     with sqlite3.connect(out / LEDGER) as connection:

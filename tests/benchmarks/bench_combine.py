@@ -2,12 +2,15 @@
 
     python tests/benchmarks/bench_combine.py --files /data/W5/*.nc --repeat 3
     python tests/benchmarks/bench_combine.py --manifests 20000
+    python tests/benchmarks/bench_combine.py --references 1000000,10000000,50000000
     python tests/benchmarks/bench_combine.py --quick
 
 `--files`: CPU seconds from the files to one JSON manifest, in turns with kerchunk (`SingleHdf5ToZarr`, then
 `MultiZarrToZarr`) in one process; the references of both are compared first. `--manifests N`: N JSON manifests of 100
 references each are written to a directory, then combined to one; wall and CPU seconds and the peak of resident memory
-of a fresh process. `--quick` does both in small, to keep the script working.
+of a fresh process. `--references N,N`: Parquet sets of 100,000 references each, as many as it takes, combined to one
+Parquet set, with the references of the inputs in a temporary file (as the command does it) and in memory; the same.
+`--quick` does all in small, to keep the script working.
 """
 
 from __future__ import annotations
@@ -166,6 +169,49 @@ def in_process(folder: str, jobs: int) -> None:
     )
 
 
+def large(number: int) -> Manifest:
+    """Make a manifest of 100,000 references: 500 steps of four variables."""
+    arrays = {"time": _array("time", (500,), (500,), ("time",), (np.arange(500.0) + 500 * number).tobytes())}
+    for variable in range(4):
+        arrays[f"v{variable}"] = _array(f"v{variable}", (500, 400, 600), (1, 80, 60), ("time", "lat", "lon"), None)
+    target = Target(f"s3://bucket/archive/part_{number:05d}.nc", 1 << 32, None, 1_700_000_000.0 + number)
+    return Manifest(2, {"": {"title": "synthetic"}}, arrays, (target,), history=[f"scanned {target.url}"])
+
+
+def measure_references(counts: Sequence[int]) -> None:
+    """Write Parquet sets; have fresh processes combine some of them to one, and print a line for each."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(-(-max(counts) // 100_000)):
+            large(number).to_parquet(str(Path(folder) / f"{number:06d}.parquet"))
+        for count in counts:
+            for how in ("--spill", "--memory"):
+                command = [sys.executable, __file__, "--to-parquet", folder, "--references", str(count), how]
+                print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="", flush=True)
+
+
+def to_parquet(folder: str, count: int, *, spill: bool) -> None:
+    """Combine Parquet sets of so many references to one, and say what that took."""
+    from refmaker.manifest.kerchunk_parquet import load_parquet
+
+    paths = sorted(str(path) for path in Path(folder).glob("[0-9]*.parquet"))[: -(-count // 100_000)]
+    out = str(Path(folder) / "all.parquet")
+    refmaker.combine(paths[:1]).to_parquet(out)
+    before, start, cpu_start = _peak(), time.perf_counter(), time.process_time()
+    combined = refmaker.combine(paths, spill=folder if spill else None)
+    made = time.perf_counter() - start
+    combined.to_parquet(out)
+    whole, cpu_whole = time.perf_counter() - start, time.process_time() - cpu_start
+    peak = _peak()
+    found = load_parquet(out)
+    if found.chunks != 100_000 * len(paths) + 1:
+        sys.exit(f"wrong: {found.chunks} references")
+    print(
+        f"{found.chunks:,d} references of {len(paths)} Parquet sets to one, "
+        f"{'in a temporary file' if spill else 'in memory'}: {whole:.1f} s ({made:.1f} s to the manifest), "
+        f"CPU {cpu_whole:.1f} s; peak {peak:.0f} MB, {before:.0f} MB before"
+    )
+
+
 def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -191,6 +237,7 @@ def quick() -> None:
                 made[:] = np.arange(80).reshape(4, 4, 5)
         measure_files(files, 1)
     measure_manifests(20, 1)
+    measure_references([200_000])
 
 
 def main() -> None:
@@ -201,8 +248,15 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--references", type=lambda text: [int(one) for one in text.split(",")], default=[])
     parser.add_argument("--in-process")
+    parser.add_argument("--to-parquet")
+    parser.add_argument("--spill", action="store_true")
+    parser.add_argument("--memory", action="store_true")
     options = parser.parse_args()
+    if options.to_parquet:
+        to_parquet(options.to_parquet, options.references[0], spill=options.spill)
+        return
     if options.in_process:
         in_process(options.in_process, options.jobs)
     if options.quick:
@@ -211,6 +265,8 @@ def main() -> None:
         measure_files(options.files, options.repeat)
     if options.manifests:
         measure_manifests(options.manifests, options.jobs)
+    if options.references:
+        measure_references(options.references)
 
 
 if __name__ == "__main__":

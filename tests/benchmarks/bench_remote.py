@@ -2,14 +2,17 @@
 
     BENCH_DIR=folder python tests/benchmarks/bench_remote.py W4.nc W1r.h5 W3e.h5 W6c2.nc W5
     python tests/benchmarks/bench_remote.py --quick
+    BENCH_DIR=folder python tests/benchmarks/bench_remote.py --results docs/benchmarks/results.json
 
 A server of its own process answers on the loopback, 50 ms after each request (`--latency`); once more with all answers
-together held to 25 MB a second (`--bandwidth`), and once more for s3fs, which sends the same GETs to it as to S3.
+together held to 25 MB a second (`--bandwidth`), and once more for s3fs and for obstore, which send the same GETs to it
+as to S3.
 `--moto` adds moto's S3, which has a latency of its own and reads a whole object for every range, so that it is asked
 for small files only. A folder stands for the files in it, scanned side by side. Paths are taken from BENCH_DIR. Every
 manifest is compared with that of the local file before anything is printed.
 
-The table has the first scan in a fresh process (connections are made) and the median of `--repeat` more.
+The table has the first scan in a fresh process (connections are made) and the median of `--repeat` more. The results go
+where those of all benchmarks go, unless `--quick`.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -35,10 +39,13 @@ import numpy as np
 
 import refmaker
 from refmaker.sources import anystore, store
+from tests.benchmarks.runs import environment, stamp
+from tests.benchmarks.runs import store as store_results
 
 BUCKET = "bucket"
 KEYS = {"key": "test", "secret": "test"}
 MOTO_LIMIT = 100_000_000
+S3_CLIENTS = ("s3fs", "obstore") if find_spec("obstore") else ("s3fs",)
 NAMES = ("W4.nc", "W1r.h5", "W3e.h5", "W6c2.nc", "W5")
 
 
@@ -202,29 +209,36 @@ def compare(manifests: dict[str, Any], paths: list[Path]) -> None:
 
 def measure(
     name: str, paths: list[Path], urls: list[str], options: dict[str, Any], counts: Any, repeat: int
-) -> list[str]:
-    """Give a line of the table."""
+) -> dict[str, Any]:
+    """Measure a file or a folder; seconds, counts, bytes."""
     runs = [measured(urls, options, counts) for _ in range(1 + repeat)]
     compare(runs[0].manifests, paths)
     later = runs[1:] or runs
-    return [
-        name,
-        f"{runs[0].wall:.2f}",
-        f"{statistics.median(run.wall for run in later):.2f}",
-        f"{statistics.median(run.cpu for run in later):.2f}",
-        str(max(run.rounds for run in runs)) if len(urls) == 1 else f"{max(run.rounds for run in runs)} in all",
-        f"{max(run.requests for run in runs):,d}",
-        f"{max(run.size for run in runs) / 1e6:.2f}",
-    ]
+    return {
+        "name": name,
+        "files": len(urls),
+        "first": round(runs[0].wall, 3),
+        "wall": round(statistics.median(run.wall for run in later), 3),
+        "cpu": round(statistics.median(run.cpu for run in later), 3),
+        "rounds": max(run.rounds for run in runs),
+        "requests": max(run.requests for run in runs),
+        "bytes": max(run.size for run in runs),
+    }
 
 
-def table(title: str, rows: list[list[str]]) -> None:
-    """Print what was measured."""
+def table(title: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Print what was measured, and give it under its title."""
     head = ["file", "first s", "wall s", "CPU s", "rounds", "requests", "MB"]
+    rows = []
+    for one in found:
+        rounds = str(one["rounds"]) if one["files"] == 1 else f"{one['rounds']} in all"
+        seconds = [f"{one[part]:.2f}" for part in ("first", "wall", "cpu")]
+        rows.append([one["name"], *seconds, rounds, f"{one['requests']:,d}", f"{one['bytes'] / 1e6:.2f}"])
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     print(title)
     for row in [head, *rows]:
         print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return {"title": title, "rows": found}
 
 
 def files_of(path: Path) -> list[Path]:
@@ -233,18 +247,20 @@ def files_of(path: Path) -> list[Path]:
 
 
 def over_http(
-    folder: Path, names: list[str], latency: float, bandwidth: float, repeat: int, *, s3: bool = False
-) -> None:
-    """Measure files over HTTP, or with the S3 client on the same server."""
+    folder: Path, names: list[str], latency: float, bandwidth: float, repeat: int, *, client: str = "HTTP"
+) -> dict[str, Any]:
+    """Measure files over HTTP, or with a client of S3 on the same server."""
+    s3 = {"s3fs": {"config_kwargs": {}}, "obstore": {}}.get(client)  # with options of botocore, s3fs is asked
     rows = []
     with http_server(str(folder), latency, bandwidth) as (root, counts):
         for name in names:
             paths = files_of(folder / name)
-            base, options = (f"s3://{BUCKET}", {**KEYS, "endpoint_url": root}) if s3 else (root, {})
+            base, options = (root, {}) if s3 is None else (f"s3://{BUCKET}", {**KEYS, "endpoint_url": root, **s3})
             urls = [f"{base}/{path.relative_to(folder)}" for path in paths]
             rows.append(measure(name, paths, urls, options, counts, repeat))
     cap = f", {bandwidth / 1e6:g} MB/s" if bandwidth else ""
-    table(f"{'S3' if s3 else 'HTTP'}, {latency * 1e3:g} ms a request{cap}", rows)
+    title = client if s3 is None else f"S3 by {client}"
+    return table(f"{title}, {latency * 1e3:g} ms a request{cap}", rows)
 
 
 def serve_s3(pipe: Connection) -> None:
@@ -263,7 +279,7 @@ def serve_s3(pipe: Connection) -> None:
         server.stop()
 
 
-def over_moto(folder: Path, names: list[str], repeat: int) -> None:
+def over_moto(folder: Path, names: list[str], repeat: int) -> dict[str, Any]:
     """Measure files on moto's S3, in a process of its own."""
     import s3fs
 
@@ -287,7 +303,7 @@ def over_moto(folder: Path, names: list[str], repeat: int) -> None:
     ours.close()
     process.join(5)
     process.terminate()
-    table("S3 of moto", rows)
+    return table("S3 of moto", rows)
 
 
 def quick(latency: float, bandwidth: float) -> None:
@@ -303,7 +319,8 @@ def quick(latency: float, bandwidth: float) -> None:
         names = ["small.h5", "several"]
         over_http(folder, names, latency, 0.0, 1)
         over_http(folder, names, latency, bandwidth, 1)
-        over_http(folder, names, latency, 0.0, 1, s3=True)
+        for client in S3_CLIENTS:
+            over_http(folder, names, latency, 0.0, 1, client=client)
 
 
 def main() -> None:
@@ -315,6 +332,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--moto", action="store_true", help="a table more")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--results", metavar="FILE")
     options = parser.parse_args()
     if options.quick:
         quick(min(options.latency, 0.005), options.bandwidth)
@@ -322,13 +340,14 @@ def main() -> None:
     folder = Path(os.environ.get("BENCH_DIR", "."))
     names = options.names or [name for name in NAMES if (folder / name).exists()]
     http = functools.partial(over_http, folder, names, options.latency)
-    http(0.0, options.repeat)
+    tables = [http(0.0, options.repeat)]
     if options.bandwidth:
-        http(options.bandwidth, options.repeat)
-    http(0.0, options.repeat, s3=True)
+        tables.append(http(options.bandwidth, options.repeat))
+    tables += [http(0.0, options.repeat, client=client) for client in S3_CLIENTS]
     if options.moto:
         small = [name for name in names if max(path.stat().st_size for path in files_of(folder / name)) < MOTO_LIMIT]
-        over_moto(folder, small, options.repeat)
+        tables.append(over_moto(folder, small, options.repeat))
+    store_results(options.results, "remote", {"environment": environment(), **stamp(), "tables": tables})
 
 
 if __name__ == "__main__":

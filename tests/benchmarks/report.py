@@ -136,7 +136,7 @@ STARTUP_TARGETS = {"refmaker --help": 0.2, "refmaker scan": 0.35}
 
 def targets(results: Results) -> str:
     """Say what was set out for and what is reached."""
-    rows = [*_ratio_targets(results), *_memory_targets(results)]
+    rows = [*_ratio_targets(results), *_memory_targets(results), *_remote_targets(results)]
     for name, wanted in STARTUP_TARGETS.items():
         if name in results.get("startup", {}).get("runs", {}):
             taken = statistics.median(run["wall"] for run in results["startup"]["runs"][name])
@@ -216,10 +216,48 @@ def startup(results: Results) -> str:
     return f"The file has {found['bytes'] / 1e3:,.0f} kB.\n\n" + table(head, rows)
 
 
+REMOTE_TARGETS = {
+    "W4.nc": (3.0, 10e6, 12),
+    "W1r.h5": (2.0, 6e6, None),
+    "W3e.h5": (1.2, None, None),
+    "W5": (6.0, None, None),
+}
+"""Seconds on the clock, bytes, rounds, at most, for the first scan over HTTP in a fresh process."""
+
+
+def remote(results: Results) -> str:
+    """Say what scans over a network take."""
+    parts = []
+    for one in results["remote"]["tables"]:
+        rows = []
+        for row in one["rows"]:
+            rounds = str(row["rounds"]) if row["files"] == 1 else f"{row['rounds']:,} in all"
+            seconds = [f"{row[part]:.2f} s" for part in ("first", "wall", "cpu")]
+            rows.append([row["name"], *seconds, rounds, f"{row['requests']:,}", f"{row['bytes'] / 1e6:.2f}"])
+        head = ["", "first, wall", "later, wall", "later, CPU", "rounds", "requests", "MB"]
+        parts.append(f"{one['title']}:\n\n{table(head, rows)}")
+    return "\n".join(parts)
+
+
+def _remote_targets(results: Results) -> Iterator[list[str]]:
+    """Compare the first table, HTTP without a cap."""
+    tables = results.get("remote", {}).get("tables", [])
+    for row in tables[0]["rows"] if tables else []:
+        for (unit, part, scale), wanted in zip(
+            (("s on the clock", "first", 1), ("MB", "bytes", 1e6), ("rounds", "rounds", 1)),
+            REMOTE_TARGETS.get(row["name"], ()),
+            strict=False,
+        ):
+            if wanted is not None:
+                what = f"{tables[0]['title']}: {unit}"
+                yield [row["name"], what, f"{wanted / scale:g}", number(row[part] / scale), _yes(row[part] <= wanted)]
+
+
 def conditions(results: Results) -> str:
     """Say on what, when and with which versions was measured."""
     scan = results["scan"]
     here, growth, startup = scan["environment"], results.get("growth"), results.get("startup")
+    far = results.get("remote")
     done = [result for _, entry in _files(results) for result in entry["tools"].values()]
     pairs = {len(result["runs"]) for result in done if result["state"] in MEASURED}
     found: dict[str, set[str]] = {}
@@ -227,7 +265,7 @@ def conditions(results: Results) -> str:
         for package, version in result.get("versions", {}).items():
             found.setdefault(package, set()).add(version)
     parts = [("scanning", done), ("growth", list(growth["series"].values()) if growth else [])]
-    parts.append(("start-up", [startup] if startup else []))
+    parts += [("start-up", [startup] if startup else []), ("over a network", [far] if far else [])]
     lines = [
         f"- {here['cpu']}, {here['cores']} cores, {here['system']}, Python {here['python']}",
         *(f"- {name}: {_when(measured)}" for name, measured in parts if measured),
@@ -258,6 +296,7 @@ PARTS: dict[str, tuple[str, Callable[[Results], str]]] = {
     "failures": ("scan", failures),
     "growth": ("growth", growth),
     "startup": ("startup", startup),
+    "remote": ("remote", remote),
     "conditions": ("scan", conditions),
 }
 """Name in the document -> the part of the results that it needs, and what writes it."""

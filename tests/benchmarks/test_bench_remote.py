@@ -17,6 +17,6 @@ def test_it_works():
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == [
-        word for kind in ("HTTP,", "HTTP,", "S3,") for word in (kind, "file", "small.h5", "several")
+        word for kind in ("HTTP,", "HTTP,", "S3", "S3") for word in (kind, "file", "small.h5", "several")
     ]
-    assert [line[-3:-1] for line in lines if line[0] == "small.h5"] == [["1", "1"]] * 3
+    assert [line[-3:-1] for line in lines if line[0] == "small.h5"] == [["1", "1"]] * 4

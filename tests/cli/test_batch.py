@@ -191,10 +191,14 @@ def test_crashes_and_hangs_are_rows(archive: Path, out: Path, tmp_path: Path) ->
     assert rows["refused.h5"].status == "refused"
 
 
+GOOD = 60
+ALL = GOOD + 6
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("many")
-    for i in range(60):
+    for i in range(GOOD):
         write_file(folder / f"{i % 7}/{i}.nc", i)
     for i in range(5):
         (folder / f"{i}/damaged.nc").write_bytes(b"\x89HDF\r\n\x1a\n\0")
@@ -209,7 +213,7 @@ def uninterrupted(many: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     process = started(many, "-o", out, "-j", 2)
     process.communicate()
     assert process.returncode == 1
-    assert len(outputs(out)) == 61
+    assert len(outputs(out)) == GOOD + 1
     return out
 
 
@@ -233,7 +237,7 @@ def test_killed_three_times_and_gone_on(many: Path, uninterrupted: Path, out: Pa
         done.append(len(ledger_rows(out)))
         for path in out.rglob("*.json"):
             refmaker.open_manifest(str(path))
-    assert 0 < done[0] < done[1] < done[2] < 66
+    assert 0 < done[0] < done[1] < done[2] < ALL
     process = started(many, "-o", out, "-j", 2)
     process.communicate()
     assert process.returncode == 1
@@ -253,7 +257,7 @@ def test_what_was_finished_is_not_done_again(many: Path, out: Path) -> None:
     after = ledger_rows(out)
     assert len(before) >= 19
     assert {url: after[url] for url in before} == before
-    assert len(after) == 66
+    assert len(after) == ALL
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -262,13 +266,13 @@ def test_interrupted(many: Path, uninterrupted: Path, out: Path, tmp_path: Path,
     wait_for_rows(out, 10, process)
     process.send_signal(number)
     _, err = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "interrupted" in err
     assert "Traceback" not in err
     assert not list(out.rglob(".refmaker-*"))
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["outcome"] == "interrupted"
-    assert report["counts"]["scanned"] == len(ledger_rows(out)) < 66
+    assert report["counts"]["scanned"] == len(ledger_rows(out)) < ALL
     with sqlite3.connect(out / LEDGER) as connection:
         assert connection.execute("SELECT outcome FROM run").fetchall() == [("interrupted",)]
     connection.close()
@@ -308,7 +312,7 @@ def test_on_a_cluster_with_a_worker_killed(many: Path, uninterrupted: Path, out:
     assert outputs(out) == outputs(uninterrupted)
     assert essence(out) == essence(uninterrupted)
     with sqlite3.connect(out / LEDGER) as connection:
-        assert connection.execute("SELECT done, refused, failed FROM run").fetchall() == [(60, 1, 5)]
+        assert connection.execute("SELECT done, refused, failed FROM run").fetchall() == [(GOOD, 1, 5)]
     connection.close()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import netCDF4
 import numpy as np
 import pytest
+import xarray as xr
 
 import refmaker
 from tests.engines.cluster import running_cluster
@@ -54,6 +56,27 @@ class TestCombine:
         assert result.exit_code == 0
         assert result.stderr == ""
         assert json.loads(result.stdout)["refs"]["x/5"][0] == str(files[2])
+
+    def test_parquet(self, run: Run, files: list[Path]) -> None:
+        """References wait in a file beside the output, of which nothing stays."""
+        run("combine", *files, "-o", "all.json")
+        before = set(os.listdir())
+        result = run("combine", *files, "-o", "all.parquet")
+        assert result.stderr == "3 inputs -> all.parquet: 2 arrays, 7 chunks, along time (12)\n"
+        assert set(os.listdir()) - before == {"all.parquet"}
+        run("convert", "all.parquet", "-o", "same.json")
+        assert json.loads(Path("same.json").read_text())["refs"] == json.loads(Path("all.json").read_text())["refs"]
+
+    def test_a_new_dimension(self, run: Run) -> None:
+        for number in (2, 10):
+            write(Path(f"x_r{number}.nc"), 0)
+        result = run("combine", "x_r2.nc", "x_r10.nc", "--concat", r"member=_r(\d+)", "-o", "all.parquet")
+        assert result.stderr == "2 inputs -> all.parquet: 3 arrays, 6 chunks, along member (2)\n"
+        write(Path("x_r5.nc"), 0)
+        assert run("append", "all.parquet", "x_r5.nc", "--concat", r"member=_r(\d+)", "-q").exit_code == 0
+        with xr.open_dataset("all.parquet", engine="refmaker") as dataset:
+            assert dataset.member.values.tolist() == [2, 5, 10]
+            assert dataset.x.dims == ("member", "time")
 
     def test_table(self, run: Run, packed: list[Path]) -> None:
         result = run("combine", *packed, "-o", "all.json", "--report", "r.json")

@@ -43,6 +43,28 @@ def test_all_the_same(run: Run, manifest: Path) -> None:
     assert result.stdout == f"{manifest}: 4 of 4 arrays the same (9 of 9 chunks compared)\n"
 
 
+def test_combined(run: Run, tmp_path: Path) -> None:
+    files = []
+    for number in range(3):
+        files.append(tmp_path / f"{number}.h5")
+        with h5py.File(files[-1], "w") as file:
+            file["x"] = [2.0 * number, 2 * number + 1]
+            file["x"].make_scale("x")
+            file.create_dataset("y", data=[number, number + 0.5], chunks=(2,)).dims[0].attach_scale(file["x"])
+    run("combine", *files, "-o", "all.json", "-q")
+    result = run("verify", "all.json", "--full")
+    assert result.exit_code == 0
+    assert result.stdout == "all.json: 2 of 2 arrays the same (4 of 4 chunks compared with 3 files)\n"
+    document = json.loads(Path("all.json").read_bytes())
+    refs = document["refs"]
+    refs["y/0"], refs["y/2"] = refs["y/2"], refs["y/0"]
+    Path("all.json").write_text(json.dumps(document))
+    result = run("verify", "all.json", "--report", "r.json")
+    assert result.exit_code == 3
+    assert f"/y: differs: 1 chunk of {files[0]} where it has no rows" in result.stdout
+    assert json.loads(Path("r.json").read_bytes())["files"] == 3
+
+
 def test_a_difference(run: Run, manifest: Path) -> None:
     damage(manifest, "contiguous/0", 8)
     result = run("verify", manifest, "--full", "--report", "r.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import refmaker
+from refmaker.combining import collecting, rows
 from refmaker.errors import ManifestError, SourceError, TargetChanged
-from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.kerchunk_parquet import load_parquet
+from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
 
 from .making import LAT, LON, joined, original, shown, values, write
 
@@ -555,3 +558,61 @@ class TestAnySplit:
         found = [shown(manifest, part) for part in parts] or [shown(manifest)]
         together = xr.concat(found, "time", data_vars="minimal", coords="minimal", compat="equals", join="exact")
         xr.testing.assert_identical(together, whole)
+
+
+class TestSpill:
+    """References that wait in a file are those that would be in memory."""
+
+    def test_same_manifest(self, tmp_path: Path) -> None:
+        paths = days(tmp_path, 5)
+        spilled = refmaker.combine(paths[::-1], spill=tmp_path)
+        whole = refmaker.combine(paths[::-1])
+        assert spilled.chunks == whole.chunks
+        assert_same(spilled, whole)
+        xr.testing.assert_identical(shown(refmaker.combine(paths, spill=tmp_path)), joined(*paths))
+
+    def test_parquet_appended_to_parquet(self, tmp_path: Path) -> None:
+        paths = days(tmp_path, 4)
+        spilled = refmaker.combine(paths[:3], spill=tmp_path)
+        spilled.to_parquet(tmp_path / "m.parquet")
+        with pytest.raises(AttributeError):  # of no array were all references in memory
+            References.cell.__get__(spilled.arrays["t2m"].references)  # type: ignore[attr-defined]
+        refmaker.append(tmp_path / "m.parquet", paths[3], spill=tmp_path).to_parquet(tmp_path / "n.parquet")
+        assert_same(load_parquet(tmp_path / "n.parquet"), refmaker.combine(paths))
+
+    def test_memory_does_not_grow(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Twice the inputs, and not twice the memory."""
+        monkeypatch.setattr(rows, "_WAITING", 1 << 18)
+        monkeypatch.setattr(collecting, "_TOGETHER", 1 << 13)
+        peaks = []
+        for count in (8, 32):
+            inputs = [steps(number) for number in range(count)]
+            refmaker.combine(inputs[:1], spill=tmp_path)
+            tracemalloc.start()
+            made = refmaker.combine(inputs, spill=tmp_path).arrays["x"].references
+            assert sum(len(part) for _, part in made.windows(5000)) == count * 10_000
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert peaks[1] < 1.5 * peaks[0] < 28 * 320_000
+
+
+def steps(number: int) -> Manifest:
+    """Give a manifest of 10,000 references."""
+    time, x = (scanned_array(name, extent, chunk) for name, extent, chunk in (("time", 100, 100), ("x", 10_000, 1)))
+    x.metadata |= {"shape": [100, 100], "chunks": [1, 1]}
+    x.attributes["_ARRAY_DIMENSIONS"] = ["time", "y"]
+    x.grid = (100, 100)
+    time.references.inline = {0: (np.arange(100.0) + 100 * number).tobytes()}
+    count = 10_000
+    x.references = References(
+        np.arange(count), np.zeros(count, "u1"), np.arange(count).astype("u8"), np.full(count, 9, "u8")
+    )
+    return Manifest(2, {"": {}}, {"time": time, "x": x}, (Target(f"/data/{number}.nc", 1 << 20),))
+
+
+def scanned_array(name: str, extent: int, chunk: int) -> ManifestArray:
+    metadata = {
+        "zarr_format": 2, "shape": [extent], "chunks": [chunk], "dtype": "<f8",
+        "compressor": None, "fill_value": None, "order": "C", "filters": None,
+    }  # fmt: skip
+    return ManifestArray(metadata, {"_ARRAY_DIMENSIONS": [name]}, (-(-extent // chunk),), References.empty())

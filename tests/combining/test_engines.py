@@ -53,6 +53,19 @@ def test_results_in_any_order(paths: list[Path]) -> None:
     assert seen == [3, 5, 7, 9]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_references_in_a_file_meanwhile(
+    size: int, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results that wait for others are not kept in memory."""
+    monkeypatch.setattr(loading, "_BOUNDED", size)
+    together = refmaker.combine(paths, engine=Backwards(), spill=tmp_path)
+    alone = refmaker.combine(paths)
+    assert_same(alone, together)
+    assert (alone.targets, alone.history) == (together.targets, together.history)
+    assert_same(alone, refmaker.combine(paths, jobs=2, spill=tmp_path))
+
+
 def test_processes(paths: list[Path]) -> None:
     with closing(LocalEngine(2)) as engine:
         for _ in range(2):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refmaker.combining.collecting import Series
 from refmaker.combining.dimensions import Axis
 from refmaker.combining.placing import pieces_of, place
+from refmaker.combining.records import CombineError
+from refmaker.combining.rows import FileRows, MemoryRows, Spill
 from refmaker.manifest.manifest import References
 
 
@@ -23,7 +27,8 @@ def test_two_axes(data: st.DataObject) -> None:
     lengths[0][-1] -= data.draw(st.integers(0, chunks[0] - 1))
     cells = list(itertools.product(*(range(len(own)) for own in lengths)))
     order = data.draw(st.permutations(cells))
-    series, expected = Series(), {}
+    spill = data.draw(st.booleans())
+    series, expected = Series(FileRows(Spill(tempfile.gettempdir())) if spill else MemoryRows()), {}
     starts = [[0, *itertools.accumulate(own)] for own in lengths]
     for number, (one, other) in enumerate(order):
         shape = (lengths[0][one], 3, lengths[1][other])
@@ -34,7 +39,7 @@ def test_two_axes(data: st.DataObject) -> None:
             np.array(rows, "i8"), np.full(len(rows), number, "u4"),
             np.array(rows, "u8") * np.uint64(10), np.full(len(rows), 5 + number, "u8"),
         )  # fmt: skip
-        entry = series.add(number, 0, shape, columns, len(rows))
+        entry = series.add(number, 0, shape, columns)
         series.inline[entry] = {cell: b"%d %d" % (number, cell) for cell, kind in enumerate(kinds) if kind == "i"}
         series.whole[entry] = {cell: number for cell, kind in enumerate(kinds) if kind == "w"}
         for cell, kind in enumerate(kinds):
@@ -51,8 +56,16 @@ def test_two_axes(data: st.DataObject) -> None:
     pieces, twice = pieces_of(series, (0, 2), axes, "refuse")
     assert not twice
     assert not pieces.ragged(chunks).any()
-    found = as_dict(place(series, pieces, chunks), pieces.shape, chunks)
-    assert found == {at: value for at, value in expected.items() if value is not None}
+    expected = {at: value for at, value in expected.items() if value is not None}
+    made = place(series, pieces, chunks)
+    size = data.draw(st.integers(1, 20))
+    windows = dict(made.windows(size))
+    assert all(all(number * size <= cell < (number + 1) * size for cell in w.cell) for number, w in windows.items())
+    parts = [as_dict(one, pieces.shape, chunks) for one in windows.values()]
+    assert all(parts)
+    assert {at: value for one in parts for at, value in one.items()} == expected
+    assert len(made) == len(expected)
+    assert as_dict(made, pieces.shape, chunks) == expected
 
 
 def as_dict(references: References, shape: tuple[int, ...], chunks: tuple[int, ...]) -> dict[tuple[int, ...], object]:
@@ -70,8 +83,7 @@ def as_dict(references: References, shape: tuple[int, ...], chunks: tuple[int, .
 def test_pieces_that_do_not_fit() -> None:
     series = Series()
     for number, length in enumerate((4, 3, 4)):
-        nothing = References.empty()
-        series.add(number, 0, (length,), (nothing.cell, nothing.target, nothing.offset, nothing.size), 0)
+        series.add(number, 0, (length,))
     runs = np.array([[0, 0, 4, 0], [1, 0, 3, 4], [2, 0, 4, 7]], "i8")
     axis = Axis("x", None, {0: 0, 1: 1, 2: 2}, [4, 3, 4], runs)
     pieces, _ = pieces_of(series, (0,), [axis], "refuse")
@@ -83,11 +95,21 @@ def test_most_of_a_grid_missing() -> None:
     """A grid that is mostly holes takes no room."""
     count = 3000
     series = Series()
-    nothing = References.empty()
     for number in range(count):
-        series.add(number, 0, (1, 1), (nothing.cell, nothing.target, nothing.offset, nothing.size), 0)
+        series.add(number, 0, (1, 1))
     runs = np.stack([np.arange(count), np.zeros(count, "i8"), np.ones(count, "i8"), np.arange(count)], axis=1)
     axes = [Axis(name, None, {n: n for n in range(count)}, [1] * count, runs) for name in "xy"]
     pieces, _ = pieces_of(series, (0, 1), axes, "refuse")
     assert len(pieces.entry) == 1
     assert pieces.entry[0] == -1
+
+
+def test_more_chunks_than_can_be_counted() -> None:
+    series = Series()
+    for number in range(2):
+        series.add(number, 0, (1 << 31, 1 << 31))
+    runs = np.array([[n, 0, 1 << 31, n << 31] for n in range(2)], "i8")
+    axis = Axis("x", None, {0: 0, 1: 1}, [1 << 31] * 2, runs)
+    pieces, _ = pieces_of(series, (0,), [axis], "refuse")
+    with pytest.raises(CombineError, match="more than 64 bits count"):
+        place(series, pieces, (1, 1))

@@ -11,6 +11,8 @@ import pytest
 import xarray as xr
 
 import refmaker
+from refmaker.manifest.kerchunk_json import iter_json
+from refmaker.verify import verify
 
 from .making import LAT, original, shown, values, write
 
@@ -72,10 +74,15 @@ def test_never_anything_else(seed: int, how: Any, tmp_path: Path) -> None:
     chance = random.Random(f"{seed} {how}")
     paths = archive(chance, tmp_path)
     order = chance.sample(paths, len(paths))
+    options: dict[str, Any] = {"on_mismatch": how, "zarr_format": chance.choice([2, 3])}
     try:
-        manifest = refmaker.combine(order, on_mismatch=how, zarr_format=chance.choice([2, 3]))
+        manifest = refmaker.combine(order, **options)
     except refmaker.CombineError:
         return  # which ones are is in test_mismatches and test_combine
+    spilled = refmaker.combine(order, spill=tmp_path, **options)
+    assert b"".join(iter_json(spilled)) == b"".join(iter_json(manifest))
+    report = verify(manifest, sample=None)
+    assert [(one.path, one.status, one.reason) for one in report.arrays if one.status != "same"] == []
     datasets = original(*paths)
     parts = sorted({path.partition("/")[0] for path in manifest.arrays if path.startswith("part_")})
     seen = 0

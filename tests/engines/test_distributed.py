@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from refmaker.engines import distributed as distributed_engine
 from refmaker.engines.engine import TOGETHER, Item, Lost
 from refmaker.errors import EngineError
 
@@ -101,6 +103,37 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
         engine.close()
     assert sorted(found) == [(i, str(i)) for i in range(30)]
     assert cluster.workers[0].returncode == -signal.SIGKILL
+
+
+def test_a_result_that_a_worker_took_with_it_is_made_again() -> None:
+    from refmaker.engines.distributed import DaskEngine
+
+    with running_cluster() as cluster, closing(DaskEngine(cluster.address)) as engine:
+        run = distributed_engine._Run(engine, functions.square, iter([Item(i, i) for i in range(8)]))
+        assert run.fill()
+        until = time.monotonic() + 60
+        futures = [future for future, _ in run.submitted.values()]
+        while any(future.status != "finished" for future in futures) and time.monotonic() < until:
+            time.sleep(0.01)
+        cluster.workers[1].send_signal(signal.SIGSTOP)
+        cluster.workers[0].kill()
+        while all(future.status == "finished" for future in futures) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert "lost" in [future.status for future in futures]
+        while not run.finished.empty():  # what was told before the worker went
+            run.finished.get()
+        for key, (future, _) in run.submitted.items():
+            if future.status == "lost":
+                run.finished.put(key)
+        assert run.collect() == []
+        cluster.workers[1].send_signal(signal.SIGCONT)
+        for key, (future, _) in run.submitted.items():
+            if future.status == "finished":
+                run.finished.put(key)
+        found = {}
+        while run.fill():
+            found.update((item.key, result) for item, result in run.collect())
+    assert found == {i: i * i for i in range(8)}
 
 
 def test_a_scheduler_that_goes_away_is_told() -> None:

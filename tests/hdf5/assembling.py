@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from refmaker.hdf5.checksum import lookup3
 
@@ -210,3 +212,11 @@ class Image:
         block = superblock_2(root, len(self.data), **options)
         self.data[: len(block)] = block
         return bytes(self.data)
+
+
+def joined(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Join what is read some at a time: indices, elements."""
+    index, rows = (
+        zip(*parts, strict=True) if (parts := list(parts)) else ([np.empty(0, "i8")], [np.empty((0, 8), "u1")])
+    )
+    return np.concatenate(index), np.concatenate(rows)

@@ -149,7 +149,7 @@ def test_nodes_that_repeat():
     """A root whose children are all the same leaf, and one that is its own child."""
     data = bytearray(64) + leaf([record(i) for i in range(4)])
     data += internal([record(9)] * 3, [(64, 4, 4)] * 4, totals=0)
-    head = header(192, 3, 9, depth=1)
+    head = header(192, 3, 19, depth=1)
     data[: len(head)] = head
     with pytest.raises(FormatError, match="more nodes"):
         read(MemoryWindow(bytes(data)))

@@ -9,8 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmaker.errors import FormatError
-from refmaker.hdf5.checksum import FEW, lookup3, lookup3_groups, lookup3_rows, unverified, verified, verify, verify_rows
+from refmaker.hdf5 import checksum, native_checksum
+from refmaker.hdf5.checksum import FEW, lookup3, lookup3_groups, unverified, verified, verify, verify_rows
 from refmaker.scanning import scan
+
+
+@pytest.fixture(params=["numpy", "native"], autouse=True)
+def _way(request, monkeypatch):
+    """Do everything in Python and numpy, and in C as soon as there is a byte."""
+    if request.param == "native":
+        assert native_checksum.native_lookup3() is not None
+        monkeypatch.setattr(checksum, "_NATIVE", 1)
+    else:
+        monkeypatch.setattr(checksum, "native_lookup3", lambda: None)
+
+
+def lookup3_rows(rows):
+    return lookup3_groups([rows])[0]
 
 
 def test_known_values():

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import warnings
+import threading
+from typing import Any
 
+import aiohttp
 import fsspec
 import pytest
 from fsspec.asyn import get_loop, sync
@@ -114,19 +116,31 @@ def test_sessions_end_with_their_loop(range_server: RangeServer) -> None:
     assert asyncio.run(read()).closed
 
 
-def test_clients_of_s3_end_with_their_loop(s3_server: S3Server) -> None:
+def test_clients_of_s3_end_with_their_loop(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     url = s3_server.add("connections/a", b"0123456789")
+    made = sessions_made(monkeypatch)
 
     async def read() -> None:
         filesystem, path = (await pool()).connect(url, s3_server.options)
         assert await call(filesystem, "cat_file", path, start=2, end=5) == b"234"
+        assert [session.closed for session in made] == [False]
 
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        asyncio.run(read())
-        connections._pools.clear()
-        gc.collect()
-    assert [str(one.message) for one in found if "Unclosed" in str(one.message)] == []
+    asyncio.run(read())
+    assert [session.closed for session in made] == [True]
+
+
+def sessions_made(monkeypatch: pytest.MonkeyPatch) -> list[aiohttp.ClientSession]:
+    """Give the sessions that are made from now on in this thread, whatever other threads and the collector do."""
+    made: list[aiohttp.ClientSession] = []
+    make, thread = aiohttp.ClientSession.__init__, threading.get_ident()
+
+    def remember(session: aiohttp.ClientSession, *args: Any, **options: Any) -> None:
+        make(session, *args, **options)
+        if threading.get_ident() == thread:
+            made.append(session)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", remember)
+    return made
 
 
 def test_sessions_end_with_their_filesystem(range_server: RangeServer) -> None:

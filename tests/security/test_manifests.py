@@ -519,6 +519,7 @@ def test_inlined_chunks_that_blow_up(codec: str) -> None:
 def test_coordinates_that_blow_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, text: bool) -> None:
     """What combining decodes to compare it."""
     monkeypatch.setattr(values, "MOST", 1 << 20)
+    monkeypatch.setattr(values, "_MOST_TEXT", 1 << 20)
     held = {"shape": [1], "chunks": [1], "compressor": {"id": codec}, "dtype": "<i8"}
     if text:
         held |= {"dtype": "|O", "filters": [{"id": "vlen-utf8"}]}
@@ -536,7 +537,7 @@ def test_coordinates_of_any_length(tmp_path: Path) -> None:
         held = document({"shape": [extent], "chunks": [10**6]}, **{"x/.zattrs": {"_ARRAY_DIMENSIONS": ["x"]}})
         names.append(str(tmp_path / f"{i}.json"))
         Path(names[-1]).write_text(json.dumps(held))
-    with bounded(), pytest.raises(RefmakerError, match="more values than are looked at"):
+    with bounded(), pytest.raises(RefmakerError, match="looked at"):
         refmaker.combine(names)
 
 

@@ -75,7 +75,7 @@ def test_a_large_file_is_asked_for_in_few_rounds(range_server, large, monkeypatc
     """Three levels of the index, and what is written last; nodes exactly, not the chunks between them."""
     data, local = large
     fetches = counted_rounds(monkeypatch)
-    range_server.latency = 0.005
+    range_server.latency = 0.1  # in which a busy machine too sends more than ten requests
     same(scan(range_server.add("a.h5", data)), local)
     assert len(fetches) <= 3
     assert received(range_server) < 1_500_000 < len(data) // 10

@@ -8,12 +8,23 @@ import pytest
 
 from refmaker import scan
 from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.sources import obstore_s3
 from refmaker.sources.plan import FIRST_READ
 from refmaker.sources.source import open_source
 from tests.servers import s3_server
 from tests.sources.files import large_file, same, small_files
 
 __all__ = ["s3_server"]
+
+
+@pytest.fixture(params=["s3fs", "obstore"], autouse=True)
+def client(request, monkeypatch) -> str:
+    """Have objects read by one client or the other."""
+    if request.param == "obstore":
+        pytest.importorskip("obstore")
+    else:
+        monkeypatch.setattr(obstore_s3, "store_for", lambda url, options: None)
+    return request.param
 
 
 def key() -> str:
@@ -58,7 +69,10 @@ def test_objects_that_are_replaced(s3_server):
         source.store.read([0], [10])
 
 
-def test_connections(s3_server):
+def test_connections(s3_server, client):
+    if client == "obstore":
+        assert isinstance(open_source(s3_server.add(key(), b"x"), s3_server.options).store, obstore_s3.ObstoreS3)
+        return
     source = open_source(s3_server.add(key(), b"x"), s3_server.options)
     assert source.store.filesystem.config_kwargs["max_pool_connections"] == 64
     own = {**s3_server.options, "config_kwargs": {"max_pool_connections": 3}}

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from refmaker.conventions.netcdf4 import annotate
-from refmaker.scanning import read_tree, scan
+from refmaker.reading import read_tree
+from refmaker.scanning import scan
 from refmaker.zarr.build import BuildOptions, build_array
 from tests.zarr.stock import open_array, open_group
 

@@ -21,7 +21,8 @@ from refmaker.model import (
     Time,
     VariableLength,
 )
-from refmaker.scanning import read_tree, scan
+from refmaker.reading import read_tree
+from refmaker.scanning import scan
 from refmaker.zarr.dtypes import zarr_dtype
 from tests.zarr.stock import open_array
 
