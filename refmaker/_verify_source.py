@@ -23,12 +23,14 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
+from refmaker import limits
 from refmaker._verify_container import Member, MemberFile, member_with, members_of
 from refmaker._verify_formats import FormatFile, open_format
 from refmaker._verify_hdf5 import find_dataset
 from refmaker._verify_values import NoCounterpart
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.formats.kinds import HEAD_SIZE, format_of
+from refmaker.replay.connections import held
 from refmaker.replay.location import is_local, local_path
 from refmaker.replay.targets import Targets
 
@@ -119,7 +121,7 @@ class Originals:
 
     def members(self, code: int) -> list[Member] | None:
         """Give the members of a target that is a tar or zip file; None for any other. Raises `SourceError`."""
-        url, options = self.targets.location(code)
+        url, options = self._located(code)
         with ExitStack() as stack, _explained(url):
             return members_of(_opened(stack, url, options))
 
@@ -135,11 +137,16 @@ class Originals:
         if key not in self._files:
             while len(self._files) >= _OPEN:
                 _close(self._files.popitem(last=False)[1])
-            url, options = self.targets.location(code)
+            url, options = self._located(code)
             if not is_local(url):
                 self._stop_collector()
             self._files[key] = _open(url, options, member, lambda: self.extent(code))
         self._files.move_to_end(key)
+
+    def _located(self, code: int) -> tuple[str, Any]:
+        """Give the place of a target, and options that keep its filesystem to the policy of the manifest."""
+        url, options = self.targets.location(code)
+        return url, held(url, options, self.targets.policy)
 
     def _stop_collector(self) -> None:
         """Have garbage collected here only.
@@ -321,7 +328,11 @@ def _fetched(stack: ExitStack, file: Any) -> str:
     """Copy a remote file to the local disk: netCDF4 and cfgrib read no other, astropy closes none."""
     name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "copy.nc")
     with open(name, "wb") as copy:
+        left = limits.WHOLE_TARGET
         while block := file.read(1 << 22):
+            left -= len(block)
+            if left < 0:
+                raise SourceError("the file is too large to be compared", expected=f"<= {limits.WHOLE_TARGET} bytes")
             copy.write(block)
     return name
 

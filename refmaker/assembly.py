@@ -7,6 +7,7 @@ every array is a step of its own, which the driver may run again.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
+from refmaker import limits
 from refmaker.conventions.netcdf4 import zarr_name_problem
 from refmaker.conventions.view import JSON, Variable, View
 from refmaker.errors import FormatError, RefmakerError, Unsupported
@@ -69,6 +71,16 @@ class Selection:
         return zarr_path[len(self.prefix) :].strip("/")
 
 
+def _inlined(array: ManifestArray) -> int:
+    """Give the bytes that it took to inline chunks of an array, at least: those that are equal were made once."""
+    held = array.references.inline
+    if not held:
+        return 0
+    grid = array.metadata.get("chunk_grid", {})
+    chunk = math.prod(array.metadata["chunks"] if "chunks" in array.metadata else grid["configuration"]["chunk_shape"])
+    return sum(max(size, chunk) for size in {id(data): len(data) for data in held.values()}.values())
+
+
 def _matches(path: str, glob: str) -> bool:
     """Say whether a glob matches the path or a group above it."""
     parts, glob = path.split("/"), glob.strip("/")
@@ -98,6 +110,7 @@ class Assembly:
     renamed: set[str] = field(default_factory=set)
     paths: dict[str, list[str]] = field(default_factory=dict)
     divided: dict[str, dict[str, JSON]] = field(default_factory=dict)
+    inlined: int = 0
 
     def run(self, run_steps: Callable[[Sequence[Step]], None]) -> Manifest:
         """Build all arrays, then the manifest. `run_steps` is the driver's."""
@@ -124,25 +137,37 @@ class Assembly:
             sources={path: self.sources[path] for path in order if path in self.sources},
         )
 
+    @property
+    def _room(self) -> int:
+        """Bytes that may still be inlined: many arrays may share the bytes that each of them would have decoded."""
+        return max(limits.INLINED + 4 * self.space.identity.size - self.inlined, 0)
+
     def _build(self, variable: Variable) -> list[Step]:
         """Build one array; its report stands under the first path of its dataset."""
         path = variable.path
         link = self.tree.links.get(path)
         kind: Literal["dataset", "link"] = "dataset" if link is None else "link"
+        options = self.options
+        if self._room < options.inline_limit:
+            options = replace(options, inline_limit=self._room)
         try:
             problem = next((p for name in path.split("/")[1:] if (p := zarr_name_problem(name))), None)
             if problem is not None:
                 raise Unsupported(problem)
             arrays, status, need, notes = build_arrays(
-                variable, read=self.space.read, options=self.options, target=0, path_of=self.tree.paths.get
+                variable, read=self.space.read, options=options, target=0, path_of=self.tree.paths.get
             )
             moved = [self._settle(array) for array in arrays.values()]
         except RefmakerError as error:
             if self.strict:
                 error.path = path
                 raise
-            self.reports[path] = ObjectReport(path, kind, "refused", str(error), notes=variable.notes)
+            notes = variable.notes
+            if options is not self.options:
+                notes = [*notes, "so much is inlined of other arrays that there is little room left"]
+            self.reports[path] = ObjectReport(path, kind, "refused", str(error), notes=notes)
             return []
+        self.inlined += sum(map(_inlined, arrays.values()))
         if any(moved) and not any(len(array.references.cell) for array in arrays.values()):
             status = "inlined"
         reason = self._keep(variable, arrays)

@@ -86,6 +86,10 @@ INLINE = _limit(
     "inline", 16 << 20, "bytes", "values of one array that are kept in the manifest",
     "scan, combine and batch --inline-limit; inline_limit=",
 )  # fmt: skip
+INLINED = _limit(
+    "inlined", 1 << 30, "bytes", "chunks that a scan makes or decodes, of all arrays, beyond four times the file",
+    BY_ENVIRONMENT,
+)  # fmt: skip
 READINGS = _limit("readings", 4, "times the file", "bytes that a walk reads in all: structures that overlap")
 DECODINGS = _limit("decodings", 16, "times the file", "bytes that a walk decodes, beyond `decoded`")
 DECODED = _limit("decoded", 1 << 27, "bytes", "bytes that a walk decodes of any file", BY_ENVIRONMENT)
@@ -104,11 +108,12 @@ NETCDF3_RECORDS = _limit(
 )
 NETCDF3_NAME = _limit("netcdf3-name", 4096, "bytes", "a name in a netCDF classic file")
 NETCDF3_RANK = _limit("netcdf3-rank", 1024, "dimensions", "a variable of a netCDF classic file; netCDF-C's own")
+ATTRIBUTE = _limit("attribute", 16 << 20, "bytes", "values of an attribute, which JSON has one by one", BY_ENVIRONMENT)
 LINK_DEPTH = _limit("link-depth", 16, "files", "external links and virtual datasets that lead from file to file")
 LINKS = _limit("links", 10_000, "links", "external links of one file", BY_ENVIRONMENT)
 VIRTUAL_CELLS = _limit("virtual-cells", 1 << 26, "chunks", "a virtual or external dataset", BY_ENVIRONMENT)
 VIRTUAL_PLACES = _limit("virtual-places", 1 << 17, "places", "pieces that one virtual chunk is put together from")
-ROUNDS = _limit("rounds", 100_000, "rounds", "of fetching in a remote scan")
+ROUNDS = _limit("rounds", 10_000, "rounds", "of fetching in a remote scan")
 HARD_LINKS = _limit("tar-hard-links", 16, "links", "hard links of a tar file that lead to one another")
 
 # What a server may cost.
@@ -155,6 +160,7 @@ COMBINED_VALUES = _limit(
     "values of an array of one input that combining looks at",
     BY_ENVIRONMENT,
 )
+COMBINED_TEXT = _limit("combined-text", 1 << 28, "bytes", "a chunk of text that combining decodes", BY_ENVIRONMENT)
 CACHE_ROOM = _limit("cache-room", 2 << 30, "bytes", "parsed manifests on the disk", BY_ENVIRONMENT)
 
 _unknown = sorted(name for name in _given if name not in LIMITS or BY_ENVIRONMENT not in LIMITS[name].change)

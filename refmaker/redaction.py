@@ -15,12 +15,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["has_secrets", "hidden", "public", "secrets_in", "secrets_of"]
+__all__ = ["has_secrets", "hidden", "holds_secrets", "public", "secrets_in", "secrets_of"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s'\"<>]*")
 _LOGIN = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]{0,20})://(?P<login>[^/?#\s'\"<>]*)@")
 _PARAMETER = re.compile(r"(?P<lead>[?&;#])(?P<name>[^=?&;#\s'\"<>]+)=(?P<value>[^&;#\s'\"<>]*)")
-_SECRET = re.compile("secret|token|passw|credential|auth|cookie|sas|account_key|^key$|signature", re.IGNORECASE)
+_SECRET = re.compile(
+    "secret|token|passw|credential|auth|cookie|sas|account_key|api.?key|^key$|signature", re.IGNORECASE
+)
 _SIGNED = re.compile(
     r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|policy|signature|sig|.*(secret|token|passw|credential"
     r"|api_?key|auth|session).*|key|jwt|pwd",
@@ -74,6 +76,14 @@ def secrets_of(options: Mapping[str, Any]) -> set[str]:
         elif isinstance(value, str) and len(value) > 3 and _SECRET.search(str(name)):
             found.add(value)
     return found
+
+
+def holds_secrets(options: Mapping[str, Any]) -> bool:
+    """Tell whether options of a filesystem have passwords, keys and tokens, of whatever type."""
+    return any(
+        (bool(value) and _SECRET.search(str(name)) is not None) or (isinstance(value, Mapping) and holds_secrets(value))
+        for name, value in options.items()
+    )
 
 
 def _without_login(match: re.Match[str]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import refmaker
 from refmaker import limits
 from refmaker.errors import RefmakerError
 from refmaker.limits import LIMITS, given_limits
@@ -45,12 +48,7 @@ def test_every_limit_is_in_the_table() -> None:
 
 def test_options_that_change_limits_exist() -> None:
     """What the table says of options and keywords is so."""
-    import inspect
-
-    from refmaker_cli.main import main
-
-    import refmaker
-
+    main = import_module("refmaker_cli.main").main
     options = {option for command in main.commands.values() for param in command.params for option in param.opts}
     functions = (refmaker.inspect, refmaker.combine, refmaker.scan_many, refmaker.FileSystem.__init__)
     keywords = {name for function in functions for name in inspect.signature(function).parameters}

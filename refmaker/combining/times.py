@@ -49,7 +49,7 @@ _CALENDARS = {
     "all_leap": "366_day",
 }
 _NUMPY = ("standard", "proleptic_gregorian")
-_SINCE = re.compile(r"\s*([A-Za-z]+)\s+since\s+(.+?)\s*", re.IGNORECASE)
+_SINCE = re.compile(r"([A-Za-z]+)\s+since\s+(\S.*)", re.IGNORECASE)
 _DATE = re.compile(
     r"(\d{1,4})-(\d{1,2})-(\d{1,2})"
     r"(?:[T\s]\s*(\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d{0,9}))?)?)?)?"
@@ -80,7 +80,7 @@ class TimeUnits:
 def time_units(attributes: Mapping[str, Any]) -> TimeUnits | None:
     """Read `units` and `calendar`; None for what is not time since something."""
     units, calendar = attributes.get("units"), attributes.get("calendar", "standard")
-    found = _SINCE.fullmatch(units) if isinstance(units, str) else None
+    found = _SINCE.fullmatch(units.strip()) if isinstance(units, str) else None
     if found is None or not isinstance(calendar, str):
         return None
     unit, calendar = found[1].lower(), calendar.lower()

@@ -40,7 +40,7 @@ _WRITTEN = (
     *("shuffle", "fletcher32", "zlib", "gzip", "bz2", "zstd", "lz4", "blosc"),
 )
 
-_MOST_TEXT = 1 << 28
+_MOST_TEXT = limits.COMBINED_TEXT
 """Bytes that a chunk of text may have decoded."""
 _WIDER = 16
 """How many times its elements a chunk may take behind a filter that changes their data type."""

@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.conventions.view import JSON
 from refmaker.errors import Unsupported
 from refmaker.model import Attribute, ObjectReference, RegionReference, String
@@ -68,11 +69,13 @@ def encode_attribute(attribute: Attribute, path_of: PathOf) -> tuple[JSON, str |
     Raises
     ------
     Unsupported
-        JSON has no form for the value.
+        JSON has no form for the value, or it is too large.
     """
     value = attribute.value
     if value is None:
         return ("" if isinstance(attribute.datatype, String) else []), None
+    if value.nbytes > limits.ATTRIBUTE:
+        raise Unsupported("an attribute of so many values", expected=f"<= {limits.ATTRIBUTE} bytes", got=value.nbytes)
     kind = value.dtype.kind
     if kind == "S":
         return _fixed_strings(value)

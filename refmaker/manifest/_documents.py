@@ -12,6 +12,7 @@ from refmaker import __version__
 from refmaker.manifest._kerchunk_targets import EXTENSION_FORMAT
 from refmaker.manifest.check import ancestors
 from refmaker.manifest.manifest import Manifest, Target
+from refmaker.redaction import hidden
 
 __all__ = ["CONSOLIDATED", "below", "consolidated", "documents", "extension"]
 
@@ -81,5 +82,5 @@ def _known(target: Target) -> dict[str, Any]:
 
 
 def _printable(line: str) -> str:
-    """Spell out lone surrogates. These lines are for people: a name that is not UTF-8 may be why it was refused."""
-    return line.encode("utf-8", "backslashreplace").decode()
+    """Spell out lone surrogates, and leave out secrets. These lines are for people: a bad name may be why."""
+    return hidden(line).encode("utf-8", "backslashreplace").decode()

@@ -27,7 +27,7 @@ __all__ = ["MAX_GENERATED", "generated"]
 MAX_GENERATED = limits.GENERATED
 """References that all generators of a manifest make, at most: a few bytes could ask for any number."""
 
-_EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_EXPRESSION = re.compile(r"\{\{((?:(?!\{\{|\}\}).)*)\}\}", re.DOTALL)
 _LONGEST = 200
 _LARGEST = 2.0**61
 _INTEGER = re.compile("[0-9]{1,20}")

@@ -91,9 +91,8 @@ def cat(filesystem: Any, path: str, *, end: int | None = None) -> bytes:
     ManifestError
         It is larger. Else whatever the filesystem raises.
     """
-    from fsspec.implementations.http import HTTPFileSystem
-
-    if not isinstance(filesystem, HTTPFileSystem) or filesystem.asynchronous:
+    http = sys.modules.get("fsspec.implementations.http")  # loading it takes packages that others do not need
+    if http is None or not isinstance(filesystem, http.HTTPFileSystem) or filesystem.asynchronous:
         return bytes(filesystem.cat_file(path) if end is None else filesystem.cat_file(path, start=0, end=end))
     from fsspec.asyn import sync
 

@@ -18,7 +18,7 @@ from refmaker.errors import SourceError
 from refmaker.replay.location import protocol_of
 from refmaker.replay.policy import Policy
 
-__all__ = ["Pool", "belongs_here", "call", "pool"]
+__all__ = ["Pool", "belongs_here", "call", "held", "pool"]
 
 T = TypeVar("T")
 
@@ -139,6 +139,17 @@ async def pool() -> Pool:
     return found
 
 
+def held(url: str, options: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:
+    """Give options for a filesystem that somebody else makes, which keep it to a policy."""
+    if not policy.limits:
+        return options
+    if "::" in url:
+        return _chained(url, options, policy)
+    if protocol_of(url) not in ("http", "https"):
+        return options
+    return {**options, "get_client": partial(_held_to, policy)}
+
+
 def _chained(url: str, options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
     """Give options of a chained url that keep its parts to a policy."""
     held = dict(options)
@@ -171,7 +182,11 @@ async def _held_to(policy: Policy, **options: Any) -> Any:
         if where is not None:
             policy.check(str(params.response.url.join(type(params.url)(where))))
 
+    async def started(session: Any, context: Any, params: Any) -> None:
+        policy.check(str(params.url))  # as the client understands it
+
     watch = aiohttp.TraceConfig()
+    watch.on_request_start.append(started)
     watch.on_request_redirect.append(redirected)
     traces = [*(options.pop("trace_configs", None) or []), watch]
     connector = options.pop("connector", None) or aiohttp.TCPConnector(resolver=Resolver())

@@ -47,7 +47,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         Of targets that the manifest names by a bare path.
     remote_options
         For the filesystem of the targets of `remote_protocol`, by default the first protocol in the manifest that is
-        not local. Keys that are url prefixes hold the options for targets below them: `{"s3://a": {"anon": True}}`.
+        not local. Keys that are url prefixes hold the options for targets below them: `{"s3://a": {"anon": True}}`. To
+        servers of HTTP that only a manifest from elsewhere names, secrets go by prefix only.
     fs
         A filesystem for targets of its protocol and for bare paths; or a dict from protocol (None: bare paths) to a
         filesystem or to the options for one. Takes precedence over `remote_options`.
@@ -57,7 +58,8 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     allow
         Prefixes of urls or paths that the manifest may refer to, and redirects lead to; nothing else is read.
     allow_local
-        Let a manifest that came over the network refer to files of this machine, and to addresses that are not public.
+        Let a manifest that came over the network refer to files of this machine, and to addresses that are not public,
+        and name codecs that are not known.
     timeout
         Seconds within which a read of a target must end.
     attempts

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -30,6 +31,9 @@ _STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oc
 
 _CONTAINERS = frozenset({"zip", "tar", "simplecache", "filecache", "blockcache"})
 """First parts of chained urls, which read from the next part."""
+
+_SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")))
+"""Networks that not every version of Python knows not to be global."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _PORTS = {"http": 80, "https": 443}
@@ -96,13 +100,18 @@ class Policy:
         bits = (bit for place in places for bit in place.split("::") if bit.startswith(("http:", "https:")))
         return any(one is not None and (one.hostname, _port(one)) == (host.lower(), port) for one in map(_split, bits))
 
+    def is_strange(self, url: str) -> bool:
+        """Tell whether a url leads to a server of HTTP that only a manifest from elsewhere names."""
+        bits = [_split(bit) for bit in _places(url) if protocol_of(bit) in ("http", "https")]
+        return self.guarded and any(bit is None or not self.exempt(bit.hostname or "", _port(bit)) for bit in bits)
+
     def _guard(self, bit: str, url: str) -> None:
         protocol = protocol_of(bit)
         if protocol in _STORES:
             return
         if protocol in ("http", "https"):
             split = _split(bit)
-            host = "" if split is None else split.hostname or ""
+            host = "" if split is None else _plain(split.hostname or "")
             if host and (self.exempt(host, _port(split)) or not _is_address(host) or _is_global(host)):
                 return
             what = f"the address {host}, which is not public" if host else "a server without a name"
@@ -158,6 +167,11 @@ def _split(url: str) -> SplitResult | None:
         return None
 
 
+def _plain(host: str) -> str:
+    """Give a host as clients understand it: ①②⑦.⓪.⓪.① is an address to them (UTS 46, which maps by NFKC)."""
+    return unicodedata.normalize("NFKC", host).replace("\u3002", ".") if not host.isascii() else host
+
+
 def _port(split: SplitResult | None) -> int | None:
     return None if split is None else split.port or _PORTS.get(split.scheme)
 
@@ -178,4 +192,5 @@ def _is_global(host: str) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             address = inner
-    return address.is_global and not address.is_multicast
+    special = any(address in network for network in _SPECIAL if network.version == address.version)
+    return address.is_global and not address.is_multicast and not special

@@ -11,7 +11,7 @@ Sources: RFC 9110, 13.1.1 (If-Match), 14.4 (Content-Range), 8.8.3 (ETag); Amazon
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from refmaker import limits
@@ -20,13 +20,13 @@ from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import Pool, belongs_here, call
 from refmaker.replay.faults import Differs, Incomplete
 from refmaker.replay.identity import Check, Seen
+from refmaker.sources.store import bounded_body
 
 __all__ = ["AnyStore", "HttpStore", "S3Store", "Store", "store_of"]
 
 _VALID = 300.0
 """Seconds for which a target that was found unchanged is not looked up again."""
 
-_PIECE = 1 << 20
 _ENCODINGS = (None, "", "identity")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -156,7 +156,11 @@ class HttpStore(AnyStore):
         session = await filesystem.set_session()
         async with session.get(filesystem.encode_url(self.path), headers=headers, **options) as answer:
             self._check(answer, None if stop is None else (start, stop))
-            body = await _bounded(answer.content.read, self.most(start, stop))
+            most, size = self.most(start, stop), answer.content_length
+            # A body whose length is told ends there.
+            body = await (
+                answer.read() if size is not None and size <= most else bounded_body(answer.content.read, most)
+            )
         return self.whole(body, start, stop)
 
     def _check(self, answer: Any, wanted: tuple[int, int] | None) -> None:
@@ -201,7 +205,7 @@ class S3Store(AnyStore):
             raise
         try:
             self._check(answer, None if stop is None else (start, stop))
-            body = await _bounded(answer["Body"].read, self.most(start, stop))
+            body = await bounded_body(answer["Body"].read, self.most(start, stop))
         finally:
             answer["Body"].close()
         return self.whole(body, start, stop)
@@ -213,19 +217,6 @@ class S3Store(AnyStore):
         elif wanted is not None and (wanted[0] or size != wanted[1]):
             raise SourceError("the server ignored the range and sent something else", got=f"{size} bytes")
         self.compare(Seen.of({**answer, "size": size}))
-
-
-async def _bounded(read: Callable[[int], Awaitable[bytes]], most: int) -> bytes:
-    """Read a body; of one that is longer than `most` bytes, one byte more. It may have no end."""
-    parts: list[bytes] = []
-    left = most + 1
-    while left > 0:
-        part = await read(min(left, _PIECE))
-        if not part:
-            break
-        parts.append(part)
-        left -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _code(error: BaseException) -> str | None:

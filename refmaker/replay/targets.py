@@ -18,6 +18,7 @@ from typing import Any, cast
 from refmaker import limits
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Target
+from refmaker.redaction import holds_secrets
 from refmaker.replay.connections import call, pool
 from refmaker.replay.engine import Engine
 from refmaker.replay.faults import Differs, hidden, secrets_of
@@ -204,7 +205,15 @@ class Targets:
         if fitting:
             return cast(Mapping[str, Any], self.access.remote_options[max(fitting, key=len)])
         plain = {name: value for name, value in self.access.remote_options.items() if "://" not in name}
-        return plain if plain and _same_kind(protocol_of(url), self._plain_protocol) else {}
+        if not plain or not _same_kind(protocol_of(url), self._plain_protocol):
+            return {}
+        if holds_secrets(plain) and self.policy.is_strange(url):
+            raise SourceError(
+                "the manifest came from elsewhere, and would have the secrets in remote_options sent to this server; "
+                "give them for a prefix, remote_options={'https://server': {…}}, if that is meant",
+                source=url,
+            )
+        return plain
 
     @cached_property
     def _plain_protocol(self) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
 from refmaker.sources.identity import Identity, etag_of, time_of
-from refmaker.sources.store import AsyncStore, content_range
+from refmaker.sources.store import AsyncStore, bounded_body, content_range
 
 __all__ = ["CONNECTIONS", "S3Store"]
 
@@ -74,7 +74,7 @@ class S3Store(AsyncStore):
         )
         waited = perf_counter() - began
         async with answer["Body"] as body:
-            data = await body.read()
+            data = await bounded_body(body.read, stop - start)
         self.rates.note(waited, len(data), perf_counter() - began - waited)
         return answer, data, content_range(answer.get("ContentRange"))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -19,10 +19,11 @@ from refmaker.sources import patience
 from refmaker.sources.identity import Identity
 from refmaker.sources.plan import Rates
 
-__all__ = ["NO_SIZE", "WHOLE_LIMIT", "AsyncStore", "Store", "cause_of", "content_range"]
+__all__ = ["AsyncStore", "NO_SIZE", "Store", "WHOLE_LIMIT", "bounded_body", "cause_of", "content_range"]
 
 T = TypeVar("T")
 
+_PIECE = 1 << 20
 # A file of a server that ignores ranges is taken whole up to here.
 WHOLE_LIMIT = limits.WHOLE_FILE
 NO_SIZE = "the server does not tell the file's size; download it and scan the copy"
@@ -174,6 +175,19 @@ class _Short(Exception):
 def cause_of(error: BaseException) -> str:
     """Describe a failure on one line."""
     return f"{type(error).__name__}: {error}".split("\n", 1)[0]
+
+
+async def bounded_body(read: Callable[[int], Awaitable[bytes]], most: int) -> bytes:
+    """Read the body of an answer; of one that is longer than `most` bytes, one byte more. It may have no end."""
+    parts: list[bytes] = []
+    left = most + 1
+    while left > 0:
+        part = await read(min(left, _PIECE))
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def content_range(header: str | None) -> tuple[int, int, int | None] | None:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pickle
+import socket
 import struct
 import sys
 import zlib
@@ -28,8 +29,13 @@ from refmaker.manifest import _packing
 from refmaker.manifest._kerchunk_reader import read_json
 from refmaker.manifest._shard_codec import decode_shard
 from refmaker.manifest._shards import ShardedReferences
+from refmaker.manifest.manifest import Target
+from refmaker.replay import targets as replay_targets
+from refmaker.replay.policy import Policy
+from refmaker.replay.targets import Access, Targets
 from tests.cli.conftest import Run, run
 from tests.security.bounds import bounded, traced
+from tests.security.hostile_server import served
 from tests.servers import RangeServer, range_server
 
 __all__ = ["range_server", "run"]
@@ -204,6 +210,74 @@ def test_targets_of_a_manifest_from_elsewhere(range_server: RangeServer, url: st
         refmaker.FileSystem(base, timeout=5.0, attempts=1).cat("x/0")
 
 
+HOSTS = [
+    *("127.0.0.1", "①②⑦.⓪.⓪.①", "127。0。0。1", "１２７.0.0.1", "127.0.0.1.", "2130706433", "0x7f000001"),
+    *("0177.0.0.1", "127.1", "0", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::1%25lo]", "localhost", "localhost."),
+    *("ｌｏｃａｌｈｏｓｔ", "user@127.0.0.1", "example.com@127.0.0.1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]"),
+    *("[::127.0.0.1]", "[::]", "0.0.0.0", "127.0.0.1%00"),
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("by", ["url", "redirect"])
+def test_hosts_spelled_otherwise(monkeypatch: pytest.MonkeyPatch, host: str, by: str) -> None:
+    """However an address of this machine is spelled, no request of a manifest from elsewhere arrives there."""
+    requests: list[bytes] = []
+
+    def answer(connection: socket.socket, request: bytes) -> None:
+        requests.append(request.split(b" ")[1])
+        if b"/first" in request:
+            place = f"Location: http://{host}:{connection.getsockname()[1]}/x\r\nContent-Length: 0"
+            connection.sendall(b"HTTP/1.1 302 Found\r\n" + place.encode() + b"\r\n\r\n")
+            return
+        head = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-7/8\r\nContent-Length: 8\r\n\r\n"
+        connection.sendall(head + bytes(8))
+
+    with served(answer) as (url, _):
+        port = url.rpartition(":")[2].partition("/")[0]
+        base = "https://elsewhere.example/m.json" if by == "url" else url  # the server of the manifest may redirect
+        monkeypatch.setattr(replay_targets, "Policy", lambda _, *more: Policy(base, *more))
+        monkeypatch.setattr(
+            Policy, "exempt", lambda self, name, number: by == "redirect" and name == "127.0.0.1" and not requests
+        )
+        target = f"http://{host}:{port}/x" if by == "url" else f"http://127.0.0.1:{port}/first"
+        manifest = read_json(json.dumps(document(**{"x/0": [target, 0, 8]})).encode(), source="m")
+        fs = refmaker.FileSystem(manifest, timeout=5.0, attempts=1, skip_instance_cache=True)
+        with pytest.raises(RefmakerError):
+            fs.cat("x/0")
+    assert requests == ([] if by == "url" else [b"/first"])
+
+
+def test_secrets_are_not_sent_where_a_manifest_leads(range_server: RangeServer, tmp_path: Path) -> None:
+    """Headers that are meant for the archive, and a manifest that names another server."""
+    data = range_server.add("data", bytes(8))
+    text = json.dumps(document(**{"x/0": [data, 0, 8]})).encode()
+    base = range_server.add("m.json", text).replace("127.0.0.1", "localhost")  # another server, as urls have it
+    secret = {"headers": {"X-Api-Key": "5ec2e7"}}
+    wrapped = {"client_kwargs": {"headers": {"Authorization": "5ec2e7"}}}
+    for options in (secret, wrapped, {"client_kwargs": {"auth": object()}}):
+        fs = refmaker.FileSystem(base, remote_options=options, allow_local=False, allow=None, skip_instance_cache=True)
+        with pytest.raises(SourceError):
+            fs.cat("x/0")
+    assert [r.path for r in range_server.served if r.path == "data"] == []
+    policy = Policy("https://archive.example/m.json")
+    assert policy.is_strange("https://evil.example/data")
+    assert policy.is_strange("simplecache::https://evil.example/data")
+    assert not policy.is_strange("https://archive.example/data")
+    assert not policy.is_strange("s3://bucket/data")
+    assert not Policy("/data/m.json").is_strange("https://evil.example/data")
+    assert not Policy("https://archive.example/m.json", ("https://evil.example/",)).is_strange("https://evil.example/x")
+
+    def targets(options: dict[str, Any]) -> Targets:
+        records = [Target("https://evil.example/data")]
+        return Targets(records, "https://archive.example/m.json", Access(remote_options=options))
+
+    with pytest.raises(SourceError, match="would have the secrets"):
+        targets(secret).location(0)
+    assert targets({"https://evil.example": secret}).location(0)[1] == secret
+    assert targets({"headers": {"User-Agent": "me"}}).location(0)[1]
+
+
 # Bombs.
 
 
@@ -258,6 +332,7 @@ def test_generators_without_end() -> None:
                  [{**gen, "key": "{{" + "i*" * 90 + "i}}", "dimensions": {"i": [1 << 60, 3]}}],
                  [{**gen, "key": "{{" + "(" * 150 + "i"}],
                  [{**gen, "key": "{{i.__class__}}"}], [{**gen, "url": "{% for x in range(9) %}"}],
+                 [{**gen, "key": "{{" * 500_000}], [{**gen, "key": "{{" + "a" * 500_000}],
                  [{**gen, "key": "{{2**9999999}}"}]):  # fmt: skip
         text = json.dumps({**document({"shape": [2**40]}), "gen": gens}).encode()
         with bounded(30.0, 2 << 30), pytest.raises(ManifestError):
@@ -444,6 +519,7 @@ def test_inlined_chunks_that_blow_up(codec: str) -> None:
 def test_coordinates_that_blow_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, text: bool) -> None:
     """What combining decodes to compare it."""
     monkeypatch.setattr(values, "MOST", 1 << 20)
+    monkeypatch.setattr(values, "_MOST_TEXT", 1 << 20)
     held = {"shape": [1], "chunks": [1], "compressor": {"id": codec}, "dtype": "<i8"}
     if text:
         held |= {"dtype": "|O", "filters": [{"id": "vlen-utf8"}]}
@@ -461,7 +537,20 @@ def test_coordinates_of_any_length(tmp_path: Path) -> None:
         held = document({"shape": [extent], "chunks": [10**6]}, **{"x/.zattrs": {"_ARRAY_DIMENSIONS": ["x"]}})
         names.append(str(tmp_path / f"{i}.json"))
         Path(names[-1]).write_text(json.dumps(held))
-    with bounded(), pytest.raises(RefmakerError, match="more values than are looked at"):
+    with bounded(), pytest.raises(RefmakerError, match="looked at"):
+        refmaker.combine(names)
+
+
+def test_units_that_take_long_to_understand(tmp_path: Path) -> None:
+    names = []
+    for i, units in enumerate(("days since" + " " * 100_000 + "x\ny", "days since 2000-01-01" + " +1" * 100_000)):
+        attributes = {"_ARRAY_DIMENSIONS": ["x"], "units": units}
+        held = document(
+            {"shape": [1], "chunks": [1], "dtype": "<i8"}, **{"x/.zattrs": attributes, "x/0": encoded(bytes(8))}
+        )
+        names.append(str(tmp_path / f"{i}.json"))
+        Path(names[-1]).write_text(json.dumps(held))
+    with bounded(), pytest.raises(RefmakerError):
         refmaker.combine(names)
 
 
@@ -488,6 +577,20 @@ def test_manifests_that_name_no_file(tmp_path: Path) -> None:
         held = document(**{"x/0": [url, 0, 8]})
         with bounded(), pytest.raises(RefmakerError):
             refmaker.FileSystem(held, timeout=5.0).cat("x/0")
+
+
+def test_combining_what_comes_from_elsewhere(range_server: RangeServer, run: Run, tmp_path: Path) -> None:
+    """A manifest of somebody else may not have local files read into the combined one, or named by it."""
+    (tmp_path / "secret").write_bytes(b"5ec2e7..")
+    array = {"shape": [1], "chunks": [1], "dtype": "<i8"}
+    refs = {"x/.zattrs": {"_ARRAY_DIMENSIONS": ["x"]}, "x/0": [str(tmp_path / "secret"), 0, 8]}
+    held = document(array, **refs)
+    urls = [range_server.add(f"{i}.json", json.dumps(held).encode()) for i in range(3)]
+    result = run("combine", *urls, "-o", tmp_path / "c.json")
+    assert result.exit_code == 1
+    assert "a file of this machine" in result.output
+    assert not (tmp_path / "c.json").exists()
+    assert run("verify", urls[0]).exit_code == 1
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

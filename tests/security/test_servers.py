@@ -13,8 +13,7 @@ import refmaker
 from refmaker.errors import RefmakerError
 from refmaker.manifest import load
 from refmaker.netcdf3 import walk
-from refmaker.replay import stores
-from refmaker.sources import http, patience
+from refmaker.sources import http, patience, store
 from tests.security.bounds import traced
 from tests.security.hostile_server import Answer, chunked, endless, served
 from tests.security.test_manifests import document
@@ -145,7 +144,7 @@ def test_bodies_are_read_no_further_than_they_may_be() -> None:
         asked.append(number)
         return bytes(number)
 
-    assert len(asyncio.run(stores._bounded(read, 10))) == 11
+    assert len(asyncio.run(store.bounded_body(read, 10))) == 11
     assert asked == [11]
 
 

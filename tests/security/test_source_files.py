@@ -203,6 +203,18 @@ def test_attribute_tables_of_gigabytes(tmp_path):
     assert [len(line.notes) for line in manifest.objects if line.path == "/large"] == [100]
 
 
+def test_attributes_that_json_would_multiply(tmp_path):
+    """Small numbers become text and objects of Python: of so many of them, none is written."""
+    from tests.netcdf3.classic import build
+
+    data = build(5, attributes=[("small", "i1", [1]), ("large", "i1", np.zeros(20_000_000, "i1"))])
+    path = written(tmp_path, data, "a.nc")
+    with traced():
+        manifest = scan(path)
+    assert manifest.groups[""] == {"small": 1}
+    assert any("large" in note for note in manifest.objects[0].notes)
+
+
 def test_datasets_of_any_size_are_mapped_or_refused(tmp_path):
     """Grids of 10**18 chunks of which none is there, and of 2**63 elements and more."""
     image = Image()
@@ -297,6 +309,29 @@ def test_chunks_that_have_to_be_decoded(tmp_path, kind, text):
     links = [hard_link(b"%d" % i, image.place(one)) for i, one in enumerate(ones)]
     manifest = scanned(tmp_path, image.file(image.place(group(links))))
     assert len(manifest.refusals) == 20
+
+
+def test_arrays_that_together_blow_up(tmp_path, monkeypatch):
+    """Each within the inline limit, all of them together a thousand times the file: what is left is refused."""
+    monkeypatch.setattr("refmaker.limits.INLINED", 1 << 24)
+    data, filters = bomb("deflate", 1 << 20)
+    image = Image()
+    address = image.place(data)
+    pipeline = encode_filter_pipeline([*filters, Filter(2, "", False, (1,))])
+    ones = []
+    for i in range(200):
+        keys = b"".join(struct.pack("<IIQQ", len(data), 2 * k, k << 20, 0) + number(address) for k in (0, 1))
+        tree = image.place(node(1, 0, 2, keys + struct.pack("<IIQQ", 0, 0, 2 << 20, 0)))
+        kinds = [integer(1), datatype(5, 1, b"tag%05d" % i)]
+        ones.append(dataset(dataspace([2 << 20]), kinds[i % 2], chunked_3([1 << 20], 1, tree), [(FILTERS, pipeline)]))
+    absent = [dataset(dataspace([1 << 10, 1000 + i]), integer(1), contiguous(UNDEFINED, 0)) for i in range(200)]
+    links = [hard_link(b"%d" % i, image.place(one)) for i, one in enumerate([*ones, *absent])]
+    manifest = scanned(tmp_path, image.file(image.place(group(links))))
+    refused = [path for path, reason in manifest.refusals.items() if int(path[1:]) < 200]
+    assert 100 < len(refused) < 200
+    assert any("little room left" in " ".join(line.notes) for line in manifest.objects)
+    written_out = [path for path, array in manifest.arrays.items() if int(path) >= 200 and array.references.inline]
+    assert len(written_out) < 50
 
 
 def test_heaps_that_blow_up(tmp_path):
