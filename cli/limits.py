@@ -28,15 +28,21 @@ def limits(as_json: bool) -> None:
         return
     rows = [("limit", "value", "unit", "of what", "changed by")]
     for limit in LIMITS.values():
-        value = _short(limit.value) + ("" if limit.value == limit.default else " (changed)")
+        value = (_bytes(limit.value) if limit.unit.startswith("bytes") else _count(limit.value)) + (
+            "" if limit.value == limit.default else " (changed)"
+        )
         rows.append((limit.name, value, limit.unit, limit.guards, limit.change))
     for line in columns(rows, frozenset({1})):
         say(line)
 
 
-def _short(value: float) -> str:
+def _bytes(value: float) -> str:
     """Write round numbers of bytes as people do."""
     if not isinstance(value, int):
-        return f"{value:g}"
+        return f"{value:,g}"
     unit = next(((name, power) for name, power in _POWERS if value >> power and not value & (1 << power) - 1), None)
-    return str(value) if unit is None else f"{value >> unit[1]} {unit[0]}"
+    return f"{value:,}" if unit is None else f"{value >> unit[1]} {unit[0]}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
