@@ -56,19 +56,19 @@ class _Plain:
         except Exception as error:  # every library raises errors of its own
             raise SourceError(f"cannot be read: {type(error).__name__}: {error}".split("\n", 1)[0]) from error
 
+    @property
+    def attributes(self) -> dict[str, Any] | None:
+        return None
+
+    @property
+    def dimensions(self) -> tuple[str | None, ...]:
+        return (None,) * len(self.shape)
+
     def stored(self, selection: tuple[slice, ...]) -> bool:
         return True
 
     def same_object(self, reference: object, path: str) -> bool:
         return False
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        raise NoCounterpart("combined manifests are compared with HDF5 and netCDF files only")
-
-    @property
-    def dimensions(self) -> tuple[str | None, ...]:
-        return (None,) * len(self.shape)
 
 
 def open_format(kind: Kind, name: Any) -> FormatFile:

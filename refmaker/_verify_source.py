@@ -222,11 +222,6 @@ class _File:
     url: str
     closing: ExitStack
 
-    @property
-    def by_h5py(self) -> bool:
-        """Whether h5py reads it."""
-        return not self.classic and not isinstance(self.handle, FormatFile)
-
 
 @dataclass(slots=True)
 class _ClassicArray:
@@ -279,12 +274,10 @@ def _open(url: str, options: Any, member: Member | None, extent: Callable[[], tu
         kind = format_of(head)
         if head[:4] in _MAGIC:
             handle = _open_classic(stack, name)
-        elif kind is None:
-            handle = _open_hdf5(name)
         else:
             if kind in ("fits", "grib") and not isinstance(name, str):
                 name = _fetched(stack, name)
-            handle = open_format(kind, name)
+            handle = _open_hdf5(name) if kind is None else open_format(kind, name)
         stack.callback(handle.close)
         detached = members is not None or not is_local(url)
         return _File(handle, head[:4] in _MAGIC, detached, url, stack.pop_all())

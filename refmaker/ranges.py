@@ -6,12 +6,23 @@ order and overlap, unless said otherwise; what comes out is sorted, disjoint, an
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ints", "bridge", "coalesce", "split", "subtract", "unite"]
+__all__ = ["Ints", "bridge", "coalesce", "distinct", "split", "subtract", "unite"]
 
 Ints = npt.NDArray[np.int64]
+
+
+def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Give the values that there are, each once, sorted; `numpy.unique` takes 30 ms for its imports at first."""
+    if not len(values) or values.min() == values.max():
+        return values[:1].copy()
+    values = np.sort(values)
+    first: npt.NDArray[Any] = values[np.append(True, values[1:] != values[:-1])]
+    return first
 
 
 def unite(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from refmaker.ranges import bridge, coalesce, split, subtract, unite
+from refmaker.ranges import bridge, coalesce, distinct, split, subtract, unite
 
 RANGES = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 60)), max_size=30)
 
@@ -103,3 +103,8 @@ def test_coalesce_by_example():
     assert one(gap=90, block=1000) == [[0], [300]]
     assert one(gap=90, block=120) == [[0, 200], [110, 300]]
     assert one(gap=0, block=5) == [[0, 12, 100, 200], [10, 20, 110, 300]]
+
+
+@given(st.lists(st.integers(-5, 5), max_size=20))
+def test_distinct(values: list[int]) -> None:
+    assert distinct(np.array(values, "i8")).tolist() == sorted(set(values))

@@ -150,7 +150,7 @@ class Ledger:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
-            # The old name of sqlite_schema: wheels (eckitlib) bring older libraries of SQLite into a process.
+            # The old name of sqlite_master: wheels (eckitlib) bring older libraries of SQLite into a process.
             if execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";"):
                     execute(statement)
@@ -159,7 +159,7 @@ class Ledger:
     def _check_schema(self) -> None:
         """Make sure that tables are what they were made as: views and triggers could do anything with each row."""
         known = {_plain(statement) for statement in _SCHEMA.split(";")}
-        for kind, sql in self.connection.execute("SELECT type, sql FROM sqlite_schema WHERE sql IS NOT NULL"):
+        for kind, sql in self.connection.execute("SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL"):
             if kind != "table" or _plain(sql) not in known:
                 raise _DamagedError(f"it holds something else: {_plain(sql)[:80]}")
 

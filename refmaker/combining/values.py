@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker import limits
+from refmaker.codecs.allowed import unknown_codecs
 from refmaker.codecs.dtype_json import dtype_of_text
 from refmaker.combining.forms import Form
 from refmaker.combining.reading import Chunks
@@ -28,11 +29,10 @@ from refmaker.replay.decoding import pipeline, unpacked
 __all__ = ["decoded", "dtype_of", "encoded", "fill_of", "is_text", "missing_of", "sameness"]
 
 MOST = limits.COMBINED_VALUES
-"""Bytes that an array may have decoded."""
 _FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _NUMBERS = ("bool", "int", "uint", "float", "complex")
 _TEXTS = ("vlen-utf8", "vlen-bytes")
-_OBJECTS = (*_TEXTS, "refmaker_sequences")
+_COMPRESSORS = ("zlib", "gzip", "bz2", "zstd", "lz4", "blosc")
 _ELEMENTWISE = ("delta", "fixedscaleoffset", "astype", "packbits", "quantize", "bitround")
 _CHECKSUMS = ("crc32", "crc32c", "adler32")
 _WRITTEN = (
@@ -156,7 +156,10 @@ def _decoder(form: Form, dtype: np.dtype[Any], count: int) -> Callable[[bytes], 
         return lambda data: np.frombuffer(plain.decode(data), dtype)
     names = [str(config.get("id")) for config in configs]
     limit = _MOST_TEXT if dtype == np.dtype(object) else count * dtype.itemsize * _WIDER + 1024
-    codecs = {n: _codec(configs[n]) for n, name in enumerate(names) if name in (*_OBJECTS, *_ELEMENTWISE, *_CHECKSUMS)}
+    unknown = unknown_codecs({"filters": configs})
+    if unknown:
+        raise Unsupported(f"codec {unknown[0]!r} is not known here")
+    codecs = {n: _codec(configs[n]) for n, name in enumerate(names) if name not in _COMPRESSORS}
 
     def block_of(data: bytes) -> npt.NDArray[Any]:
         value: Any = data

@@ -20,6 +20,7 @@ from refmaker import limits
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest._parquet_bounds import bounds_of
 from refmaker.manifest.manifest import References
+from refmaker.ranges import distinct
 
 __all__ = ["MAX_ROWS", "Digest", "decode_shard", "digest_of", "encode_shard", "pyarrow"]
 
@@ -298,7 +299,7 @@ def _codes(
         column = column.dictionary_encode()
     index = np.where(needed, _values(column.indices), 0)
     urls = column.dictionary
-    used = np.unique(index[needed])
+    used = distinct(index[needed])
     if len(used) and not 0 <= used[0] <= used[-1] < len(urls):
         raise ManifestError("a path beyond the dictionary", expected=f"fewer than {len(urls)}", got=int(used[-1]))
     code = np.zeros(len(urls), "i8")

@@ -21,6 +21,7 @@ from refmaker.errors import ManifestError
 from refmaker.manifest._kerchunk_targets import UrlTable
 from refmaker.manifest._shard_codec import Digest, decode_shard
 from refmaker.manifest.manifest import Range, References
+from refmaker.ranges import distinct
 
 __all__ = ["Files", "ShardSet", "ShardedReferences"]
 
@@ -200,6 +201,21 @@ class ShardedReferences(References):
         for number in sorted(self.digests):
             held = self.loaded.get(number)
             yield held or self.shards.read(self.path, number, self.cells, self.digests[number])
+
+    def known(self, cells: npt.NDArray[np.int64]) -> tuple[References, list[int]]:
+        """See `References.known`."""
+        complete = self.complete
+        if complete is not None:
+            return complete, []
+        loaded, parts, missing = self.loaded, [], []
+        numbers = cells // self._size
+        for number in distinct(numbers).tolist():
+            part = loaded.get(number)
+            if part is not None:
+                parts.append(part)
+            elif self.digests is None or number in self.digests:
+                missing.append(int(cells[np.argmax(numbers == number)]))
+        return parts[0] if len(parts) == 1 else _joined(parts), missing
 
     def load(self) -> None:
         """Read all shards."""

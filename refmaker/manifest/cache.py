@@ -76,10 +76,9 @@ def open_cached(location: str, options: Mapping[str, Any], state: Hashable | Non
     found = _entry(entry)
     if found is None:
         with _only_one(os.path.join(folder, name + _LOCK)):
-            found = _entry(entry)
-            if found is None:
-                found = read_json(unpacked(data, location), source=location)
-                _keep(found, entry)
+            found = _entry(entry) or _parsed(data, location, entry)
+        del data
+        _give_back()
     if seen is not None and _is_settled(location, state, read_at):
         with contextlib.suppress(OutputError), atomic_write(seen, durable=False) as file:
             file.write(name.encode())
@@ -133,6 +132,21 @@ def _entry(path: str) -> Manifest | None:
             os.unlink(path)
         return None
     return found
+
+
+def _parsed(data: bytes, location: str, entry: str) -> Manifest:
+    """Parse a manifest and keep it; give it as it will be found, mapped, where that can be."""
+    found = read_json(unpacked(data, location), source=location)
+    _keep(found, entry)
+    return _entry(entry) or found
+
+
+def _give_back() -> None:
+    """Have the C library give free memory back to the system: parsing took several times what is left of it."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # there is one that can in glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _keep(manifest: Manifest, entry: str) -> None:

@@ -60,10 +60,12 @@ def iter_json(manifest: Manifest) -> Iterator[bytes]:
     manifest = publishable(manifest)
     layouts = check_manifest(manifest)
     urls = [strict.encoded(target.url, structure=f"target {strict.shown(target.url)}") for target in manifest.targets]
-    head = b'{"version":1,"refs":{\n' + b",\n".join(_metadata(manifest))
+    ours = strict.encoded(extension(manifest), structure="refmaker")
+    # In this order: GDAL's reader takes a member that it does not know only in front of `refs`.
+    head = b'{"version":1,"refmaker":' + ours + b',"refs":{\n' + b",\n".join(_metadata(manifest))
     leads = {path: b",\n" + _key(below(path, ""))[:-1] for path in layouts}
     extra = {key: b",\n" + _key(key)[:-1] for key in manifest.extra}
-    tail = b'\n},"refmaker":' + strict.encoded(extension(manifest), structure="refmaker") + b"}\n"
+    tail = b"\n}}\n"
     chunks = (_chunks(leads[path], layouts[path], array, urls) for path, array in manifest.arrays.items())
     others = (_data(lead, manifest.extra[key]) for key, lead in extra.items())
     return _joined(itertools.chain([head], itertools.chain.from_iterable(chunks), others, [tail]))

@@ -74,14 +74,16 @@ class References:
 
     def at(self, cell: int) -> bytes | Range | None:
         """Give what is recorded for a cell: its bytes, where they are, or None for nothing."""
-        if cell in self.inline:
-            return self.inline[cell]
-        if cell in self.whole:
-            return self.whole[cell], 0, None
-        row = int(np.searchsorted(self.cell, cell))
-        if row == len(self.cell) or self.cell[row] != cell:
-            return None
-        return int(self.target[row]), int(self.offset[row]), int(self.size[row])
+        count, row = len(self.cell), cell
+        if not (row < count and self.cell.item(row) == cell):  # else every cell before it has a row
+            if cell in self.inline:
+                return self.inline[cell]
+            if cell in self.whole:
+                return self.whole[cell], 0, None
+            row = int(np.searchsorted(self.cell, cell))
+            if row == count or self.cell.item(row) != cell:
+                return None
+        return self.target.item(row), self.offset.item(row), self.size.item(row)
 
     def between(self, start: int, stop: int) -> References:
         """Give the references of the cells from `start` to before `stop`; the columns are views."""
@@ -106,6 +108,18 @@ class References:
         others = np.array([*self.inline, *self.whole], "i8")
         for number in np.union1d(np.unique(self.cell // size), np.unique(others // size)).tolist():
             yield number, self.between(number * size, (number + 1) * size)
+
+    def known(self, cells: npt.NDArray[np.int64]) -> tuple[References, list[int]]:
+        """Give what can be looked at without reading anything, cells of `cells` and others around them.
+
+        Returns
+        -------
+        references
+            Of them.
+        missing
+            The first of `cells` in each shard that was not read yet.
+        """
+        return self, []
 
     def load(self) -> None:
         """Read all that is read only when it is needed: nothing here, shards where a manifest has them."""

@@ -25,7 +25,9 @@ def publishable(manifest: Manifest) -> Manifest:
     ManifestError
         Two targets would have one url.
     """
-    manifest.load()  # a set knows all of its targets only then
+    for array in manifest.arrays.values():
+        if not array.references.streamed:
+            array.references.load()  # a set knows all of its targets only then
     number = sum(has_secrets(target.url) for target in manifest.targets)
     if not number:
         return manifest

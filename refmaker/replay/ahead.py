@@ -33,30 +33,40 @@ _WASTE = 1 << 20
 class Stream:
     """One walk through a box of the grid."""
 
-    def __init__(self, grid: Sequence[int], index: Sequence[int]) -> None:
+    def __init__(self, grid: Sequence[int], cell: int, index: Sequence[int]) -> None:
+        self.grid = grid
         self.low = [0, *index[1:]][: len(index)]
         self.high = list(grid)
         self.hits = 0
         self.bytes = 0
         self.window = 0
         self.ahead = 0
-        self.at = 0
+        self.at = self.cell = self.stop = 0
         self.front = 1
-        self._arrive(index)
+        self._arrive(cell, index)
 
-    def follow(self, index: Sequence[int], size: int) -> bool:
+    def step(self, cell: int, size: int) -> bool:
+        """Take a chunk as the next of this walk, if it is the next cell of the grid and the walk goes on there."""
+        if cell != self.cell + 1 or cell >= self.stop:
+            return False
+        self.at += 1
+        self.front = max(self.front, self.at + 1)
+        self.cell = cell
+        self._count(size)
+        return True
+
+    def follow(self, cell: int, index: Sequence[int], size: int) -> bool:
         """Take a chunk as the next of this walk, if it is: as expected, among those foreseen, or behind a turn."""
         ordinal = self.ordinal(index)
-        if ordinal != self.at + 1 and self._turned(index):
-            self._arrive(index)
+        if ordinal != self.at + 1 and self._turned(cell, index):
+            self._arrive(cell, index)
         elif ordinal is not None and self.at < ordinal <= self.front:
             self.front = max(self.front, ordinal + 1)
-            self.at, self.index = ordinal, index
+            self.at = ordinal
+            self._stand(cell, index)
         else:
             return False
-        self.hits += 1
-        self.bytes += size
-        self.ahead = max(self.ahead - size, 0)
+        self._count(size)
         return True
 
     def ordinal(self, index: Sequence[int]) -> int | None:
@@ -80,15 +90,31 @@ class Stream:
         """Number of chunks in the box, from the start of the grid's first dimension."""
         return math.prod(high - low for low, high in zip(self.low, self.high, strict=True))
 
-    def _arrive(self, index: Sequence[int]) -> None:
+    def _arrive(self, cell: int, index: Sequence[int]) -> None:
         ordinal = self.ordinal(index)
         self.at = 0 if ordinal is None else ordinal
         self.front = self.at + 1
-        self.index = index
+        self._stand(cell, index)
 
-    def _turned(self, index: Sequence[int]) -> bool:
+    def _stand(self, cell: int, index: Sequence[int]) -> None:
+        """Keep where the walk is, and up to which cell its box holds one after the other."""
+        self.cell = self.stop = cell
+        below, within = 1, 0
+        for i, low, high, extent in zip(*map(reversed, (index, self.low, self.high, self.grid)), strict=True):
+            self.stop = cell - within + (high - i) * below
+            if low or high < extent:
+                break
+            within += i * below
+            below *= extent
+
+    def _count(self, size: int) -> None:
+        self.hits += 1
+        self.bytes += size
+        self.ahead = max(self.ahead - size, 0)
+
+    def _turned(self, cell: int, index: Sequence[int]) -> bool:
         """Tell whether the walk went on in the next row, before the end of this one, and keep where it turned."""
-        last = self.index
+        last = index_of(self.cell, self.grid)
         rank = len(index)
         depth = next((d for d in range(rank) if index[d] != last[d]), rank)
         if depth >= rank - 1 or index[depth] != last[depth] + 1 or list(index[depth + 1 :]) != self.low[depth + 1 :]:
@@ -118,18 +144,20 @@ class Foresight:
 
     def note(self, cell: int, size: int) -> Stream | None:
         """Note that a chunk of `size` bytes was asked for; give the walk that it belongs to, if it was expected."""
-        index = self._index(cell)
+        if self._streams and self._streams[0].step(cell, size):
+            return self._streams[0]
+        index = index_of(cell, self.grid)
         for place, stream in enumerate(self._streams):
             before = stream.ahead
             turning = stream.high[1:]
-            if stream.follow(index, size):
+            if stream.follow(cell, index, size):
                 if stream.high[1:] != turning:
                     self.wasted += before
                     stream.ahead = 0
                 if place:
                     self._streams.insert(0, self._streams.pop(place))
                 return stream
-        self._streams.insert(0, Stream(self.grid, index))
+        self._streams.insert(0, Stream(self.grid, cell, index))
         self._streams[0].bytes = size
         for lost in self._streams[_STREAMS:]:
             self.wasted += lost.ahead
@@ -159,9 +187,11 @@ class Foresight:
         stream.front += count
         return np.ravel_multi_index(stream.indices(ordinals), self.grid).astype("i8")
 
-    def _index(self, cell: int) -> tuple[int, ...]:
-        index = []
-        for extent in reversed(self.grid):
-            cell, i = divmod(cell, extent)
-            index.append(i)
-        return tuple(reversed(index))
+
+def index_of(cell: int, grid: Sequence[int]) -> tuple[int, ...]:
+    """Give the index in a grid of a ravelled position."""
+    index = []
+    for extent in reversed(grid):
+        cell, i = divmod(cell, extent)
+        index.append(i)
+    return tuple(reversed(index))

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
+from refmaker.ranges import distinct
 from refmaker.replay.decoding import Pipeline, pipeline
 from refmaker.replay.elements import Elements, elements_of
 
-__all__ = ["Coarse", "coarsened"]
+__all__ = ["Coarse", "coarsened", "rows_of"]
 
 _FAR = 1 << 62
 
@@ -73,10 +74,21 @@ class Coarse:
         ]
         return np.ravel_multi_index(np.ix_(*ranges), self.source.grid).ravel().astype("i8")
 
+    def holding(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Give the chunks of the view that chunks of the array lie in, each once, sorted."""
+        if not self.grid:
+            return distinct(cells)
+        index = np.unravel_index(cells, self.source.grid)
+        found = np.ravel_multi_index(tuple(i // f for i, f in zip(index, self.factor, strict=True)), self.grid)
+        return distinct(found).astype("i8")
+
     def corner(self, cell: int) -> tuple[int, ...]:
         """Give where in its chunk of the view a chunk of the array begins."""
-        index = np.unravel_index(cell, self.source.grid) if self.source.grid else ()
-        return tuple(int(i) % f * extent for i, f, extent in zip(index, self.factor, self.chunk, strict=True))
+        corner = []
+        for count, factor, extent in zip(*map(reversed, (self.source.grid, self.factor, self.chunk)), strict=True):
+            cell, i = divmod(cell, count)
+            corner.append(i % factor * extent)
+        return tuple(reversed(corner))
 
 
 def coarsened(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, Coarse]]:
@@ -147,25 +159,26 @@ def _shown(coarse: Coarse, code: int, zarr_format: int) -> ManifestArray:
     else:
         metadata["chunk_grid"] = {"name": "regular", "configuration": {"chunk_shape": list(coarse.shape)}}
         metadata["codecs"] = metadata["codecs"][:1]
-    cells = _present(coarse)
-    rows = References(
+    return ManifestArray(metadata, coarse.source.attributes, coarse.grid, _references(coarse, code))
+
+
+def _references(coarse: Coarse, code: int) -> References:
+    rows = coarse.source.references
+    if not rows.is_loaded():
+        from refmaker.replay.coarse_references import CoarseReferences
+
+        return CoarseReferences(coarse, code)
+    held = coarse.holding(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
+    return rows_of(coarse, held, code)
+
+
+def rows_of(coarse: Coarse, cells: npt.NDArray[np.int64], code: int) -> References:
+    """Give the references to chunks of the view, which are in the target `code`."""
+    return References(
         cells,
         np.broadcast_to(np.array(code, "u4"), len(cells)),
         cells.astype("u8") * np.uint64(coarse.size),
         np.broadcast_to(np.array(coarse.size, "u8"), len(cells)),
-    )
-    return ManifestArray(metadata, coarse.source.attributes, coarse.grid, rows)
-
-
-def _present(coarse: Coarse) -> npt.NDArray[np.int64]:
-    """Give the chunks of the view that at least one chunk of the array lies in."""
-    rows = coarse.source.references
-    cells = np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")])
-    if not coarse.grid:
-        return np.unique(cells)
-    index = np.unravel_index(cells, coarse.source.grid)
-    return np.unique(
-        np.ravel_multi_index(tuple(i // f for i, f in zip(index, coarse.factor, strict=True)), coarse.grid)
     )
 
 

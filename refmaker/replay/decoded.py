@@ -8,29 +8,32 @@ be read or decoded, the whole is an error. Chunks that are not recorded are the 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from refmaker import limits
-from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import References
+from refmaker.ranges import distinct
 from refmaker.replay.coarse import Coarse, coarsened
-from refmaker.replay.engine import PARALLEL, Variable
+from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.listing import Listing
 from refmaker.replay.lookup import Lookup, Reference
 from refmaker.replay.merging import Request
 from refmaker.replay.opening import Opened
+from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
 from refmaker.replay.targets import Targets
 from refmaker.replay.transparent import Transparent, Wanted
+from refmaker.replay.variables import Fetch, Rows, Variable, known_rows
 
 __all__ = ["Decoded"]
 
@@ -43,7 +46,7 @@ _FLIGHT = limits.DECODED_FLIGHT
 _KEPT = 60.0
 """Seconds for which they are."""
 
-_UNSIGNED = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
+_Part: TypeAlias = tuple[bytes | asyncio.Future[bytes], Callable[[bytes], Iterable[Stored]], str | None]
 
 
 class Decoded:
@@ -64,6 +67,14 @@ class Decoded:
         self._variables: dict[int, Variable] = {}
         self._kept: OrderedDict[tuple[int, int], tuple[float, bytes]] = OrderedDict()
         self._held = 0
+
+    def now(self, key: str) -> bytes | None:
+        """See `View.now`."""
+        return None
+
+    async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
+        """See `View.read_whole`."""
+        return [None] * len(keys)
 
     async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
         """See `View.read`."""
@@ -97,69 +108,55 @@ class Decoded:
         if time.monotonic() - when < _KEPT:
             self._kept.move_to_end((code, cell))
             return data
-        pieces = self._pieces(key, array, cell)
-        requests = [piece.request for piece in pieces if piece.request is not None]
-        read = iter(await (await self.targets.engine()).read_all(requests, self._variable(code, array), cell))
-        for piece in pieces:
-            if piece.request is not None:
-                outcome = next(read)
-                if isinstance(outcome, Exception):
-                    raise outcome
-                piece.data = outcome
-        data = await asyncio.get_running_loop().run_in_executor(_threads(), self._assembled, key, array, pieces)
+        pieces = await self.opened.run(pieces_of, array, cell, self.targets.records, key)
+        data = await self._assembled(key, array, pieces, self._variable(code, array), cell)
         self._keep((code, cell), data)
         return data
 
-    def _pieces(self, key: str, array: Coarse, cell: int) -> list[_Piece]:
-        """Give what a chunk of the view is made of, as far as the manifest records it."""
-        rows = array.source.references
-        cells = array.cells(cell)
-        at = np.searchsorted(rows.cell, cells)
-        found = [_Piece(c, rows.inline[c], None) for c in cells.tolist() if c in rows.inline] if rows.inline else []
-        if rows.whole:
-            wholes = [(c, rows.whole[c]) for c in cells.tolist() if c in rows.whole]
-            found += [_Piece(c, b"", self._request(key, code, 0, None)) for c, code in wholes]
-        for c, row in zip(cells.tolist(), at.tolist(), strict=True):
-            if row < len(rows.cell) and rows.cell[row] == c:
-                place = int(rows.target[row]), int(rows.offset[row]), int(rows.size[row])
-                found.append(_Piece(c, b"", self._request(key, *place)))
-        return found
+    async def _assembled(self, key: str, array: Coarse, pieces: Pieces, variable: Variable, cell: int) -> bytes:
+        """Read what a chunk of the view is made of; decode what has come while the rest is on its way."""
+        engine = await self.targets.engine()
+        await engine.prepare(distinct(pieces.target).tolist())
+        reading = list(self._reading(engine, key, pieces))
+        engine.foresee(variable, cell, int(pieces.size.sum()))
+        assembly = Assembly(key, array, complete=len(pieces) == math.prod(array.factor))
+        loop, threads = asyncio.get_running_loop(), _threads()
+        here = [(held(data), url) for data, held, url in reading if isinstance(data, bytes)]
+        decoding = [loop.run_in_executor(threads, assembly.put, here)] if here else []
+        try:
+            for data, held, url in reading:
+                if not isinstance(data, bytes):
+                    parts = [(held(await data), url)]
+                    decoding.append(loop.run_in_executor(threads, assembly.put, parts))
+            await asyncio.gather(*decoding)
+        except BaseException:
+            assembly.drop()
+            for job in decoding:
+                job.add_done_callback(_seen)
+                job.cancel()
+            raise
+        return assembly.done()
 
-    def _request(self, key: str, code: int, offset: int, size: int | None) -> Request:
-        """Make a request, as far as the target can hold it."""
-        if not 0 <= code < len(self.targets.records):
-            raise ManifestError("the reference points to no target of the manifest", path=key, got=code)
-        limit = self.targets.records[code].size
-        if size is not None and limit is not None and offset + size > limit:
-            message = "the reference reaches beyond the end of its target"
-            raise ManifestError(message, path=key, expected=f"at most {limit}", got=f"{offset} + {size}")
-        return Request(key, code, offset, size)
-
-    def _assembled(self, key: str, array: Coarse, pieces: list[_Piece]) -> bytes:
-        """Decode the pieces of a chunk of the view and put them together."""
-        unit = np.dtype(_UNSIGNED.get(array.elements.size, f"V{array.elements.size}"))
-        out = np.empty(array.shape, unit)
-        if len(pieces) < math.prod(array.factor):
-            out[...] = np.frombuffer(array.elements.fill, unit)[0]
-        for piece in pieces:
-            try:
-                values = np.frombuffer(array.pipeline.decode(piece.data), unit)
-            except RefmakerError as error:
-                error.path = key
-                if piece.request is not None:
-                    error.source = self.targets.records[piece.request.target].url
-                    error.address = piece.request.offset
-                raise
-            place = zip(array.corner(piece.cell), array.chunk, strict=True)
-            block = values.reshape(array.chunk, order="F" if array.elements.order == "F" else "C")
-            out[tuple(slice(first, first + extent) for first, extent in place)] = block
-        return out.tobytes()
+    def _reading(self, engine: Engine, key: str, pieces: Pieces) -> Iterator[_Part]:
+        """Begin to read; give what has come or will, what chunks are in it, and the target it is from."""
+        if pieces.inline:
+            yield b"", lambda _: ((cell, data, 0) for cell, data in pieces.inline), None
+        for cell, code in pieces.whole:
+            future = engine.begin(Request(key, code, 0, None))
+            yield future, partial(_cut, [cell], [0], [None], 0), self.targets.records[code].url
+        bounds = np.flatnonzero(np.diff(pieces.target, prepend=-1, append=-1)).tolist()
+        for first, stop in itertools.pairwise(bounds):
+            mine, code = slice(first, stop), int(pieces.target[first])
+            cells, starts, sizes = (c[mine].tolist() for c in (pieces.cell, pieces.offset, pieces.size))
+            for part, origin, data in engine.begin_all(key, code, starts, sizes):
+                held = partial(_cut, cells[part], starts[part], sizes[part], origin)
+                yield data, held, self.targets.records[code].url
 
     def _variable(self, code: int, array: Coarse) -> Variable:
         variable = self._variables.get(code)
         if variable is None:
             shown = self.opened.lookup.manifest.arrays[array.path].references
-            variable = self._variables[code] = _CoarseVariable(array, shown)
+            variable = self._variables[code] = _CoarseVariable(array, shown, self.opened.fetch)
         return variable
 
     def _keep(self, place: tuple[int, int], data: bytes) -> None:
@@ -172,30 +169,38 @@ class Decoded:
             self._held -= len(self._kept.popitem(last=False)[1][1])
 
 
-@dataclass(slots=True)
-class _Piece:
-    """A chunk of the array: its stored bytes, and how they are read where they are not in the manifest."""
-
-    cell: int
-    data: bytes
-    request: Request | None
+def _cut(
+    cells: Sequence[int], starts: Sequence[int], sizes: Sequence[int | None], origin: int, data: bytes
+) -> Iterator[Stored]:
+    """Give the chunks in bytes that were read from `origin` on."""
+    view = memoryview(data)
+    for cell, start, size in zip(cells, starts, sizes, strict=True):
+        first = start - origin
+        yield cell, view[first : None if size is None else first + size], start
 
 
 class _CoarseVariable(Variable):
     """An array of the view, whose chunks are foreseen."""
 
-    def __init__(self, array: Coarse, shown: References) -> None:
+    def __init__(self, array: Coarse, shown: References, fetch: Fetch) -> None:
         super().__init__(f"{array.path} decoded", array.grid, shown)
         self.array = array
         self.stored = array.source.references
+        self.fetch = fetch
 
-    def rows(self, positions: npt.NDArray[np.int64]) -> tuple[References, npt.NDArray[np.int64]]:
+    def rows(self, positions: npt.NDArray[np.int64]) -> Rows:
         """See `Variable.rows`."""
         cells = positions if self.complete else self.references.cell[positions]
-        stored = self.stored
-        wanted = np.concatenate([self.array.cells(cell) for cell in cells.tolist()])
-        rows = np.minimum(np.searchsorted(stored.cell, wanted), max(len(stored.cell) - 1, 0))
-        return stored, rows[stored.cell[rows] == wanted] if len(stored.cell) else rows[:0]
+        wanted = [self.array.cells(cell) for cell in cells.tolist()]
+        known, rows, looked = known_rows(self.stored, np.concatenate(wanted), self.fetch)
+        whole = np.searchsorted(np.cumsum([len(each) for each in wanted]), looked, side="right")
+        return known, rows, int(whole)
+
+
+def _seen(job: asyncio.Future[None]) -> None:
+    """Look at what became of a job whose outcome does not matter any more."""
+    if not job.cancelled():
+        job.exception()
 
 
 def _workers() -> int:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from refmaker.codecs.config import plan_from_json
 from refmaker.codecs.decode import decoder_of
-from refmaker.errors import FormatError, RefmakerError, Unsupported
+from refmaker.errors import FormatError, RefmakerError
 
 __all__ = ["Pipeline", "pipeline", "unpacked"]
 
@@ -46,7 +46,18 @@ class Pipeline:
 
     def decode(self, data: Buffer) -> Buffer:
         """Decode one chunk."""
-        for name, decode, size in self.stages:
+        return self._sized(self._staged(data, self.stages))
+
+    def decode_into(self, data: Buffer, out: npt.NDArray[np.uint8]) -> None:
+        """Decode one chunk into `out`, which has its size."""
+        last = self.stages[-1][1] if self.stages else None
+        if isinstance(last, _Unshuffle):
+            last.into(self._sized(self._staged(data, self.stages[:-1])), out)
+        else:
+            out[...] = np.frombuffer(self.decode(data), "u1")
+
+    def _staged(self, data: Buffer, stages: Sequence[tuple[str, Decode, int]]) -> Buffer:
+        for name, decode, size in stages:
             try:
                 data = decode(data, size)
             except RefmakerError:
@@ -55,6 +66,9 @@ class Pipeline:
                 raise FormatError(f"the chunk does not decode: {error}", structure=f"codec {name}") from error
             if len(data) != size:
                 raise FormatError("decoded size", structure=f"codec {name}", expected=size, got=len(data))
+        return data
+
+    def _sized(self, data: Buffer) -> Buffer:
         if len(data) != self.size:
             raise FormatError("size of a chunk", structure="Zarr chunk", expected=self.size, got=len(data))
         return data
@@ -85,7 +99,7 @@ def pipeline(configs: Sequence[Mapping[str, Any]], size: int) -> Pipeline | None
             element = config.get("elementsize", 4)
             if type(element) is not int or element < 1 or known % element:
                 return None
-            stages.append((name, _fixed({"id": name, "elementsize": element}, 0), known))
+            stages.append((name, _Unshuffle(element), known))
         elif name == "fletcher32":
             stages.append((name, _fixed(dict(config), _CHECKSUM), known))
             known += _CHECKSUM
@@ -98,7 +112,7 @@ def pipeline(configs: Sequence[Mapping[str, Any]], size: int) -> Pipeline | None
     return Pipeline(tuple(reversed(stages)), size)
 
 
-def _compressor(name: str, config: Mapping[str, Any], size: int, *, at_most: bool = False) -> Decode | None:
+def _compressor(name: str, config: Mapping[str, Any], size: int) -> Decode | None:
     if name in ("zlib", "gzip"):
         window = 31 if name == "gzip" else 15
         return _stream(name, lambda: _zlib().decompressobj(window))
@@ -108,10 +122,47 @@ def _compressor(name: str, config: Mapping[str, Any], size: int, *, at_most: boo
         return _recorded(name)
     if name == "refmaker_hdf5":
         plan = plan_from_json({key: value for key, value in config.items() if key != "id"})
-        if plan.decoded_size > size or (plan.decoded_size < size and not at_most):
+        if plan.decoded_size != size:
             return None
         return lambda data, size: decoder_of(plan).decode(bytes(data))
     return None
+
+
+def unpacked(config: Mapping[str, Any], data: Buffer, most: int) -> Buffer | None:
+    """Undo a compressor whose output nobody knows the size of.
+
+    Returns
+    -------
+    bytes
+        None for a codec that is no compressor known here.
+
+    Raises
+    ------
+    FormatError
+        There are more than `most` bytes, or they do not decode.
+    """
+    name = config.get("id")
+    try:
+        if name in ("zlib", "gzip", "bz2"):
+            stream = bz2.BZ2Decompressor() if name == "bz2" else _zlib().decompressobj(31 if name == "gzip" else 15)
+            out: bytes = stream.decompress(bytes(data), most + 1)
+            if len(out) <= most and not stream.eof:
+                raise FormatError("the stream has no end", structure=f"codec {name}")
+            size: int | None = len(out)
+        elif name in _RECORDED:
+            size = _RECORDED[name](data)
+            out = b""
+            if size is not None and size <= most:
+                out = bytes(_recorded(name)(data, size))
+        else:
+            return None
+    except RefmakerError:
+        raise
+    except Exception as error:  # every codec raises errors of its own
+        raise FormatError(f"the chunk does not decode: {error}", structure=f"codec {name}") from error
+    if size is None or size > most:
+        raise FormatError("decoded size", structure=f"codec {name}", expected=f"at most {most}", got=size)
+    return out
 
 
 def _stream(name: str, start: Callable[[], Any]) -> Decode:
@@ -137,6 +188,42 @@ def _zlib() -> Any:
     except ImportError:
         return zlib
     return isal_zlib
+
+
+class _Unshuffle:
+    """The decoder of the shuffle filter, which puts the first bytes of all elements first, then the second ones.
+
+    numpy lets other threads work meanwhile, and writes where the bytes are wanted; numcodecs' decoder does neither.
+    """
+
+    def __init__(self, element: int) -> None:
+        self.element = element
+
+    def __call__(self, data: Buffer, size: int) -> Buffer:
+        if len(data) != size:
+            raise FormatError("size", structure="codec shuffle", expected=size, got=len(data))
+        out = np.empty(size, "u1")
+        self.into(data, out)
+        return out
+
+    def into(self, data: Buffer, out: npt.NDArray[np.uint8]) -> None:
+        """Decode into `out`, which has the size of `data`."""
+        planes = np.frombuffer(data, "u1").reshape(self.element, -1)
+        elements = out.reshape(-1, self.element)
+        if self.element > _PLANES:
+            elements[...] = planes.T
+            return
+        for start in range(0, len(elements), _TOGETHER):
+            part = slice(start, start + _TOGETHER)
+            for i in range(self.element):
+                elements[part, i] = planes[i, part]
+
+
+_PLANES = 16
+"""Bytes of an element, up to which plane after plane is faster than element after element."""
+
+_TOGETHER = 1 << 14
+"""Elements that are put together while the processor's cache holds them."""
 
 
 def _fixed(config: dict[str, Any], surplus: int) -> Decode:
@@ -197,41 +284,3 @@ _RECORDED: dict[str, Callable[[Buffer], int | None]] = {
     "lz4": lambda data: int.from_bytes(data[:4], "little"),  # numcodecs' own header
     "blosc": _blosc_size,
 }
-
-
-def unpacked(config: Mapping[str, Any], data: Buffer, limit: int) -> Buffer:
-    """Undo one compressor whose output is not of a known size, as that of text of any length.
-
-    Parameters
-    ----------
-    config
-        As numcodecs has it.
-    limit
-        Bytes that it may give.
-
-    Raises
-    ------
-    Unsupported
-        It is none that turns bytes to bytes, or is not installed.
-    FormatError
-        The data do not decode, or to more than that.
-    """
-    name = config.get("id")
-    decode = _compressor(name, config, limit, at_most=True) if isinstance(name, str) else None
-    if decode is None or not isinstance(name, str):
-        raise Unsupported(f"codec {name!r} is not known here")
-    size = limit
-    if name in _RECORDED:
-        recorded = _RECORDED[name](data)
-        if recorded is None or recorded > limit:
-            raise FormatError("decoded size", structure=f"codec {name}", expected=f"{limit} at most", got=recorded)
-        size = recorded
-    try:
-        found = decode(data, size)
-    except RefmakerError:
-        raise
-    except Exception as error:  # every codec raises errors of its own
-        raise FormatError(f"the chunk does not decode: {error}", structure=f"codec {name}") from error
-    if len(found) > limit:
-        raise FormatError("decoded size", structure=f"codec {name}", expected=f"{limit} at most", got=len(found))
-    return found

@@ -10,23 +10,21 @@ vain is asked for again when it is wanted, so that an error is always that of th
 from __future__ import annotations
 
 import asyncio
-import math
+import contextlib
+import itertools
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
-
-import numpy as np
-import numpy.typing as npt
+from operator import itemgetter
 
 from refmaker import limits
 from refmaker.errors import SourceError
-from refmaker.manifest.manifest import References
-from refmaker.ranges import coalesce
 from refmaker.replay.ahead import Foresight, Stream
 from refmaker.replay.blocks import Block, Blocks
 from refmaker.replay.faults import transient
-from refmaker.replay.merging import NEAR, SMALL, Request, Want, merged, widest_gap
+from refmaker.replay.merging import BLOCK, NEAR, SMALL, Request, Want, merged, neighbours, ranges_ahead
 from refmaker.replay.stores import Store
+from refmaker.replay.variables import Variable
 
 __all__ = ["Engine", "Variable"]
 
@@ -44,36 +42,6 @@ PARALLEL, PARALLEL_AHEAD = 128, 16
 
 PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds before the first and before any new attempt, twice what they are on average."""
-
-_FAR = 1 << 62
-"""Bytes: farther than any target reaches."""
-
-
-class Variable:
-    """An array whose chunks are foreseen.
-
-    Parameters
-    ----------
-    grid
-        Number of chunks along each dimension.
-    """
-
-    def __init__(self, path: str, grid: tuple[int, ...], references: References) -> None:
-        self.path = path
-        self.references = references
-        self.complete = len(references.cell) == math.prod(grid)
-        self.grid = grid if self.complete else (len(references.cell),)
-
-    def position(self, cell: int) -> int | None:
-        """Give the place of a chunk in `self.grid`; chunks that are no rows have none, and are nobody's next."""
-        if self.complete:
-            return cell
-        row = int(np.searchsorted(self.references.cell, cell))
-        return row if row < len(self.references.cell) and self.references.cell[row] == cell else None
-
-    def rows(self, positions: npt.NDArray[np.int64]) -> tuple[References, npt.NDArray[np.int64]]:
-        """Give the references of chunks, as columns and rows of them."""
-        return self.references, positions
 
 
 class Engine:
@@ -112,6 +80,18 @@ class Engine:
 
     # Asking
 
+    def now(self, code: int, start: int, stop: int, variable: Variable, cell: int) -> bytes | None:
+        """Give what is wanted of a chunk if that takes no waiting; None where it would, or where it fails."""
+        block = self._blocks.find(code, start, stop) if self._blocks else None
+        if block is None:
+            store = self._stores.get(code)
+            data = None if store is None else store.now(start, stop)
+        else:
+            data = None if block.data is None else self._cut(block, start, stop)
+        if data is not None and (due := self._foreseen(variable, cell, stop - start)) is not None:
+            self._read_ahead(*due)
+        return data
+
     async def read(self, request: Request, variable: Variable | None = None, cell: int = 0) -> bytes:
         """Give what is wanted; raises what `explain` makes of a failure.
 
@@ -120,22 +100,111 @@ class Engine:
         variable, cell
             What chunk it is, where others are likely to follow.
         """
-        got = self._begin(request)
+        got = self.begin(request)
         if variable is not None and request.size is not None and request.size <= SMALL:
             self.foresee(variable, cell, request.size)
         return got if isinstance(got, bytes) else await got
 
-    async def read_all(
-        self, requests: Iterable[Request], variable: Variable | None = None, cell: int = 0
-    ) -> list[bytes | Exception]:
+    async def read_all(self, requests: Sequence[Request]) -> list[bytes | Exception]:
         """Give all that is wanted, for each its bytes or its error; see `read`."""
-        requests = list(requests)
-        begun = [self._begin(request) for request in requests]
-        if variable is not None:
-            self.foresee(variable, cell, sum(request.size or 0 for request in requests))
-        return [got if isinstance(got, bytes) else await _outcome(got) for got in begun]
+        rows = [(r.target, r.offset, r.size, place) for place, r in enumerate(requests) if r.size is not None]
+        out = await self.read_rows(rows, [request.key for request in requests])
+        wholes = [(place, self.begin(request)) for place, request in enumerate(requests) if request.size is None]
+        for place, got in wholes:
+            out[place] = got if isinstance(got, bytes) else await _outcome(got)
+        return out
 
-    def _begin(self, request: Request) -> bytes | asyncio.Future[bytes]:
+    async def read_rows(
+        self, rows: Iterable[tuple[int, int, int, int]], keys: Sequence[str]
+    ) -> list[bytes | Exception]:
+        """Give ranges, for each its bytes or its error, at its place in a list as long as `keys`.
+
+        Parameters
+        ----------
+        rows
+            Target, offset, size and place of each.
+        keys
+            What they are for, by place.
+        """
+        rows = sorted(rows)
+        await self.prepare({row[0] for row in rows})
+        out: list[bytes | Exception] = [b""] * len(keys)
+        begun: list[tuple[list[tuple[int, int, int, int]], int, asyncio.Future[bytes]]] = []
+        for code, mine in itertools.groupby(rows, key=itemgetter(0)):
+            held = list(mine)
+            parts = self.begin_all("", code, [row[1] for row in held], [row[2] for row in held], explained=False)
+            for part, origin, data in parts:
+                if isinstance(data, bytes):
+                    for _, start, size, place in held[part]:
+                        out[place] = data[start - origin : start - origin + size]
+                else:
+                    begun.append((held[part], origin, data))
+        for held, origin, data in begun:
+            outcome = await _outcome(data)
+            for code, start, size, place in held:
+                if isinstance(outcome, bytes):
+                    out[place] = outcome[start - origin : start - origin + size]
+                else:
+                    out[place] = self.explain(Request(keys[place], code, start, size), outcome)
+        return out
+
+    async def prepare(self, codes: Iterable[int]) -> None:
+        """Make the stores of targets, so that it is known how they are read best. Failures are left to reading."""
+        new = [code for code in codes if code not in self._stores]
+        if new:
+            await asyncio.gather(*map(self._prepare, new))
+
+    async def _prepare(self, code: int) -> None:
+        with contextlib.suppress(Exception):
+            async with self._gate, asyncio.timeout(self.timeout):
+                store = await self.connect(code)
+            self._stores.setdefault(code, store)
+
+    def begin_all(
+        self, key: str, code: int, starts: Sequence[int], sizes: Sequence[int], *, explained: bool = True
+    ) -> Iterator[tuple[slice, int, bytes | asyncio.Future[bytes]]]:
+        """Begin to read many ranges of a target, put together as far as they lie close together.
+
+        Parameters
+        ----------
+        starts, sizes
+            Of the ranges, sorted by start.
+        explained
+            What goes wrong is given as `explain` makes it for `key`, not as it was.
+
+        Yields
+        ------
+        places
+            Some of the ranges, one after the other.
+        start
+            Of the bytes that hold them all.
+        data
+            Those bytes, or the future of them.
+        """
+        store = self._stores.get(code)
+        farthest, longest = (NEAR, BLOCK) if store is None else (store.gap, store.block)
+        find = partial(self._blocks.find, code) if self._blocks else None
+        for places, start, stop, block, useful in neighbours(starts, sizes, farthest, longest, find):
+            request = Request(key, code, start, stop - start)
+            yield places, start, self._together(request, block, useful, explained)
+
+    def _together(
+        self, request: Request, block: Block | None, useful: int, explained: bool
+    ) -> bytes | asyncio.Future[bytes]:
+        """Begin to read one range, out of a block where that has it; `useful` bytes of it are wanted."""
+        want = Want(request, self._loop.create_future(), explained)
+        if want.stop == want.start:
+            return b""
+        if block is not None and block in self._blocks:
+            return self._take(block, want, useful)
+        store = self._stores.get(request.target)
+        data = None if store is None else store.now(want.start, want.stop)
+        if data is not None:
+            return data
+        self._ask([want])
+        return want.future
+
+    def begin(self, request: Request) -> bytes | asyncio.Future[bytes]:
         """Give bytes that are there, else the future of those that are on their way from now on."""
         if request.size == 0:
             return b""
@@ -146,15 +215,22 @@ class Engine:
         self._ask([want])
         return want.future
 
-    def _take(self, block: Block, want: Want) -> bytes | asyncio.Future[bytes]:
-        """Give bytes out of a block."""
-        size = want.stop - want.start
+    def _take(self, block: Block, want: Want, useful: int | None = None) -> bytes | asyncio.Future[bytes]:
+        """Give bytes out of a block, or the future of those that are on their way."""
+        if block.data is not None:
+            return self._cut(block, want.start, want.stop, useful)
+        size = want.stop - want.start if useful is None else useful
         block.left -= size
         block.foresight.used += size
-        if block.data is None:
-            block.waiting.append(want)
-            return want.future
-        data = block.data[want.start - block.start : want.stop - block.start]
+        block.waiting.append(want)
+        return want.future
+
+    def _cut(self, block: Block, start: int, stop: int, useful: int | None = None) -> bytes:
+        """Give bytes out of a block that is here; of them, `useful` are wanted, all if that is not said."""
+        size = stop - start if useful is None else useful
+        block.left -= size
+        block.foresight.used += size
+        data = (block.data or b"")[start - block.start : stop - block.start]
         if block.left <= 0:
             self._drop(block)
         return data
@@ -195,7 +271,9 @@ class Engine:
             elif (error := task.exception()) is None:
                 want.give(task.result(), start)
             else:
-                want.fail(self.explain(want.request, error) if isinstance(error, Exception) else error)
+                if want.explained and isinstance(error, Exception):
+                    error = self.explain(want.request, error)
+                want.fail(error)
 
     def _fetch(
         self,
@@ -238,22 +316,29 @@ class Engine:
 
     def foresee(self, variable: Variable, cell: int, size: int) -> None:
         """Note a chunk that was asked for, and read what is likely to be asked for next."""
+        due = self._foreseen(variable, cell, size)
+        if due is not None:
+            self._schedule()
+            self._due[id(due[2])] = due
+
+    def _foreseen(self, variable: Variable, cell: int, size: int) -> tuple[Variable, Foresight, Stream] | None:
+        """Note a chunk that was asked for; give the walk that it belongs to if it is time to read ahead of it."""
         position = variable.position(cell)
         if position is None:
-            return
+            return None
         foresight = self._foresights.get(variable.path)
         if foresight is None:
             foresight = self._foresights[variable.path] = Foresight(variable.grid, start=START, limit=LIMIT)
         stream = foresight.note(position, size)
-        if stream is not None and foresight.due(stream):
-            self._schedule()
-            self._due[id(stream)] = variable, foresight, stream
+        return None if stream is None or not foresight.due(stream) else (variable, foresight, stream)
 
     def _read_ahead(self, variable: Variable, foresight: Foresight, stream: Stream) -> None:
         positions = foresight.plan(stream)
         if positions is None:
             return
-        for code, start, stop, used in self._ranges(variable, positions, stream.window // 4):
+        references, rows, looked = variable.rows(positions)
+        stream.front -= len(positions) - looked
+        for code, start, stop, used in ranges_ahead(references, rows, max(stream.window // 4, START), self._stores):
             stream.ahead += used
             self._add(Block(code, start, stop, used, foresight))
 
@@ -263,6 +348,11 @@ class Engine:
             return
         self._ask(orphans)
         self._loop.call_later(KEPT, self._drop, block)
+        store = self._stores.get(block.code)
+        data = None if store is None else store.now(block.start, block.stop)
+        if data is not None:
+            block.arrive(data)
+            return
         self._fetch(self._ahead, block.code, block.start, block.stop, partial(self._filled, block))
 
     def _filled(self, block: Block, task: asyncio.Task[bytes]) -> None:
@@ -275,24 +365,6 @@ class Engine:
 
     def _drop(self, block: Block) -> None:
         self._ask(self._blocks.drop(block))
-
-    def _ranges(
-        self, variable: Variable, positions: npt.NDArray[np.int64], block: int
-    ) -> Iterator[tuple[int, int, int, int]]:
-        """Give the merged ranges of chunks: target, start, stop, and bytes of chunks in it."""
-        references, rows = variable.rows(positions)
-        codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
-        fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
-        for code in np.unique(codes[fit]).tolist():
-            store = self._stores.get(code)
-            farthest, longest = (NEAR, START) if store is None else (store.gap, store.block)
-            mine = fit & (codes == code)
-            first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
-            gap = widest_gap(farthest, int(size.mean()))
-            merged = coalesce(first, first + size, gap=gap, block=min(max(block, START), longest))
-            used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
-            for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
-                yield code, start, stop, int(useful)
 
 
 async def _outcome(future: asyncio.Future[bytes]) -> bytes | Exception:

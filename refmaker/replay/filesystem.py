@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NoReturn
@@ -25,20 +24,11 @@ from refmaker.replay.decoded import Decoded
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
 from refmaker.replay.opening import Opened, load, withholding
+from refmaker.replay.options import check_options, size_of
 from refmaker.replay.targets import Access, Targets
 from refmaker.replay.transparent import Transparent, View, Wanted
 
 __all__ = ["FileSystem"]
-
-_STOCK_TUNING = frozenset({"max_gap", "max_block", "cache_size", "simple_templates", "lazy"})
-"""Options of fsspec's `ReferenceFileSystem` that change how it reads, not what: taken, so that its users can switch."""
-
-_FSSPEC_OPTIONS = frozenset(
-    {"batch_size", "use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"}
-)
-
-
-_VIEWS = ("transparent", "decoded")
 
 
 class FileSystem(AsyncFileSystem):  # type: ignore[misc]
@@ -105,18 +95,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Any,
     ) -> None:
-        unknown = options.keys() - _STOCK_TUNING - _FSSPEC_OPTIONS
-        if (
-            unknown
-            or check not in ("strict", "size", "off")
-            or not timeout > 0
-            or attempts < 1
-            or view not in _VIEWS
-            or isinstance(allow, str)
-        ):
-            given = f"check={check!r}, timeout={timeout!r}, attempts={attempts!r}, view={view!r}, allow={allow!r}"
-            what = f"unknown: {', '.join(sorted(unknown))}" if unknown else given
-            raise TypeError(f"bad options for the refmaker filesystem: {what}")
+        check_options(options, check=check, timeout=timeout, attempts=attempts, view=view, allow=allow)
         super().__init__(asynchronous=asynchronous, loop=loop, **options)
         self.fo = fo
         self.target_protocol = target_protocol
@@ -132,7 +111,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             attempts=attempts,
         )
         self.view = view
-        self.chunk_target = _size_of(chunk_target)
+        self.chunk_target = size_of(chunk_target)
         self._loading: Any = None
         self._view: View | None = None
 
@@ -156,10 +135,10 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     ) -> list[bytes | Exception]:
         """Read slices of keys: for each its bytes, or the error."""
         view = self._view or await self._ready()
-        keys = [self._strip_protocol(path) for path in paths]
-        out: list[bytes | Exception] = []
+        keys = [self._key(path) for path in paths]
         places: list[int] = []
         wanted: list[Wanted] = []
+        out: list[bytes | Exception] = []
         for key, found, start, end in zip(keys, await view.opened.find(keys), starts, ends, strict=True):
             if isinstance(found, Exception):
                 out.append(found)
@@ -173,9 +152,28 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             out[at] = data
         return out
 
+    async def _read_whole(self, keys: Sequence[str]) -> list[bytes | Exception]:
+        """Read whole keys: for each its bytes, or the error."""
+        view = self._view or await self._ready()
+        found = await view.read_whole([key.strip("/") for key in keys])
+        rest = [place for place, data in enumerate(found) if data is None]
+        everything = [None] * len(rest)
+        read = await self._read([keys[place] for place in rest], everything, everything) if rest else []
+        others = iter(read)
+        return [next(others) if data is None else data for data in found]
+
+    def _key(self, path: str) -> str:
+        """Give a path without its protocol; most have none."""
+        plain = type(path) is str and path[-1:] != "/" and not path.startswith("refmaker:")
+        return path if plain else str(self._strip_protocol(path))
+
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         view = self._view or await self._ready()
-        key = self._strip_protocol(path)
+        key = self._key(path)
+        if start is None and end is None:
+            data = view.now(key.strip("/"))
+            if data is not None:
+                return data
         lookup = view.opened.lookup
         found = lookup.find(key) if lookup.is_loaded(key) else await view.opened.run(lookup.find, key)
         return found[start:end] if isinstance(found, bytes) else await view.read(key, found, start, end)
@@ -189,12 +187,11 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Any:
         """Read whole keys. `on_error="omit"` leaves out keys that are absent, never those that cannot be read."""
-        paths = [self._strip_protocol(p) for p in ([path] if isinstance(path, str) else path)]
+        paths = [self._key(p) for p in ([path] if isinstance(path, str) else path)]
         if recursive:
             paths = [key for p in paths for key in await self._find(p)]
-        everything = [None] * len(paths)
         out: dict[str, bytes | Exception] = {}
-        for p, data in zip(paths, await self._read(paths, everything, everything), strict=True):
+        for p, data in zip(paths, await self._read_whole(paths), strict=True):
             if isinstance(data, Exception) and on_error != "return":
                 if on_error == "omit" and isinstance(data, FileNotFoundError):
                     continue
@@ -269,12 +266,14 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         lead = path[: len(path) - len(path.lstrip("/"))]
         opened = (await self._ready()).opened
         try:
-            found = await opened.run(opened.listing.find, path.strip("/"))
+            if kwargs.get("detail"):
+                found = await opened.run(opened.listing.find, path.strip("/"))
+                files = {lead + name: size for name, size in found.items()}
+                return {name: {"name": name, "size": size, "type": "file"} for name, size in files.items()}
+            names = await opened.run(opened.listing.names, path.strip("/"))
         except FileNotFoundError:
-            found = {}  # as fsspec has it
-        if kwargs.get("detail"):
-            return {lead + name: {"name": lead + name, "size": size, "type": "file"} for name, size in found.items()}
-        return [lead + name for name in found] if lead else list(found)
+            return {} if kwargs.get("detail") else []  # as fsspec has it
+        return [lead + name for name in names] if lead else names
 
     async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
         path = self._strip_protocol(path)
@@ -361,12 +360,3 @@ def _described(name: str, entry: Entry) -> dict[str, Any]:
     if entry.folder:
         return {"name": name, "size": 0, "type": "directory"}
     return {"name": name, "size": entry.size, "type": "file"}
-
-
-def _size_of(text: int | str) -> int:
-    """Read a number of bytes such as "1MiB"; raises `TypeError` for what is none."""
-    found = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", str(text).strip())
-    if found is None or isinstance(text, bool) or not int(found[1]):
-        raise TypeError(f"bad options for the refmaker filesystem: chunk_target={text!r}")
-    base = 1000 if found[3] == "B" else 1024
-    return int(int(found[1]) * base ** "_KMG".find(found[2] or "_"))

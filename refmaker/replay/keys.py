@@ -8,7 +8,7 @@ specification, "Chunk key encoding".
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,39 @@ from refmaker.errors import ManifestError
 from refmaker.manifest.digits import digit_groups, put_digits
 from refmaker.manifest.layout import ChunkLayout
 
-__all__ = ["cell_of", "indices_of", "names_of", "position"]
+__all__ = ["Spelling", "cell_of", "indices_of", "names_of", "position"]
 
 _NUMBER = re.compile("0|[1-9][0-9]*")
 _DIGITS = 19  # of the largest int64: a longer number is outside any grid
 _BLOCK = 1 << 17
+
+
+class Spelling:
+    """The chunk keys of one array, for whoever looks up many."""
+
+    __slots__ = ("_grid", "_match", "layout")
+
+    def __init__(self, layout: ChunkLayout) -> None:
+        number = f"(0|[1-9][0-9]{{0,{_DIGITS - 1}}})"
+        text = re.escape(layout.head) + re.escape(layout.separator).join([number] * len(layout.grid))
+        self.layout = layout
+        self._grid = layout.grid
+        self._match: Callable[[str], re.Match[str] | None] = re.compile(
+            text if layout.grid else layout.scalar
+        ).fullmatch
+
+    def cell(self, name: str) -> int | None:
+        """Give the cell that `name` stands for, None where it is outside the grid or no chunk key at all."""
+        found = self._match(name)
+        if found is None:
+            return None
+        cell = 0
+        for index, extent in zip(found.groups(), self._grid, strict=True):
+            value = int(index)
+            if value >= extent:
+                return None
+            cell = cell * extent + value
+        return cell
 
 
 def cell_of(layout: ChunkLayout, name: str) -> int | None:

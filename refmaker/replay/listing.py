@@ -90,8 +90,18 @@ class Listing:
         RefmakerError
             As `Lookup.find` does.
         """
-        if not self.entry(path).folder:
-            return {path: self.entry(path).size}
+        found = self._found(path)
+        sizes = dict(zip(found.files, found.sizes, strict=True))
+        return {name: sizes[name] for name in sorted(sizes)}
+
+    def names(self, path: str) -> list[str]:
+        """Give every file at or below `path`, by its full name, sorted; raises as `find` does."""
+        return sorted(self._found(path).files)
+
+    def _found(self, path: str) -> Contents:
+        entry = self.entry(path)
+        if not entry.folder:
+            return Contents([], [path], [entry.size])
         found = Contents()
         below = [node for node in self._folders if node == path or not path or node.startswith(f"{path}/")]
         for node in below:
@@ -102,8 +112,7 @@ class Listing:
         if not below:
             owner, start, stop = self._chunk_folder(path) or ("", 0, 0)
             found = self._all_chunks(owner, start, stop)
-        sizes = dict(zip(found.files, found.sizes, strict=True))
-        return {name: sizes[name] for name in sorted(sizes)}
+        return found
 
     def entry(self, path: str) -> Entry:
         """Give the folder or file at `path`, under that name.

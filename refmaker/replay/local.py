@@ -8,12 +8,14 @@ once, in the event loop (preadv with RWF_NOWAIT, Linux); all else in a thread, s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import stat
 import time
 
 from refmaker.manifest.manifest import Target
+from refmaker.replay.buffers import Buffer
 from refmaker.replay.faults import Differs
 from refmaker.replay.identity import Check, Seen
 
@@ -57,7 +59,7 @@ class LocalStore:
     """
 
     gap = 4096
-    block = _NOW
+    block = 64 * 1024  # what is in the page cache anyway is best taken in pieces that the processor's cache holds
 
     def __init__(self, path: str, record: Target, check: Check) -> None:
         self.path = path
@@ -78,6 +80,11 @@ class LocalStore:
         """
         return await asyncio.to_thread(self._read, start, stop)
 
+    async def open(self) -> None:
+        """Open the file, so that `now` can read it. What goes wrong is found again by `read`."""
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._opened)
+
     def now(self, start: int, stop: int) -> bytes | None:
         """Read a range if that takes no waiting; None where it would, or where it fails."""
         opened = self._open
@@ -85,9 +92,9 @@ class LocalStore:
             return None
         descriptor, identity = opened
         began = time.perf_counter()
-        buffer = bytearray(stop - start)
+        buffer = Buffer(stop - start)
         try:
-            if os.preadv(descriptor.number, [buffer], start, _NOWAIT) != len(buffer):
+            if os.preadv(descriptor.number, [buffer.view], start, _NOWAIT) != stop - start:
                 return None
             status = os.stat(self.path)
         except OSError as error:
@@ -96,7 +103,7 @@ class LocalStore:
         if (status.st_dev, status.st_ino) != identity or self._differences(status):
             return None
         self._slow = time.perf_counter() - began > _SLOW
-        return bytes(buffer)
+        return buffer.done()
 
     def _read(self, start: int, stop: int | None) -> bytes:
         status = os.stat(self.path)

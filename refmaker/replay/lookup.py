@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest import strict_json as strict
 from refmaker.manifest.check import ancestors
 from refmaker.manifest.layout import ChunkLayout, chunk_layout
 from refmaker.manifest.manifest import Manifest, Target
-from refmaker.replay.keys import cell_of
+from refmaker.replay.keys import Spelling, cell_of
 
 __all__ = ["Lookup", "Reference"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """`size` bytes from `offset` of target number `target`; `size` None: all of a target whose size is not recorded."""
 
     target: int
@@ -50,7 +48,7 @@ class Lookup:
         self.manifest = manifest
         self.withheld: Mapping[str, str] = {} if withheld is None else withheld
         self.sharded = not manifest.is_loaded
-        self._layouts: dict[str, ChunkLayout] = {}
+        self._spellings: dict[str, Spelling] = {}
 
     def find(self, key: str) -> bytes | Reference:
         """Give the metadata or inlined bytes of `key`, or where its bytes are.
@@ -65,6 +63,9 @@ class Lookup:
             The key is none that a chunk of its array can have, the reference is impossible, or the array withheld.
         """
         key = key.strip("/")
+        place = self.place(key)
+        if place is not None:
+            return self._recorded(key, *place)
         path, _, name = key.rpartition("/")
         document = self.documents(path).get(name)
         if document is not None:
@@ -80,16 +81,25 @@ class Lookup:
         """Tell whether `find` answers without reading a shard of the manifest."""
         if not self.sharded:
             return True
-        key = key.strip("/")
-        name = key.rpartition("/")[2]
-        owner = None if name.startswith(".") or name == "zarr.json" else self.owner(key)
-        if owner is None:
-            return True
-        try:
-            cell = cell_of(self.layout(owner), key[len(owner) :].removeprefix("/"))
-        except ManifestError:
-            return True
-        return cell is None or self.manifest.arrays[owner].references.is_loaded(cell)
+        place = self.place(key.strip("/"))
+        return place is None or self.manifest.arrays[place[0]].references.is_loaded(place[1])
+
+    def place(self, key: str) -> tuple[str, int] | None:
+        """Give array and cell of a key without leading slashes, None where it is no chunk in the grid of an array."""
+        path = self.owner(key)
+        if path is None:
+            return None
+        spelling = self._spellings.get(path)
+        if spelling is None:
+            name = key.rpartition("/")[2]
+            if name.startswith(".") or name == "zarr.json":
+                return None
+            try:
+                spelling = self._spelling(path)
+            except ManifestError:
+                return None
+        cell = spelling.cell(key[len(path) + 1 :] if path else key)
+        return None if cell is None else (path, cell)
 
     @cached_property
     def groups(self) -> dict[str, dict[str, Any]]:
@@ -124,23 +134,28 @@ class Lookup:
 
     def layout(self, path: str) -> ChunkLayout:
         """Give the chunk grid of the array at `path` and the spelling of its chunk keys."""
-        found = self._layouts.get(path)
+        return self._spelling(path).layout
+
+    def _spelling(self, path: str) -> Spelling:
+        found = self._spellings.get(path)
         if found is None:
             array = self.manifest.arrays[path]
-            found = chunk_layout(array.metadata, self.manifest.zarr_format, structure=f"metadata of array {path!r}")
-            if found.grid != array.grid:
-                raise ManifestError("chunk grid and metadata differ", path=path, expected=found.grid, got=array.grid)
-            self._layouts[path] = found
+            layout = chunk_layout(array.metadata, self.manifest.zarr_format, structure=f"metadata of array {path!r}")
+            if layout.grid != array.grid:
+                raise ManifestError("chunk grid and metadata differ", path=path, expected=layout.grid, got=array.grid)
+            found = self._spellings[path] = Spelling(layout)
         return found
 
     def _chunk(self, path: str, key: str) -> bytes | Reference:
+        """Give what a key below an array is that is no chunk in its grid."""
         try:
-            cell = cell_of(self.layout(path), key[len(path) :].removeprefix("/"))
+            cell_of(self.layout(path), key[len(path) :].removeprefix("/"))
         except ManifestError as error:
             error.path = key
             raise
-        if cell is None:
-            return self._absent(key)
+        return self._absent(key)
+
+    def _recorded(self, key: str, path: str, cell: int) -> bytes | Reference:
         found = self.manifest.arrays[path].references.at(cell)
         if found is None:
             return self._absent(key)

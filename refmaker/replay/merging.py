@@ -8,10 +8,20 @@ for all of a target, go out alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["BLOCK", "NEAR", "SMALL", "Request", "Want", "merged", "widest_gap"]
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.manifest.manifest import References
+from refmaker.ranges import coalesce, distinct
+
+if TYPE_CHECKING:
+    from refmaker.replay.blocks import Block
+    from refmaker.replay.stores import Store
+
+__all__ = ["BLOCK", "NEAR", "SMALL", "Request", "Want", "merged", "neighbours", "ranges_ahead", "widest_gap"]
 
 SMALL = 128 * 1024
 """Bytes: requests of more are neither merged nor foreseen; they are worth a connection each."""
@@ -22,12 +32,17 @@ BLOCK = 1 << 20
 LONGEST, _WAYS = 8 << 20, 8
 """Bytes of merged requests where so much is wanted that there still are that many of them."""
 
+_UNKNOWN = 1 << 18
+"""Bytes of a request for a target that nothing was read of yet, ahead of what is wanted."""
+
+_FAR = 1 << 62
+"""Bytes: farther than any target reaches."""
+
 NEAR = 4096
 """Bytes that are read in any case where they lie between two ranges."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
 
     key: str
@@ -37,12 +52,13 @@ class Request:
 
 
 class Want:
-    """A request and the future of its bytes."""
+    """A request and the future of its bytes, or of what goes wrong: as it was, or `explained` for the request's key."""
 
-    __slots__ = ("future", "request", "start", "stop")
+    __slots__ = ("explained", "future", "request", "start", "stop")
 
-    def __init__(self, request: Request, future: asyncio.Future[bytes]) -> None:
+    def __init__(self, request: Request, future: asyncio.Future[bytes], explained: bool = True) -> None:
         self.request = request
+        self.explained = explained
         self.start = request.offset
         self.stop = request.offset + (request.size or 0)
         self.future = future
@@ -71,7 +87,7 @@ def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[
     """
     group: list[Want] = []
     stop = 0
-    block = min(max(BLOCK, sum(want.stop - want.start for want in wants) // _WAYS), LONGEST)
+    block = longest_of(sum(want.stop - want.start for want in wants))
     for want in sorted(wants, key=_start):
         size = want.stop - want.start
         if want.request.size is None or size > SMALL:
@@ -85,6 +101,73 @@ def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[
         group.append(want)
     if group:
         yield group[0].start, stop, group
+
+
+def neighbours(
+    starts: Sequence[int],
+    sizes: Sequence[int],
+    gap: int,
+    longest: int,
+    find: Callable[[int, int], Block | None] | None,
+) -> Iterator[tuple[slice, int, int, Block | None, int]]:
+    """Merge ranges of one target that are sorted by start; those that stand in one block that was read ahead, too.
+
+    Parameters
+    ----------
+    gap, longest
+        As the store would have them: bytes rather read than left out, bytes of a merged range.
+    find
+        Gives the block that a range stands in, None where there are no blocks.
+
+    Yields
+    ------
+    places
+        Which of the ranges.
+    start, stop
+        What holds them all.
+    block
+        Where they stand in one.
+    useful
+        Bytes of the ranges themselves.
+    """
+    longest = min(longest_of(sum(sizes)), longest)
+    first, stop, useful = 0, 0, 0
+    held: Block | None = None
+    for place, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        block = find(start, start + size) if find is not None and size else None
+        near = start - stop <= widest_gap(gap, size) and start + size - starts[first] <= longest
+        small = max(size, sizes[place - 1]) <= SMALL
+        if place > first and not (block is held and (block is not None or (near and small))):
+            yield slice(first, place), starts[first], stop, held, useful
+            first, stop, useful = place, 0, 0
+        held = block
+        stop = max(stop, start + size)
+        useful += size
+    if len(starts):
+        yield slice(first, None), starts[first], stop, held, useful
+
+
+def ranges_ahead(
+    references: References, rows: npt.NDArray[np.int64], block: int, stores: Mapping[int, Store]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Merge the ranges of chunks to be read ahead, where they are small: target, start, stop, and bytes of chunks."""
+    codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
+    fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
+    for code in distinct(codes[fit]).tolist():
+        store = stores.get(code)
+        farthest, longest = (NEAR, _UNKNOWN) if store is None else (store.gap, store.block)
+        mine = fit & (codes == code)
+        first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
+        gap = widest_gap(farthest, int(size.mean()))
+        merged = coalesce(first, first + size, gap=gap, block=min(block, longest))
+        used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
+        for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
+            yield code, start, stop, int(useful)
+
+
+def longest_of(size: int) -> int:
+    """Give the bytes that merged requests may have where `size` bytes are wanted at a time."""
+    return min(max(BLOCK, size // _WAYS), LONGEST)
 
 
 def widest_gap(gap: int, size: int) -> int:

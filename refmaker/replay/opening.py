@@ -52,7 +52,7 @@ class Opened:
 
     async def find(self, keys: Sequence[str]) -> list[bytes | Reference | Exception]:
         """Give what `Lookup.find` does for each key, or its error; shards are read off the event loop."""
-        if all(map(self.lookup.is_loaded, keys)):
+        if not self.lookup.sharded or all(map(self.lookup.is_loaded, keys)):
             return self._find(keys)
         return await self.run(self._find, keys)
 
@@ -61,6 +61,10 @@ class Opened:
         if not self.lookup.sharded:
             return function(*args)
         return await asyncio.wrap_future(_readers().submit(function, *args))
+
+    def fetch(self, function: Callable[[], object]) -> None:
+        """Have a function called that reads shards, whatever comes of it."""
+        _readers().submit(function)
 
     def _find(self, keys: Sequence[str]) -> list[bytes | Reference | Exception]:
         found: list[bytes | Reference | Exception] = []

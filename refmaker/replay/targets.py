@@ -77,6 +77,11 @@ class Targets:
             self._engine = loop, engine
         return engine
 
+    def engine_here(self) -> Engine | None:
+        """Give what reads the targets in the running event loop if that was the last that asked."""
+        loop, engine = self._engine
+        return engine if loop is asyncio.get_running_loop() else None
+
     async def read(self, request: Request) -> bytes:
         """Read what is wanted, all of it and nothing else.
 
@@ -124,7 +129,9 @@ class Targets:
         record = self.records[code]
         filesystem, path = await self._connect(self._locate(record.url))
         if filesystem is None:
-            return LocalStore(path, record, self.access.check)
+            store = LocalStore(path, record, self.access.check)
+            await store.open()
+            return store
         return store_of(filesystem, path, record, self.access.check, await pool())
 
     def _explained(self, request: Request, error: Exception) -> Exception:

@@ -6,26 +6,42 @@ reads what a key refers to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias
 
-from refmaker.replay.engine import Variable
-from refmaker.replay.keys import cell_of
+import numpy as np
+
+from refmaker.ranges import distinct
 from refmaker.replay.lookup import Reference
 from refmaker.replay.merging import SMALL, Request
 from refmaker.replay.opening import Opened
 from refmaker.replay.targets import Targets
+from refmaker.replay.variables import ShardedVariable, Variable
 
 __all__ = ["Transparent", "View", "Wanted"]
 
 Wanted: TypeAlias = tuple[str, Reference, int | None, int | None]
 """Key, what it refers to, and the slice of that: start and end as slices have them."""
 
+_FAR = 1 << 62
+"""Bytes: farther than any target reaches."""
+
 
 class View(Protocol):
     """What a filesystem shows of a manifest."""
 
     opened: Opened
+
+    def now(self, key: str) -> bytes | None:
+        """Give a whole chunk if that takes no waiting; None where it would, or where it fails.
+
+        `key` has no leading or trailing slashes.
+        """
+        ...
+
+    async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
+        """Give many whole chunks, each as its bytes or its error; None for what is not plain, to be read otherwise."""
+        ...
 
     async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
         """Give a slice of what a key refers to; raises a `RefmakerError` where it cannot be read."""
@@ -47,6 +63,73 @@ class Transparent:
         self.opened = opened
         self.targets = targets
         self._variables: dict[str, Variable] = {}
+
+    def now(self, key: str) -> bytes | None:
+        """See `View.now`."""
+        engine = self.targets.engine_here()
+        place = None if engine is None else self.opened.lookup.place(key)
+        request = None if place is None else self._request(key, *place)
+        if engine is None or place is None or request is None or request.size is None or request.size > SMALL:
+            return None
+        start, stop = request.offset, request.offset + request.size
+        return engine.now(request.target, start, stop, self._variable(place[0]), place[1])
+
+    async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
+        """See `View.read_whole`."""
+        place = self.opened.lookup.place
+        held: dict[str, tuple[list[int], list[int]]] = {}
+        for i, key in enumerate(keys):
+            found = place(key)
+            if found is not None:
+                places, cells = held.setdefault(found[0], ([], []))
+                places.append(i)
+                cells.append(found[1])
+        rows = [row for path, (places, cells) in held.items() for row in self._rows(path, places, cells)]
+        read = await (await self.targets.engine()).read_rows(rows, keys) if rows else []
+        out: list[bytes | Exception | None] = [None] * len(keys)
+        for *_, i in rows:
+            out[i] = read[i]
+        return out
+
+    def _rows(self, path: str, places: list[int], cells: list[int]) -> Iterable[tuple[int, int, int, int]]:
+        """Give target, offset, size and place of chunks where these are plain; see `_request`."""
+        columns = self.opened.lookup.manifest.arrays[path].references
+        wanted = np.array(cells, "i8")
+        if not columns.is_loaded():
+            columns, missing = columns.known(wanted)
+            if missing:
+                return []
+        if not len(columns.cell):
+            return []
+        row = np.minimum(np.searchsorted(columns.cell, wanted), len(columns.cell) - 1)
+        here = np.flatnonzero(columns.cell[row] == wanted)
+        row = row[here]
+        code, start, size = columns.target[row], columns.offset[row], columns.size[row]
+        records = self.targets.records
+        numbers = distinct(code).tolist()
+        if not all(0 <= number < len(records) for number in numbers):
+            return []
+        limits = {number: records[number].size for number in numbers}
+        ends = np.array([_FAR if limits[number] is None else limits[number] for number in numbers], "u8")
+        end = ends[np.searchsorted(numbers, code)]
+        fits = np.flatnonzero((size > 0) & (start <= end) & (size <= end - np.minimum(start, end)))
+        columns_of_rows = (column[fits].tolist() for column in (code, start, size, np.array(places)[here]))
+        return zip(*columns_of_rows, strict=True)
+
+    def _request(self, key: str, path: str, cell: int) -> Request | None:
+        """Give what to read for a chunk where that is plain. What is not, or is wrong, is left to `Lookup.find`."""
+        lookup, records = self.opened.lookup, self.targets.records
+        columns = lookup.manifest.arrays[path].references
+        if lookup.sharded and not columns.is_loaded(cell):
+            return None
+        found = columns.at(cell)
+        if found is None or isinstance(found, bytes):
+            return None
+        code, start, size = found
+        if not size or not 0 <= code < len(records):
+            return None
+        limit = records[code].size
+        return None if limit is not None and start + size > limit else Request(key, code, start, size)
 
     async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
         """See `View.read`."""
@@ -72,18 +155,21 @@ class Transparent:
 
     def _place(self, key: str) -> tuple[Variable | None, int]:
         """Give the array and cell of a chunk, so that the next can be foreseen."""
-        lookup = self.opened.lookup
-        if lookup.sharded:  # its columns are read when they are asked for: looking ahead would read all of them
-            return None, 0
-        path = lookup.owner(key)
-        if path is None:
-            return None, 0
+        place = self.opened.lookup.place(key)
+        return (None, 0) if place is None else (self._variable(place[0]), place[1])
+
+    def _variable(self, path: str) -> Variable:
         variable = self._variables.get(path)
         if variable is None:
-            array = lookup.manifest.arrays[path]
-            variable = self._variables[path] = Variable(path, array.grid, array.references)
-        cell = cell_of(lookup.layout(path), key[len(path) :].removeprefix("/"))
-        return (None, 0) if cell is None else (variable, cell)
+            array = self.opened.lookup.manifest.arrays[path]
+            columns = array.references
+            sharded = self.opened.lookup.sharded
+            variable = self._variables[path] = (
+                ShardedVariable(path, array.grid, columns, self.opened.fetch)
+                if sharded
+                else Variable(path, array.grid, columns)
+            )
+        return variable
 
 
 def _part(key: str, found: Reference, start: int | None, end: int | None) -> Request:

@@ -123,7 +123,7 @@ def old(path: str) -> None:
     os.utime(path, (1e9, 1e9))
 
 
-def compare(folder: str, refs: int, repeat: int, processes: int, with_stock: bool) -> None:
+def compare(folder: str, refs: int, repeat: int, processes: int, *, with_stock: bool, with_dask: bool) -> None:
     """Measure everything on one manifest."""
     from tests.benchmarks.bench_json_writer import make_manifest
 
@@ -148,6 +148,8 @@ def compare(folder: str, refs: int, repeat: int, processes: int, with_stock: boo
             refs,
         )
     together(text, os.path.join(folder, "together"), processes)
+    if with_dask and importable("distributed"):
+        workers(text, os.path.join(folder, "workers"), processes)
     if importable("pyarrow"):
         seconds = timed(lambda: manifest.to_parquet(columns))[0]
         row("Parquet, open and first chunk", middle([measured("ours", columns) for _ in range(repeat)]), refs)
@@ -171,6 +173,29 @@ def together(path: str, cache: str, processes: int) -> None:
     print(f"{processes} processes at once, with imports  {seconds:9.4f} s, JSON parsed {parsed} times")
 
 
+def workers(path: str, cache: str, processes: int) -> None:
+    """Open one manifest in the workers of a Dask cluster on this machine, all at once."""
+    os.environ["REFMAKER_CACHE_DIR"] = cache
+    from distributed import Client
+
+    from tests.engines.cluster import running_cluster
+
+    with running_cluster(processes) as cluster, Client(cluster.address, set_as_default=False) as client:
+        client.run(imported)
+        seconds, found = timed(lambda: client.run(once, path))
+        parsed = int(sum(each["parsed"] for each in found.values()))
+        print(f"{processes} Dask workers at once             {seconds:9.4f} s, JSON parsed {parsed} times")
+        seconds, found = timed(lambda: client.run(once, path))
+        parsed = int(sum(each["parsed"] for each in found.values()))
+        print(f"{processes} Dask workers, once more          {seconds:9.4f} s, JSON parsed {parsed} times")
+    del os.environ["REFMAKER_CACHE_DIR"]
+
+
+def imported() -> None:
+    """Import what opening needs."""
+    import refmaker.replay.filesystem  # noqa: F401
+
+
 def once(path: str) -> dict[str, float]:
     """Open a manifest; tell whether it was parsed."""
     from refmaker.manifest import cache
@@ -179,7 +204,10 @@ def once(path: str) -> dict[str, float]:
     calls = []
     plain = cache.read_json
     cache.read_json = lambda data, source: calls.append(1) or plain(data, source=source)
-    FileSystem(path).info(KEY)
+    try:
+        FileSystem(path).info(KEY)
+    finally:
+        cache.read_json = plain
     return {"parsed": len(calls)}
 
 
@@ -210,7 +238,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     refs, repeat, processes = (60_000, 1, 3) if options.quick else (options.refs, options.repeat, 8)
     with tempfile.TemporaryDirectory() as folder:
-        compare(folder, refs, repeat, processes, not options.no_stock)
+        compare(folder, refs, repeat, processes, with_stock=not options.no_stock, with_dask=not options.quick)
 
 
 if __name__ == "__main__":

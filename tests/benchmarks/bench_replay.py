@@ -5,8 +5,10 @@
 
 Every turn reads the same array by each way, with filesystems made anew: stock, the transparent view, the decoded view,
 and `floor`: the same bytes without zarr and without decoding, by ideal requests (merged, all at once, known
-beforehand). zarr 3 reads through `FsspecStore` at its default concurrency, zarr 2 through `fsspec.get_mapper`. What is
-read is compared with what was written. Latency is that of a server on the loopback, in a process of its own.
+beforehand). `decoding` is that floor and behind it the bare decoding of the same chunks, by the library that the
+decoded view uses, in as many threads as there are processors: what values cost at least where reading and decoding
+do not overlap. zarr 3 reads through `FsspecStore` at its default concurrency, zarr 2 through `fsspec.get_mapper`. What
+is read is compared with what was written. Latency is that of a server on the loopback, in a process of its own.
 
 Printed are medians over the turns: seconds, seconds of CPU, requests, bytes beyond those of the chunks; and the ratio
 to stock (above 1 is faster), of each turn, and then the median of these. The files are made once, in FOLDER if given.
@@ -25,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ import zarr
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from refmaker.ranges import coalesce
+from refmaker.replay.decoding import pipeline
 from refmaker.replay.filesystem import FileSystem
 from tests.benchmarks.latency_server import counted, serving
 
@@ -113,13 +117,43 @@ def ways(path: Path, url: str | None) -> dict[str, Callable[[], Callable[[], Any
         "stock": reading("reference", **stock),
         "transparent": reading("refmaker", fo=document),
         "decoded": reading("refmaker", fo=document, view="decoded"),
+        "decoding": lambda: decoding(document, path, url),
         "floor": lambda: floor(document, path, url),
     }
 
 
+def places_of(document: dict[str, Any]) -> np.ndarray:
+    """Give offset and size of every chunk."""
+    return np.array([value[1:] for value in document["refs"].values() if isinstance(value, list)])
+
+
+def decoding(document: dict[str, Any], path: Path, url: str | None) -> Callable[[], Any]:
+    """Fetch the bytes of all chunks by ideal requests, then decode them, and do nothing else."""
+    metadata = json.loads(document["refs"]["v/.zarray"])
+    size = np.dtype(metadata["dtype"]).itemsize * int(np.prod(metadata["chunks"]))
+    codec = pipeline([*metadata["filters"], metadata["compressor"]], size)
+    assert codec is not None
+    data = path.read_bytes()
+    chunks = [memoryview(data)[start : start + stored] for start, stored in places_of(document).tolist()]
+    workers = os.cpu_count() or 1
+    fetch = floor(document, path, url)
+
+    def decode(part: list[memoryview]) -> None:
+        out = np.empty(size, "u1")
+        for chunk in part:
+            codec.decode_into(chunk, out)
+
+    def work() -> None:
+        fetch()
+        with ThreadPoolExecutor(workers) as threads:
+            list(threads.map(decode, [chunks[number::workers] for number in range(workers)]))
+
+    return work
+
+
 def floor(document: dict[str, Any], path: Path, url: str | None) -> Callable[[], Any]:
     """Fetch the bytes of all chunks by ideal requests, and nothing else."""
-    places = np.array([value[1:] for value in document["refs"].values() if isinstance(value, list)])
+    places = places_of(document)
     ranges = coalesce(places[:, 0], places.sum(axis=1), gap=65536, block=4 << 20)
     pairs = list(zip(*(column.tolist() for column in ranges), strict=True))
 
@@ -181,10 +215,10 @@ def show(case: str, latency: int | None, path: Path, outcomes: dict[str, Outcome
             f"  {name:12s} {statistics.median(found.wall):8.3f} s  cpu {statistics.median(found.cpu):7.3f} s  "
             f"{statistics.median(found.requests):6.0f} requests  {extra:+6.1%}  x{ratio:.2f}"
         )
-    to_floor = statistics.median(
-        ours / floor for ours, floor in zip(outcomes["decoded"].wall, outcomes["floor"].wall, strict=True)
-    )
-    print(f"  decoded view to floor: {to_floor:.2f}")
+    for name in ("floor", "decoding"):
+        pairs = zip(outcomes["decoded"].wall, outcomes[name].wall, strict=True)
+        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+        print(f"  decoded view to {name}: {ratio:.2f}")
 
 
 def main() -> None:

@@ -258,3 +258,11 @@ def test_sizes_that_are_not_aligned(cells: int, data: bytes) -> None:
     path = Path(os.environ["REFMAKER_CACHE_DIR"]).parent / "c"
     write_columns(made, path)
     assert comparable(read_columns(path)) == comparable(made)
+
+
+def test_who_parsed_goes_on_with_the_columns_of_the_cache(tmp_path: Path, folder: Path) -> None:
+    """The memory of parsing is given back, and the first reader has what all others will have."""
+    first = opened(written(tmp_path / "m.json"))
+    assert not first.arrays["x"].references.offset.flags.writeable
+    assert comparable(first) == comparable(made())
+    assert len(list(folder.glob("*.columns"))) == 1

@@ -24,7 +24,7 @@ def test_round_trip_and_plain_writer(manifest):
     assert comparable(read_json(text, source="m.json")) == comparable(manifest)
     assert parsed_refs(text) == plain_refs(manifest)
     assert written(read_json(text, source="m.json")) == text
-    assert text.startswith(b'{"version":1,"refs":{')
+    assert text.startswith(b'{"version":1,"refmaker":{')
 
 
 def test_a_hundred_thousand_references_equal_the_plain_writer():

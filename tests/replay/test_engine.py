@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from refmaker.errors import SourceError
 from refmaker.replay import engine as module
-from refmaker.replay.engine import Engine, Variable
+from refmaker.replay.engine import Engine
 from refmaker.replay.faults import Incomplete
 from refmaker.replay.merging import BLOCK, SMALL, Request
+from refmaker.replay.variables import Variable
 from tests.replay.scenes import references
 
 DATA = np.random.default_rng(0).bytes(1 << 22)
@@ -373,3 +374,61 @@ def test_any_walk_gives_the_right_bytes(data: st.DataObject) -> None:
             await asyncio.gather(*(one(i * grid[1] + j) for i, j in box if i * grid[1] + j in rows))
 
     asyncio.run(walk())
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_many_at_a_time_while_others_walk(data: st.DataObject) -> None:
+    """Ranges taken in bulk, out of what was read ahead for others and beside it."""
+    count = 400
+    array = variable(count, 1000)
+
+    async def mixed() -> None:
+        engine = made(Store())
+        for cell in range(data.draw(st.integers(0, 30))):
+            assert await read(engine, array, cell) == DATA[cell * 1000 : cell * 1000 + 1000]
+        for _ in range(3):
+            ranges = data.draw(st.lists(st.tuples(st.integers(0, 390_000), st.integers(0, 9000)), max_size=20))
+            rows = [(0, start, size, place) for place, (start, size) in enumerate(ranges)]
+            found = await engine.read_rows(rows, [""] * len(rows))
+            assert found == [DATA[start : start + size] for start, size in ranges]
+            assert engine._blocks.held <= module.MEMORY
+
+    asyncio.run(mixed())
+
+
+@pytest.mark.asyncio
+async def test_errors_of_many_at_a_time_name_each_its_key() -> None:
+    store = Store()
+    engine = await connected(store)
+    store.faults = [ValueError("bad")]
+    found = await engine.read_rows([(0, 10 * i, 10, i) for i in range(3)], ["a", "b", "c"])
+    assert [error.path for error in found if isinstance(error, SourceError)] == ["a", "b", "c"]
+
+
+class Ready(Store):
+    """A store that gives what it has at once, if it is `there`."""
+
+    there = True
+
+    def now(self, start: int, stop: int) -> bytes | None:
+        return self.data[start:stop] if self.there else None
+
+
+@pytest.mark.asyncio
+async def test_what_is_there_is_given_at_once() -> None:
+    store = Ready()
+    engine = made(store)
+    array = variable(1000, 1000)
+    assert engine.now(0, 0, 10, array, 0) is None  # nobody knows that target yet
+    await engine.prepare([0])
+    for cell in range(200):
+        start = cell * 1000
+        assert engine.now(0, start, start + 1000, array, cell) == DATA[start : start + 1000]
+    store.there = False
+    ahead = engine._blocks.find(0, 200_000, 201_000)
+    assert ahead is not None
+    assert engine.now(0, 200_000, 201_000, array, 200) == DATA[200_000:201_000]
+    assert engine.now(0, 999_000, 1_000_000, array, 999) is None
+    assert store.asked == []
+    assert await read(engine, array, 999) == DATA[999_000:1_000_000]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from refmaker.errors import ManifestError
 from refmaker.manifest.layout import ChunkLayout
-from refmaker.replay.keys import cell_of, names_of
+from refmaker.replay.keys import Spelling, cell_of, names_of
 
 V2 = ChunkLayout((3, 4), "", ".", "0")
 V2_NESTED = ChunkLayout((3, 4), "", "/", "0")
@@ -65,6 +65,28 @@ def test_numbers_are_canonical(layout: ChunkLayout, index: str) -> None:
 def test_spellings_of_others(layout: ChunkLayout, name: str) -> None:
     with pytest.raises(ManifestError, match="expected"):
         cell_of(layout, name)
+
+
+@given(
+    layout=st.sampled_from(
+        [V2, V2_NESTED, V3, V3_DOTS, ChunkLayout((), "", ".", "0"), ChunkLayout((), "c/", "/", "c")]
+    ),
+    name=st.one_of(
+        st.text(alphabet="0123459./c+ \n١", max_size=7),
+        st.sampled_from(["0.0", "2.3", "2/3", "c/2/3", "c.2.3", "0", "c"]),
+    ),
+)
+def test_the_quick_way_is_the_same(layout: ChunkLayout, name: str) -> None:
+    try:
+        expected = cell_of(layout, name)
+    except ManifestError:
+        expected = None
+    assert Spelling(layout).cell(name) == expected
+
+
+@pytest.mark.parametrize("name", ["9" * 19 + ".0", "9" * 20 + ".0", "0." + "9" * 5000, "01.0", "3.0", "0.4"])
+def test_the_quick_way_outside_the_grid(name: str) -> None:
+    assert Spelling(V2).cell(name) is None
 
 
 def test_empty_grid_has_no_cells() -> None:

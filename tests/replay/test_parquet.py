@@ -18,6 +18,7 @@ from refmaker.manifest.kerchunk_parquet import write_parquet
 from refmaker.manifest.manifest import Target
 from refmaker.replay import opening
 from refmaker.replay.filesystem import FileSystem
+from tests.replay.readers import ZARR
 from tests.replay.scenes import DATA, FILL, HEAD, VALUES, array, manifest, references
 from tests.servers import RangeServer, S3Server
 
@@ -57,7 +58,7 @@ def read(fs: Any) -> np.ndarray:
 
 def test_local(written: Path) -> None:
     for name in (str(written), f"{written}/"):
-        fs = fsspec.filesystem("refmaker", fo=name, asynchronous=True)
+        fs = fsspec.filesystem("refmaker", fo=name, asynchronous=ZARR == 3)
         np.testing.assert_array_equal(read(fs), expected())
 
 
@@ -95,7 +96,7 @@ def serve(server: RangeServer, path: Path) -> str:
 
 def test_over_http(written: Path, range_server: RangeServer) -> None:
     url = serve(range_server, written)
-    np.testing.assert_array_equal(read(FileSystem(url, asynchronous=True)), expected())
+    np.testing.assert_array_equal(read(FileSystem(url, asynchronous=ZARR == 3)), expected())
     shards = [s.path for s in range_server.served if s.path.endswith(".parq")]
     assert sorted(shards) == [f"d/m.parq/g/x/refs.{i}.parq" for i in range(3)]  # each once, whoever waited for it
 
@@ -114,7 +115,7 @@ def test_over_s3(written: Path, s3_server: S3Server) -> None:
             s3_server.add(f"columns/m.parq/{file.relative_to(written).as_posix()}", file.read_bytes())
     s3_server.add("columns/data.bin", DATA)
     url = f"s3://{s3_server.bucket}/columns/m.parq"
-    fs = FileSystem(url, target_options=s3_server.options, remote_options=s3_server.options, asynchronous=True)
+    fs = FileSystem(url, target_options=s3_server.options, remote_options=s3_server.options, asynchronous=ZARR == 3)
     np.testing.assert_array_equal(read(fs), expected())
 
 
@@ -130,7 +131,7 @@ def test_faults_are_never_fill_values(written: Path, range_server: RangeServer, 
         range_server.add(name, b"<html>please log in</html>")
     else:
         range_server.faults[name] = fault
-    fs = FileSystem(url, asynchronous=True, skip_instance_cache=True)
+    fs = FileSystem(url, asynchronous=ZARR == 3, skip_instance_cache=True)
     with pytest.raises(RefmakerError) as error:
         read(fs)
     assert not isinstance(error.value, OSError | KeyError)
@@ -152,7 +153,7 @@ def test_local_damage(written: Path, fault: str) -> None:
         other = (written / "g/x/refs.0.parq").read_bytes()
         shard.write_bytes({"truncate": data[:-20], "garbage": b"x" * len(data), "swap": other}[fault])
     with pytest.raises((SourceError, ManifestError), match=r"refs\.1\.parq"):
-        read(FileSystem(written, asynchronous=True))
+        read(FileSystem(written, asynchronous=ZARR == 3))
 
 
 def test_a_set_that_was_made_anew(written: Path) -> None:
@@ -186,3 +187,23 @@ def test_after_a_fork(written: Path) -> None:
 def no_sets_left() -> Iterator[None]:
     yield
     fsspec.get_filesystem_class("refmaker").clear_instance_cache()
+
+
+def test_chunks_in_order_are_read_ahead(tmp_path: Path, range_server: RangeServer) -> None:
+    """Over shards, and over those that are not here yet: few requests, and the same bytes."""
+    count, size = 3000, 500
+    data = np.random.default_rng(0).bytes(count * size)
+    target = range_server.add("d/long.bin", data)
+    made = manifest(
+        {"x": array((count,), (1,), references({i: (0, i * size, size) for i in range(count)}))},
+        [Target(target, len(data))],
+    )
+    write_parquet(made, tmp_path / "m.parq", record_size=700)
+
+    async def walk() -> bytes:
+        fs = FileSystem(str(tmp_path / "m.parq"), asynchronous=True, skip_instance_cache=True)
+        return b"".join([await fs._cat_file(f"x/{i}") for i in range(count)])
+
+    assert asyncio.run(walk()) == data
+    gets = [(s.first, s.last) for s in range_server.gets() if s.path == "d/long.bin"]
+    assert len(gets) < count // 20

@@ -1,0 +1,31 @@
+"""Bytes that are written in place before anybody sees them, so that nothing is copied to hand them over."""
+
+from __future__ import annotations
+
+import io
+
+__all__ = ["Buffer"]
+
+
+class Buffer:
+    """So many bytes of zeros, to be filled.
+
+    Attributes
+    ----------
+    view
+        Where they are written; not to be used after `done`.
+    """
+
+    __slots__ = ("_file", "view")
+
+    def __init__(self, size: int) -> None:
+        self._file = io.BytesIO()
+        if size:
+            self._file.seek(size - 1)
+            self._file.write(b"\0")
+        self.view = self._file.getbuffer()
+
+    def done(self) -> bytes:
+        """Give the bytes as they are now: without a copy, where nothing else holds the view."""
+        self.view = memoryview(b"")
+        return self._file.getvalue()

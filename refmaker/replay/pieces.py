@@ -1,0 +1,162 @@
+"""What a chunk of the decoded view is made of, and how it is put together.
+
+Contract: nothing is read here. Chunks of the array that are recorded are rows of columns, with what they are in the
+manifest, or where they are; what is not recorded is the fill value. A chunk that does not decode is an error that
+names it; the rest of the work on its chunk of the view is of no use then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.errors import ManifestError, RefmakerError
+from refmaker.manifest.manifest import Target
+from refmaker.ranges import distinct
+from refmaker.replay.buffers import Buffer
+from refmaker.replay.coarse import Coarse
+
+__all__ = ["Assembly", "Pieces", "Stored", "pieces_of"]
+
+Stored: TypeAlias = tuple[int, bytes | memoryview, int]
+"""A chunk of the array: its cell, its stored bytes, and their address in the target."""
+
+_UNSIGNED = {1: "u1", 2: "u2", 4: "u4", 8: "u8"}
+
+
+@dataclass(slots=True)
+class Pieces:
+    """The chunks of an array that make one of the view, as far as they are recorded.
+
+    Attributes
+    ----------
+    cell, target, offset, size
+        A row for each that stands in a target, sorted by target and offset.
+    inline
+        Those in the manifest: cell and bytes.
+    whole
+        Those that are a target from its first byte to its last: cell and target.
+    """
+
+    cell: npt.NDArray[np.int64]
+    target: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+    inline: list[tuple[int, bytes]]
+    whole: list[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.cell) + len(self.inline) + len(self.whole)
+
+
+def pieces_of(array: Coarse, cell: int, targets: Sequence[Target], key: str) -> Pieces:
+    """Look up what chunk `cell` of the view is made of. Reads shards of the manifest where it has them.
+
+    Raises
+    ------
+    ManifestError
+        A reference points to no target, or beyond its end.
+    """
+    cells = array.cells(cell)
+    rows = array.source.references
+    if not rows.is_loaded():
+        rows = rows.between(int(cells[0]), int(cells[-1]) + 1)
+    at = np.minimum(np.searchsorted(rows.cell, cells), max(len(rows.cell) - 1, 0))
+    at = at[rows.cell[at] == cells] if len(rows.cell) else at[:0]
+    code, offset, size = rows.target[at], rows.offset[at], rows.size[at]
+    _check(code, offset, size, targets, key)
+    order = np.lexsort((offset, code))
+    columns: list[npt.NDArray[np.int64]] = [c[order].astype("i8") for c in (rows.cell[at], code, offset, size)]
+    inline = [(c, rows.inline[c]) for c in cells.tolist() if c in rows.inline] if rows.inline else []
+    whole = [(c, rows.whole[c]) for c in cells.tolist() if c in rows.whole] if rows.whole else []
+    if not all(0 <= number < len(targets) for _, number in whole):
+        raise ManifestError("the reference points to no target of the manifest", path=key)
+    return Pieces(columns[0], columns[1], columns[2], columns[3], inline, whole)
+
+
+def _check(
+    code: npt.NDArray[np.integer],
+    offset: npt.NDArray[np.uint64],
+    size: npt.NDArray[np.uint64],
+    targets: Sequence[Target],
+    key: str,
+) -> None:
+    """Refuse references that their targets cannot hold."""
+    for number in distinct(code).tolist():
+        if not 0 <= number < len(targets):
+            raise ManifestError("the reference points to no target of the manifest", path=key, got=number)
+        known = targets[number].size
+        limit = np.uint64((1 << 63) - 1 if known is None else known)
+        mine = code == number
+        beyond = np.flatnonzero((offset[mine] > limit) | (size[mine] > limit - np.minimum(offset[mine], limit)))
+        if len(beyond):
+            got = f"{offset[mine][beyond[0]]} + {size[mine][beyond[0]]}"
+            message = "the reference reaches beyond the end of its target"
+            raise ManifestError(message, path=key, expected=f"at most {limit}", got=got)
+
+
+class Assembly:
+    """One chunk of the view while it is put together, by several threads at once.
+
+    Parameters
+    ----------
+    key
+        Of the chunk, for errors.
+    complete
+        All chunks of the array that it is made of will come: there is no fill value in it.
+    """
+
+    def __init__(self, key: str, array: Coarse, *, complete: bool) -> None:
+        self.key = key
+        self.array = array
+        self._unit = np.dtype(_UNSIGNED.get(array.elements.size, f"V{array.elements.size}"))
+        self._buffer: Buffer | None = Buffer(array.size)
+        self._out: npt.NDArray[np.generic] | None = np.frombuffer(self._buffer.view, self._unit).reshape(array.shape)
+        if not complete and any(array.elements.fill):
+            self._out[...] = np.frombuffer(array.elements.fill, self._unit)[0]
+
+    def put(self, parts: Iterable[tuple[Iterable[Stored], str | None]]) -> None:
+        """Decode chunks of the array into their places; each part has the url of the target that it is from.
+
+        Raises
+        ------
+        RefmakerError
+            One does not decode.
+        """
+        for pieces, url in parts:
+            for cell, data, address in pieces:
+                out = self._out
+                if out is None:
+                    return  # given up meanwhile
+                try:
+                    self._put(out, cell, data)
+                except RefmakerError as error:
+                    error.path = self.key
+                    if url is not None:
+                        error.source, error.address = url, address
+                    raise
+
+    def _put(self, out: npt.NDArray[np.generic], cell: int, data: bytes | memoryview) -> None:
+        array = self.array
+        order: Literal["C", "F"] = "F" if array.elements.order == "F" else "C"
+        corner = zip(array.corner(cell), array.chunk, strict=True)
+        index: tuple[Any, ...] = (..., *(slice(first, first + extent) for first, extent in corner))
+        place = out[index]
+        if order == "C" and place.flags.c_contiguous:
+            array.pipeline.decode_into(data, place.reshape(-1).view("u1"))
+        else:
+            values = np.frombuffer(array.pipeline.decode(data), self._unit)
+            place[...] = values.reshape(array.chunk, order=order)
+
+    def done(self) -> bytes:
+        """Give the chunk. Nothing can be put into it any more."""
+        buffer, self._buffer, self._out = self._buffer, None, None
+        return b"" if buffer is None else buffer.done()
+
+    def drop(self) -> None:
+        """Give it up: threads that are at work on it need not go on."""
+        self._out = None
