@@ -24,7 +24,7 @@ __all__ = ["MAX_LEVEL", "chunk_records", "few_chunks", "group_nodes"]
 
 WHAT = "version 1 B-tree"
 MAX_LEVEL = limits.TREE_DEPTH
-NODES_AT_ONCE = 1024
+NODES_AT_ONCE = 384
 FEW = 8  # entries, below which plain Python is faster than numpy
 _SIGNATURE = int.from_bytes(b"TREE", "little")
 _GROUP, _CHUNK = 0, 1
@@ -76,8 +76,10 @@ def _read_level(
 def _in_use(nodes: np.ndarray) -> np.ndarray:
     """Give the entries in use of nodes, in order."""
     entries = nodes["entries"]
-    used: np.ndarray = entries[np.arange(entries.shape[1]) < nodes["used"][:, None]]
-    return used
+    # As bytes: what they are would be compared node by node. In runs, as a mask is looked at entry by entry.
+    plain = entries.view(f"V{entries.dtype.itemsize}")
+    used: np.ndarray = np.concatenate([row[:n] for row, n in zip(plain, nodes["used"].tolist(), strict=True)])
+    return used.view(entries.dtype)
 
 
 def _check_nodes(nodes: np.ndarray, addresses: npt.NDArray[np.uint64], kind: int, level: int, count: int) -> None:

@@ -18,6 +18,7 @@ from refmaker import limits
 from refmaker.errors import FormatError
 from refmaker.hdf5.checksum import verify, verify_rows
 from refmaker.hdf5.sizes import Sizes, encoded_size, need
+from refmaker.ranges import distinct
 from refmaker.window import Buffer, Window
 
 __all__ = ["BTreeV2", "Places", "decode_header", "read_header", "read_records", "records_in_parts"]
@@ -247,16 +248,21 @@ def _verify_nodes(
 ) -> None:
     """Check the checksums of nodes of one depth: they stand behind what is in use; nodes of one count go together."""
     pointer = _pointer_size(sizes, levels, depth)
-    for count in np.unique(counts).tolist():
+    for count in distinct(counts).tolist():
         stop = _HEAD + count * tree.record_size + (count + 1) * pointer
-        same = np.flatnonzero(counts == count)
-        verify_rows(nodes[same, : stop + 4], WHAT, addresses[same])
+        same = counts == count
+        if same.all():  # as leaves mostly are: nothing to copy
+            verify_rows(nodes[:, : stop + 4], WHAT, addresses)
+        else:
+            verify_rows(nodes[same, : stop + 4], WHAT, addresses[same])
 
 
 def _records(
     nodes: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64], record_size: int, most: int
 ) -> npt.NDArray[np.uint8]:
     body = nodes[:, _HEAD : _HEAD + most * record_size].view(f"V{record_size}")
+    if len(counts) and counts.min() == counts.max():
+        return body[:, : int(counts[0])].reshape(-1).view("u1").reshape(-1, record_size)
     return body[np.arange(most) < counts[:, None]].view("u1").reshape(-1, record_size)
 
 

@@ -129,10 +129,10 @@ def decode_records(records: np.ndarray, rank: int, filtered: bool, layout: Chunk
     start = records.shape[1] - 8 * rank
     if start < sizes.offsets:
         raise FormatError("size of a record", structure=WHAT, got=records.shape[1])
-    scaled = scaled_offsets(records, rank)
-    if (scaled > np.uint64(MAX_CELLS)).any():
+    scaled = np.ascontiguousarray(scaled_offsets(records, rank).T)  # each axis in one run of memory
+    if scaled.size and int(scaled.max()) > MAX_CELLS:
         raise FormatError("offset of a chunk", structure=WHAT, got=int(scaled.max()))
-    return decode_elements(scaled.astype("i8"), records[:, :start], filtered, layout, sizes)
+    return decode_elements(scaled.view("i8").T, records[:, :start], filtered, layout, sizes)
 
 
 def scaled_offsets(records: np.ndarray, rank: int) -> npt.NDArray[np.uint64]:

@@ -76,7 +76,13 @@ def read_chunk_index(
 
 def _columns(chunks: Chunks, grid: tuple[int, ...], base: int, file_size: int, sizes: Sizes) -> ChunkIndex:
     """Keep what lies in the grid and is allocated, check that it lies in the file; in the order that it came in."""
-    inside = _inside(chunks, grid, sizes)
+    return _settled(chunks, _inside(chunks, grid, sizes), grid, base, file_size)
+
+
+def _settled(
+    chunks: Chunks, inside: npt.NDArray[np.bool_], grid: tuple[int, ...], base: int, file_size: int
+) -> ChunkIndex:
+    """Keep what is inside; see `_columns`."""
     if not inside.all():
         chunks = Chunks(chunks.scaled[inside], chunks.address[inside], chunks.size[inside], chunks.mask[inside])
     cell = np.zeros(len(chunks.address), "i8")
@@ -282,7 +288,7 @@ def _from_btree_v2(
         chunks = decode_records(records, len(grid), filtered, layout, sizes)
         place = places.taken(where)
         inside[place] = here = _inside(chunks, grid, sizes)
-        part = _columns(chunks, grid, base, window.size, sizes)
+        part = _settled(chunks, here, grid, base, window.size)
         place = place if len(part.cell) == len(place) else place[here]
         whole.cell[place], whole.offset[place] = part.cell, part.offset
         whole.size[place], whole.filter_mask[place] = part.size, part.filter_mask

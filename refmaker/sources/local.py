@@ -41,22 +41,24 @@ class _MappedWindow(MemoryWindow):
             return super().rows(addresses, size)
         self.at(int(addresses.max()), size)
         found = np.empty((len(addresses), size), "u1")
-        room = found.reshape(-1).data
+        room, descriptor = found.reshape(-1).data, self._descriptor
         try:
             for first, last, address in _runs(addresses, size):
-                self._read(room[first * size : last * size], address)
+                part = room[first * size : last * size]
+                done = os.preadv(descriptor, (part,), address)
+                if done < len(part):
+                    self._read_on(part[done:], address + done)
         except OSError as error:
             raise SourceError(f"cannot be read: {error.strerror}") from error
         return found
 
-    def _read(self, room: memoryview, address: int) -> None:
-        """Fill `room`, in as many reads as the system takes for it."""
-        done = os.preadv(self._descriptor, (room,), address)
-        while done < len(room):
-            more = os.preadv(self._descriptor, (room[done:],), address + done)
-            if more == 0:
+    def _read_on(self, room: memoryview, address: int) -> None:
+        """Fill the rest of a part, in as many reads as the system takes for it."""
+        while room:
+            done = os.preadv(self._descriptor, (room,), address)
+            if done == 0:
                 raise TargetChanged("the file became shorter while it was scanned; scan it again")
-            done += more
+            room, address = room[done:], address + done
 
 
 def _runs(addresses: npt.NDArray[np.uint64], size: int) -> Iterator[tuple[int, int, int]]:
