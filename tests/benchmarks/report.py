@@ -250,7 +250,8 @@ def _remote_targets(results: Results) -> Iterator[list[str]]:
         ):
             if wanted is not None:
                 what = f"{tables[0]['title']}: {unit}"
-                yield [row["name"], what, f"{wanted / scale:g}", number(row[part] / scale), _yes(row[part] <= wanted)]
+                measured = str(row[part]) if part == "rounds" else number(row[part] / scale)
+                yield [row["name"], what, f"{wanted / scale:g}", measured, _yes(row[part] <= wanted)]
 
 
 def conditions(results: Results) -> str:
