@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -117,11 +118,18 @@ def store_for(url: str, options: Mapping[str, Any]) -> ObstoreS3 | None:
     bucket, _, key = url.partition("://")[2].partition("/")
     if config is None or not key or "?versionId=" in key:
         return None
+    client = _client(bucket, tuple(sorted(config.items())))
+    return None if client is None else ObstoreS3(url, client, key)
+
+
+@lru_cache(16)
+def _client(bucket: str, config: tuple[tuple[str, Any], ...]) -> Any:
+    """Make the client of a bucket, which keeps its connections for the next file; None without obstore."""
     try:
         from obstore.store import S3Store
     except ImportError:
         return None
-    http = str(config.get("endpoint", "")).startswith("http://")
+    http = str(dict(config).get("endpoint", "")).startswith("http://")
     client: Any = {"allow_http": http, "timeout": _TIMEOUT, "connect_timeout": "30s"}
     made: Any = S3Store
-    return ObstoreS3(url, made(bucket, config=config, client_options=client, retry_config=_ONCE), key)
+    return made(bucket, config=dict(config), client_options=client, retry_config=_ONCE)

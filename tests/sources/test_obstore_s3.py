@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -98,11 +99,26 @@ def test_options_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert options_of(KEYS) is None
 
 
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """Clients of other tests are not this one's."""
+    obstore_s3._client.cache_clear()
+    yield
+    obstore_s3._client.cache_clear()
+
+
 def test_who_reads(range_server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     url = add(range_server, bytes(100))
     assert isinstance(open_source(url, options(range_server)).store, ObstoreS3)  # type: ignore[attr-defined]
     for other in (f"{url}?versionId=1", "s3://bucket"):
         assert obstore_s3.store_for(other, options(range_server)) is None
+    assert (
+        obstore_s3.store_for(url, options(range_server)).filesystem
+        is obstore_s3.store_for(  # type: ignore[union-attr]
+            url, options(range_server)
+        ).filesystem
+    )  # type: ignore[union-attr]
+    obstore_s3._client.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
     assert obstore_s3.store_for(url, options(range_server)) is None
 
