@@ -350,9 +350,9 @@ def _indexes() -> None:
     in_file("btree_v2", lambda w, a, n, m, s: btree_v2.read_records(w, a, n & 15, s),
             "btree_v2:read_records", lambda w, a, kind, s: (a, kind, 0))  # fmt: skip
     in_file("fractal_heap", heap, "fractal_heap:read_objects", heap_numbers)
-    in_file("fixed_array", lambda w, a, n, m, s: fixed_array.read_elements(w, a, n & 1, m, s),
+    in_file("fixed_array", lambda w, a, n, m, s: list(fixed_array.read_elements(w, a, n & 1, m, s)),
             "fixed_array:read_elements", lambda w, a, client, count, s: (a, client, count))  # fmt: skip
-    in_file("extensible_array", lambda w, a, n, m, s: extensible_array.read_elements(w, a, n & 1, s),
+    in_file("extensible_array", lambda w, a, n, m, s: list(extensible_array.read_elements(w, a, n & 1, s)),
             "extensible_array:read_elements", lambda w, a, client, s: (a, client, 0))  # fmt: skip
 
 
