@@ -212,10 +212,16 @@ class Ledger:
     def end_run(self, run: str, *, ended: float, outcome: str, counts: Mapping[Status, int]) -> None:
         """Note how a run ended, and how many sources it did."""
         with self._explained("cannot be written"):
+            self.settle()
             self.connection.execute(
                 "UPDATE run SET ended = ?, outcome = ?, done = ?, refused = ?, failed = ? WHERE id = ?",
                 [ended, outcome, counts.get("done", 0), counts.get("refused", 0), counts.get("failed", 0), run],
             )
+
+    def settle(self) -> None:
+        """End a transaction that Ctrl-C left open, just before its end or just behind its beginning."""
+        if self.connection.in_transaction:
+            self.connection.execute("COMMIT")
 
     def runs(self) -> list[Run]:
         """Give all runs, oldest first."""

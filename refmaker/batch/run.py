@@ -323,6 +323,7 @@ class _Run:
 
     def _catch_up(self) -> None:
         """Count what was put into the ledger when the interrupt came."""
+        self.ledger.settle()
         counted = {row.seen.url for row in self.result.rows}
         rows = self.ledger.rows().values()
         self.result.rows += [row for row in rows if row.run == self.result.run and row.seen.url not in counted]
