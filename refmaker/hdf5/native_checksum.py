@@ -38,7 +38,11 @@ def native_lookup3() -> Lookup3 | None:
     if spec is None or spec.origin is None:
         return None
     folder = os.path.dirname(spec.origin)
-    for name in sorted(os.listdir(folder)):
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:  # a package in an archive
+        return None
+    for name in names:
         if name.startswith(_MODULE) and not name.endswith((".py", ".pyx", ".pxd")):
             return _exported(os.path.join(folder, name))
     return None

@@ -86,6 +86,19 @@ def test_runs(tmp_path: Path) -> None:
     assert (second.id, second.ended, second.outcome) == ("2", 3.0, "complete")
 
 
+def test_a_transaction_that_an_interrupt_left_open(tmp_path: Path) -> None:
+    """It is there as a whole, but for its end; how the run ended must not go with it."""
+    path = str(tmp_path / "l")
+    with Ledger(path) as ledger:
+        ledger.begin_run("1", began=1.0, version="v", arguments={"roots": []})
+        ledger.connection.execute("BEGIN IMMEDIATE")
+        ledger.connection.execute("INSERT INTO meta VALUES ('last', 'statement')")
+        ledger.end_run("1", ended=2.0, outcome="interrupted", counts={})
+    with Ledger(path, read_only=True) as ledger:
+        assert [run.outcome for run in ledger.runs()] == ["interrupted"]
+        assert ledger.connection.execute("SELECT value FROM meta WHERE name = 'last'").fetchall() == [("statement",)]
+
+
 def test_what_is_no_ledger(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database, and long enough to be told from an empty one")
     with pytest.raises(BatchError, match="cannot be read as a ledger"):

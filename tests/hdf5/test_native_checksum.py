@@ -64,6 +64,14 @@ def test_of_a_source_tree(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert native_checksum.native_lookup3() is None
 
 
+def test_in_an_archive(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    archive = tmp_path / "packages.zip"
+    archive.touch()
+    origin = os.fspath(archive / "h5py" / "__init__.py")
+    fresh.setattr(native_checksum, "find_spec", lambda name: SimpleNamespace(origin=origin))
+    assert native_checksum.native_lookup3() is None
+
+
 def test_a_library_without_it() -> None:
     import _ctypes
 
