@@ -109,7 +109,8 @@ def options_of(options: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     if endpoint is None and region is None:
         return None
-    return config | {"region": region or "us-east-1"} | ({} if endpoint is None else {"endpoint": endpoint})
+    found = config | {"region": region or "us-east-1"} | ({} if endpoint is None else {"endpoint": endpoint})
+    return found if all(isinstance(value, str | bool) for value in found.values()) else None
 
 
 def store_for(url: str, options: Mapping[str, Any]) -> ObstoreS3 | None:

@@ -86,6 +86,7 @@ def add(server: RangeServer, data: bytes, **of_file: Any) -> str:
         ({**KEYS, "endpoint_url": "https://h", "requester_pays": True}, None),
         ({**KEYS, "endpoint_url": "https://h", "client_kwargs": {"verify": False}}, None),
         ({**KEYS, "endpoint_url": "https://h", "config_kwargs": {}}, None),
+        ({**KEYS, "key": ["a"], "endpoint_url": "https://h"}, None),
     ],
 )
 def test_options(ours: dict[str, Any], theirs: dict[str, Any] | None) -> None:
