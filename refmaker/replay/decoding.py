@@ -2,7 +2,8 @@
 
 Contract: `pipeline` knows the codecs that turn bytes to bytes and gives None for any other; `Pipeline.decode` gives
 exactly the bytes of the chunk, or raises `FormatError`: of a checksum that fails too. What a stage may give is bounded
-by the size of the chunk before memory is taken. Deflate is left to ISA-L where the package `isal` is installed.
+by the size of the chunk before memory is taken. Deflate is left to libdeflate or ISA-L where the package `deflate` or
+`isal` is installed.
 """
 
 from __future__ import annotations
@@ -114,8 +115,7 @@ def pipeline(configs: Sequence[Mapping[str, Any]], size: int) -> Pipeline | None
 
 def _compressor(name: str, config: Mapping[str, Any], size: int) -> Decode | None:
     if name in ("zlib", "gzip"):
-        window = 31 if name == "gzip" else 15
-        return _stream(name, lambda: _zlib().decompressobj(window))
+        return _inflate(name)
     if name == "bz2":
         return _stream(name, bz2.BZ2Decompressor)
     if name in _RECORDED:
@@ -165,6 +165,28 @@ def unpacked(config: Mapping[str, Any], data: Buffer, most: int) -> Buffer | Non
     return out
 
 
+def _inflate(name: str) -> Decode:
+    window = 31 if name == "gzip" else 15
+    by_stream = _stream(name, lambda: _zlib().decompressobj(window))
+    library = _libdeflate()
+    if library is None:
+        return by_stream
+    at_once = library.gzip_decompress if name == "gzip" else library.zlib_decompress
+
+    def decode(data: Buffer, size: int) -> Buffer:
+        # It takes memory for all that may come, and takes no size for any size.
+        if 0 < size <= _INFLATION * len(data):
+            out: bytes = at_once(data, size)
+            return out
+        return by_stream(data, size)
+
+    return decode
+
+
+_INFLATION = 1032
+"""Bytes that a byte of deflate may become, at most (RFC 1951: 258 for the two bits of a length and a distance)."""
+
+
 def _stream(name: str, start: Callable[[], Any]) -> Decode:
     """Make the decoder of a codec that gives its output bit by bit."""
 
@@ -179,6 +201,15 @@ def _stream(name: str, start: Callable[[], Any]) -> Decode:
         return out
 
     return decode
+
+
+@cache
+def _libdeflate() -> Any:
+    try:
+        import deflate
+    except ImportError:
+        return None
+    return deflate
 
 
 @cache

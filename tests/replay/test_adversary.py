@@ -171,7 +171,7 @@ FILLS: list[tuple[str, Any, Any]] = [
     (">u2", 65535, 65535),
     ("|b1", True, True),
     ("<c8", ["NaN", 1.0], complex(np.nan, 1)),
-    ("<M8[s]", -(2**63), np.datetime64("NaT")),
+    ("<M8[s]", -(2**63), np.datetime64("NaT", "s")),
     ("|S3", "YWI=", b"ab"),
 ]
 

@@ -54,10 +54,11 @@ def test_checksums(name: str) -> None:
         decoded([{"id": name}], bytes(data))
 
 
-@pytest.mark.parametrize("isal", [False, True])
-def test_deflate_by_either_library(isal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    module: Any = pytest.importorskip("isal.isal_zlib") if isal else zlib
-    monkeypatch.setattr(decoding, "_zlib", lambda: module)
+@pytest.mark.parametrize("library", ["deflate", "isal.isal_zlib", "zlib"])
+def test_deflate_by_each_library(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = pytest.importorskip(library)
+    monkeypatch.setattr(decoding, "_libdeflate", lambda: module if library == "deflate" else None)
+    monkeypatch.setattr(decoding, "_zlib", lambda: zlib if library == "deflate" else module)
     for name in ("zlib", "gzip"):
         data = encoded([{"id": name}])
         assert decoded([{"id": name}], data) == RAW
@@ -66,6 +67,17 @@ def test_deflate_by_either_library(isal: bool, monkeypatch: pytest.MonkeyPatch) 
             with pytest.raises(FormatError):
                 decoded([{"id": name}], bad)
     assert decoded([{"id": "zlib"}], zlib.compress(b""), 0) == b""
+    with pytest.raises(FormatError):
+        decoded([{"id": "zlib"}], zlib.compress(b"1"), 0)
+
+
+def test_no_memory_for_what_cannot_come() -> None:
+    data = zlib.compress(bytes(1000))
+    tracemalloc.start()
+    with pytest.raises(FormatError):
+        decoded([{"id": "zlib"}], data, 1 << 30)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 @settings(max_examples=50)
