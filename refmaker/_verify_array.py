@@ -200,9 +200,9 @@ def _read(shown: Any, selection: tuple[slice, ...]) -> np.ndarray:
         raise SourceError(str(error)) from error
     except Exception as error:  # zarr and its codecs raise errors of many kinds
         raise SourceError(f"{type(error).__name__}: {error}".split("\n", 1)[0]) from error
-    if isinstance(values, np.ndarray) and (shown.shape or shown.dtype != object):
+    if isinstance(values, np.ndarray) and (values.shape == shown.shape or shown.dtype != object):
         return values
-    # Zarr gives what is in an array without axes; that may be an array, where elements are sequences.
+    # Zarr gives, in some versions, what is in an array without axes; that is an array, where elements are sequences.
     single = np.empty((), shown.dtype)
     single[()] = values
     return single

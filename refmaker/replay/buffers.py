@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 __all__ = ["Buffer"]
+
+
+class _File(io.BytesIO):
+    """A file in memory that may go while somebody holds a view of it: the memory goes with the view."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Close it, unless there is a view: the collector of garbage closes first and drops views then."""
+        with contextlib.suppress(BufferError):
+            super().close()
 
 
 class Buffer:
@@ -19,7 +31,7 @@ class Buffer:
     __slots__ = ("_file", "view")
 
     def __init__(self, size: int) -> None:
-        self._file = io.BytesIO()
+        self._file = _File()
         if size:
             self._file.seek(size - 1)
             self._file.write(b"\0")

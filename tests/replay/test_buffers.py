@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
+
 import pytest
 
 from refmaker.replay.buffers import Buffer
@@ -26,3 +30,16 @@ def test_who_still_holds_the_view_changes_nothing() -> None:
     found = buffer.done()
     held[:] = b"x" * 10
     assert found == bytes(10)
+
+
+def test_goes_with_a_cycle(monkeypatch: pytest.MonkeyPatch) -> None:
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    buffer = Buffer(1000)
+    cycle = [buffer, buffer.view]
+    cycle.append(cycle)
+    gone = weakref.ref(buffer._file)
+    del buffer, cycle
+    gc.collect()
+    assert gone() is None
+    assert not complaints  # Python 3.13 and later report what finalizers raise
