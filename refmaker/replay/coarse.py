@@ -65,14 +65,15 @@ class Coarse:
 
     def cells(self, cell: int) -> npt.NDArray[np.int64]:
         """Give the chunks of the array that a chunk of the view is made of: those of the grid, in C order."""
-        if not self.grid:
-            return np.zeros(1, "i8")
-        first = [int(i) * f for i, f in zip(np.unravel_index(cell, self.grid), self.factor, strict=True)]
-        ranges = [
-            np.arange(start, min(start + factor, extent))
-            for start, factor, extent in zip(first, self.factor, self.source.grid, strict=True)
-        ]
-        return np.ravel_multi_index(np.ix_(*ranges), self.source.grid).ravel().astype("i8")
+        first, below, cells = 0, 1, np.zeros(1, "i8")
+        for count, factor, extent in zip(*map(reversed, (self.grid, self.factor, self.source.grid)), strict=True):
+            cell, i = divmod(cell, count)
+            first += i * factor * below
+            held = min(factor, extent - i * factor)
+            if held > 1:
+                cells = np.add.outer(np.arange(0, held * below, below), cells).ravel()
+            below *= extent
+        return cells + first
 
     def holding(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Give the chunks of the view that chunks of the array lie in, each once, sorted."""
@@ -81,6 +82,23 @@ class Coarse:
         index = np.unravel_index(cells, self.source.grid)
         found = np.ravel_multi_index(tuple(i // f for i, f in zip(index, self.factor, strict=True)), self.grid)
         return distinct(found).astype("i8")
+
+    @property
+    def consecutive(self) -> bool:
+        """Tell whether every chunk of the array is one row of bytes of the chunk of the view that it lies in."""
+        if self.elements.order == "F" and sum(extent > 1 for extent in self.chunk) > 1:
+            return False
+        first = next((d for d, extent in enumerate(self.chunk) if extent > 1), len(self.chunk))
+        return all(factor == 1 for factor in self.factor[first + 1 :])
+
+    def place(self, cell: int) -> int:
+        """Give which of those rows a chunk of the array is, in the order of bytes, where they are `consecutive`."""
+        place, below = 0, 1
+        for count, factor in zip(*map(reversed, (self.source.grid, self.factor)), strict=True):
+            cell, i = divmod(cell, count)
+            place += i % factor * below
+            below *= factor
+        return place
 
     def corner(self, cell: int) -> tuple[int, ...]:
         """Give where in its chunk of the view a chunk of the array begins."""

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -49,13 +49,22 @@ class Pipeline:
         """Decode one chunk."""
         return self._sized(self._staged(data, self.stages))
 
-    def decode_into(self, data: Buffer, out: npt.NDArray[np.uint8]) -> None:
-        """Decode one chunk into `out`, which has its size."""
-        last = self.stages[-1][1] if self.stages else None
-        if isinstance(last, _Unshuffle):
-            last.into(self._sized(self._staged(data, self.stages[:-1])), out)
+    def prepare(self, data: Buffer) -> Buffer:
+        """Decode one chunk up to the last stage, if `finish` does that for many at once."""
+        return self._sized(self._staged(data, self.stages[:-1] if self._last is not None else self.stages))
+
+    def finish(self, prepared: Sequence[Buffer], out: npt.NDArray[np.uint8]) -> None:
+        """Put chunks that were prepared one behind the other into `out`, which has their size."""
+        rows = np.frombuffer(prepared[0] if len(prepared) == 1 else b"".join(cast("Sequence[bytes]", prepared)), "u1")
+        if self._last is None:
+            out[...] = rows
         else:
-            out[...] = np.frombuffer(self.decode(data), "u1")
+            self._last.into(rows, out, len(prepared))
+
+    @property
+    def _last(self) -> _Unshuffle | None:
+        last = self.stages[-1][1] if self.stages else None
+        return last if isinstance(last, _Unshuffle) else None
 
     def _staged(self, data: Buffer, stages: Sequence[tuple[str, Decode, int]]) -> Buffer:
         for name, decode, size in stages:
@@ -234,20 +243,20 @@ class _Unshuffle:
         if len(data) != size:
             raise FormatError("size", structure="codec shuffle", expected=size, got=len(data))
         out = np.empty(size, "u1")
-        self.into(data, out)
+        self.into(np.frombuffer(data, "u1"), out, 1)
         return out
 
-    def into(self, data: Buffer, out: npt.NDArray[np.uint8]) -> None:
-        """Decode into `out`, which has the size of `data`."""
-        planes = np.frombuffer(data, "u1").reshape(self.element, -1)
-        elements = out.reshape(-1, self.element)
+    def into(self, data: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], count: int) -> None:
+        """Decode so many chunks, one behind the other, into `out`, which has the size of `data`."""
+        planes = data.reshape(count, self.element, -1)
+        elements = out.reshape(count, -1, self.element)
         if self.element > _PLANES:
-            elements[...] = planes.T
+            elements[...] = planes.transpose(0, 2, 1)
             return
-        for start in range(0, len(elements), _TOGETHER):
+        for start in range(0, elements.shape[1], _TOGETHER):
             part = slice(start, start + _TOGETHER)
             for i in range(self.element):
-                elements[part, i] = planes[i, part]
+                elements[:, part, i] = planes[:, i, part]
 
 
 _PLANES = 16

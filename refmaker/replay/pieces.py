@@ -8,7 +8,7 @@ names it; the rest of the work on its chunk of the view is of no use then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import Target
 from refmaker.ranges import distinct
-from refmaker.replay.buffers import Buffer
+from refmaker.replay.buffers import Unset
 from refmaker.replay.coarse import Coarse
 
 __all__ = ["Assembly", "Pieces", "Stored", "pieces_of"]
@@ -50,7 +50,7 @@ class Pieces:
     whole: list[tuple[int, int]]
 
     def __len__(self) -> int:
-        return len(self.cell) + len(self.inline) + len(self.whole)
+        return len({*self.cell.tolist(), *(cell for cell, _ in (*self.inline, *self.whole))})
 
 
 def pieces_of(array: Coarse, cell: int, targets: Sequence[Target], key: str) -> Pieces:
@@ -99,6 +99,18 @@ def _check(
             raise ManifestError(message, path=key, expected=f"at most {limit}", got=got)
 
 
+_TOGETHER = 1 << 18
+"""Bytes of chunks that are finished at a time, which the processor's cache holds."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """Chunks that belong one behind the other from a place on, each prepared by the pipeline."""
+
+    first: int
+    chunks: list[Any] = field(default_factory=list)
+
+
 class Assembly:
     """One chunk of the view while it is put together, by several threads at once.
 
@@ -114,9 +126,10 @@ class Assembly:
         self.key = key
         self.array = array
         self._unit = np.dtype(_UNSIGNED.get(array.elements.size, f"V{array.elements.size}"))
-        self._buffer: Buffer | None = Buffer(array.size)
+        self._buffer: Unset | None = Unset(array.size)
         self._out: npt.NDArray[np.generic] | None = np.frombuffer(self._buffer.view, self._unit).reshape(array.shape)
-        if not complete and any(array.elements.fill):
+        self._consecutive = array.consecutive
+        if not complete:
             self._out[...] = np.frombuffer(array.elements.fill, self._unit)[0]
 
     def put(self, parts: Iterable[tuple[Iterable[Stored], str | None]]) -> None:
@@ -127,30 +140,49 @@ class Assembly:
         RefmakerError
             One does not decode.
         """
+        run = _Run(0)
         for pieces, url in parts:
             for cell, data, address in pieces:
-                out = self._out
-                if out is None:
+                if self._out is None:
                     return  # given up meanwhile
                 try:
-                    self._put(out, cell, data)
+                    run = self._put(cell, data, run)
                 except RefmakerError as error:
                     error.path = self.key
                     if url is not None:
                         error.source, error.address = url, address
                     raise
+        self._finish(run)
 
-    def _put(self, out: npt.NDArray[np.generic], cell: int, data: bytes | memoryview) -> None:
-        array = self.array
-        order: Literal["C", "F"] = "F" if array.elements.order == "F" else "C"
+    def _put(self, cell: int, data: bytes | memoryview, run: _Run) -> _Run:
+        """Decode a chunk into its place, or into a run of chunks that belong one behind the other."""
+        if not self._consecutive:
+            self._place(cell, data)
+            return run
+        place, size = self.array.place(cell), self.array.pipeline.size
+        prepared = self.array.pipeline.prepare(data)
+        if run.chunks and (place != run.first + len(run.chunks) or len(run.chunks) * size >= _TOGETHER):
+            self._finish(run)
+            run = _Run(place)
+        elif not run.chunks:
+            run.first = place
+        run.chunks.append(prepared)
+        return run
+
+    def _finish(self, run: _Run) -> None:
+        out, size = self._out, self.array.pipeline.size
+        if out is not None and run.chunks:
+            stop = run.first + len(run.chunks)
+            self.array.pipeline.finish(run.chunks, out.reshape(-1).view("u1")[run.first * size : stop * size])
+
+    def _place(self, cell: int, data: bytes | memoryview) -> None:
+        array, out = self.array, self._out
         corner = zip(array.corner(cell), array.chunk, strict=True)
         index: tuple[Any, ...] = (..., *(slice(first, first + extent) for first, extent in corner))
-        place = out[index]
-        if order == "C" and place.flags.c_contiguous:
-            array.pipeline.decode_into(data, place.reshape(-1).view("u1"))
-        else:
-            values = np.frombuffer(array.pipeline.decode(data), self._unit)
-            place[...] = values.reshape(array.chunk, order=order)
+        values = np.frombuffer(array.pipeline.decode(data), self._unit)
+        order: Literal["C", "F"] = "F" if array.elements.order == "F" else "C"
+        if out is not None:
+            out[index] = values.reshape(array.chunk, order=order)
 
     def done(self) -> bytes:
         """Give the chunk. Nothing can be put into it any more."""

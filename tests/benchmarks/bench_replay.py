@@ -7,8 +7,10 @@ Every turn reads the same array by each way, with filesystems made anew: stock, 
 and `floor`: the same bytes without zarr and without decoding, by ideal requests (merged, all at once, known
 beforehand). `decoding` is that floor and behind it the bare decoding of the same chunks, by the library that the
 decoded view uses, in as many threads as there are processors: what values cost at least where reading and decoding
-do not overlap. zarr 3 reads through `FsspecStore` at its default concurrency, zarr 2 through `fsspec.get_mapper`. What
-is read is compared with what was written. Latency is that of a server on the loopback, in a process of its own.
+do not overlap. `raw` is stock zarr where nothing has to be merged or decoded: the same values from a file that holds
+them uncompressed, in chunks as large as those of the decoded view. zarr 3 reads through `FsspecStore` at its default
+concurrency, zarr 2 through `fsspec.get_mapper`. What is read is compared with what was written. Latency is that of a
+server on the loopback, in a process of its own.
 
 Printed are medians over the turns: seconds, seconds of CPU, requests, bytes beyond those of the chunks; and the ratio
 to stock (above 1 is faster), of each turn, and then the median of these. The files are made once, in FOLDER if given.
@@ -75,8 +77,31 @@ def make(folder: Path, case: str) -> Path:
             data = file.create_dataset("v", (chunks, size), "f4", chunks=(1, size), compression="gzip", shuffle=True)
             for row in range(chunks):
                 data[row] = np.round(np.cumsum(rng.normal(size=size)) * 64) / 64
+            rows = rows_of(case)
+            with Path(f"{path}.raw").open("wb") as raw:
+                for row in range(0, -(-chunks // rows) * rows, rows):
+                    raw.write(np.pad(part := data[row : row + rows], ((0, rows - len(part)), (0, 0))).tobytes())
         refmaker.scan(str(path)).to_json(f"{path}.json")
     return path
+
+
+def rows_of(case: str) -> int:
+    """Give the chunks that make one of the decoded view."""
+    chunks, size = CASES[case]
+    return min(max((1 << 20) // (4 * size), 1), chunks)
+
+
+def raw_document_for(path: Path, url: str | None) -> dict[str, Any]:
+    """Give a manifest of the same values in a file that holds them uncompressed."""
+    chunks, size = CASES[path.stem]
+    rows = rows_of(path.stem)
+    bytes_of_chunk = rows * size * 4
+    refs = {key: value for key, value in document_for(path, url)["refs"].items() if not isinstance(value, list)}
+    metadata = json.loads(refs["v/.zarray"]) | {"chunks": [rows, size], "filters": None, "compressor": None}
+    refs["v/.zarray"] = json.dumps(metadata)
+    for i in range(-(-chunks // rows)):
+        refs[f"v/{i}.0"] = [f"{path if url is None else url}.raw", i * bytes_of_chunk, bytes_of_chunk]
+    return {"version": 1, "refs": refs}
 
 
 def document_for(path: Path, url: str | None) -> dict[str, Any]:
@@ -117,6 +142,7 @@ def ways(path: Path, url: str | None) -> dict[str, Callable[[], Callable[[], Any
         "stock": reading("reference", **stock),
         "transparent": reading("refmaker", fo=document),
         "decoded": reading("refmaker", fo=document, view="decoded"),
+        "raw": reading("reference", **{**stock, "fo": raw_document_for(path, url)}),
         "decoding": lambda: decoding(document, path, url),
         "floor": lambda: floor(document, path, url),
     }
@@ -141,7 +167,7 @@ def decoding(document: dict[str, Any], path: Path, url: str | None) -> Callable[
     def decode(part: list[memoryview]) -> None:
         out = np.empty(size, "u1")
         for chunk in part:
-            codec.decode_into(chunk, out)
+            codec.finish([codec.prepare(chunk)], out)
 
     def work() -> None:
         fetch()
@@ -215,7 +241,7 @@ def show(case: str, latency: int | None, path: Path, outcomes: dict[str, Outcome
             f"  {name:12s} {statistics.median(found.wall):8.3f} s  cpu {statistics.median(found.cpu):7.3f} s  "
             f"{statistics.median(found.requests):6.0f} requests  {extra:+6.1%}  x{ratio:.2f}"
         )
-    for name in ("floor", "decoding"):
+    for name in ("floor", "decoding", "raw"):
         pairs = zip(outcomes["decoded"].wall, outcomes[name].wall, strict=True)
         ratio = statistics.median(ours / theirs for ours, theirs in pairs)
         print(f"  decoded view to {name}: {ratio:.2f}")

@@ -19,7 +19,7 @@ def test_quick() -> None:
     assert done.returncode == 0, done.stderr
     remote = done.stdout.partition("quick, 2 ms")[2]
     requests = {name: int(n) for name, n in re.findall(r"^  (\w+) .* (\d+) requests", remote, re.MULTILINE)}
-    assert requests.keys() == {"stock", "transparent", "decoded", "decoding", "floor"}
+    assert requests.keys() == {"stock", "transparent", "decoded", "raw", "decoding", "floor"}
     assert requests["stock"] >= 60
     assert requests["transparent"] <= 4
     assert requests["decoded"] <= 3

@@ -5,17 +5,20 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
+from typing import Any
 
+import numpy as np
 import pytest
 
-from refmaker.replay.buffers import Buffer
+from refmaker.replay.buffers import Buffer, Unset
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 4096, 1 << 20])
-def test_what_is_written_is_given(size: int) -> None:
-    buffer = Buffer(size)
+@pytest.mark.parametrize("kind", [Buffer, Unset])
+def test_what_is_written_is_given(kind: Any, size: int) -> None:
+    assert bytes(Buffer(size).view) == bytes(size)
+    buffer = kind(size)
     assert len(buffer.view) == size
-    assert bytes(buffer.view) == bytes(size)
     data = bytes(i % 251 for i in range(size))
     buffer.view[:] = data
     found = buffer.done()
@@ -23,13 +26,33 @@ def test_what_is_written_is_given(size: int) -> None:
     assert found == data
 
 
-def test_who_still_holds_the_view_changes_nothing() -> None:
+@pytest.mark.parametrize("kind", [Buffer, Unset])
+@pytest.mark.parametrize("hold", [lambda view: view, lambda view: view[2:], lambda view: np.frombuffer(view, "u1")])
+def test_who_still_holds_the_view_changes_nothing(kind: Any, hold: Any) -> None:
     """Bytes never change, whatever a thread does that comes late."""
-    buffer = Buffer(10)
-    held = buffer.view
+    buffer = kind(10)
+    buffer.view[:] = bytes(10)
+    held = hold(buffer.view)
     found = buffer.done()
-    held[:] = b"x" * 10
+    held[:] = np.full(len(held), 7, "u1")
     assert found == bytes(10)
+
+
+def test_nothing_is_copied() -> None:
+    buffer = Unset(1 << 20)
+    buffer.view[:] = bytes(1 << 20)
+    address = np.frombuffer(buffer.view, "u1").ctypes.data
+    assert np.frombuffer(buffer.done(), "u1").ctypes.data == address
+
+
+def test_a_view_keeps_the_memory() -> None:
+    buffer = Unset(1 << 20)
+    view = np.frombuffer(buffer.view, "u1")
+    view[:] = 7
+    del buffer
+    others = [b"x" * (1 << 20) for _ in range(8)]
+    assert (view == 7).all()
+    assert len(others) == 8
 
 
 def test_goes_with_a_cycle(monkeypatch: pytest.MonkeyPatch) -> None:

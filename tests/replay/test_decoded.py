@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from refmaker.errors import FormatError, ManifestError, RefmakerError, SourceError, TargetChanged, Unsupported
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.replay import decoded as module
+from refmaker.replay import pieces
 from refmaker.replay.coarse import coarsened
 from refmaker.replay.filesystem import FileSystem
 from tests.replay.readers import READERS, ZARR, Reader, stored
@@ -117,6 +118,32 @@ def test_any_array(data: st.DataObject) -> None:
     for path, node in view.arrays.items():
         assert np.all(np.diff(node.references.cell) > 0)
         assert all(n <= m for n, m in zip(node.grid, held.arrays[path].grid, strict=True))
+
+
+class Dirty(pieces.Unset):
+    """Memory that somebody else has used."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.view[:] = b"\xaa" * size
+
+
+@pytest.mark.parametrize("fill", [0, 5])
+@pytest.mark.parametrize(("shape", "chunks"), [((5, 7), (2, 7)), ((5, 7), (2, 2)), ((9,), (2,))])
+def test_every_byte_is_written(fill: int, shape: Any, chunks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of chunks that are absent, or beyond the end of the array."""
+    monkeypatch.setattr(pieces, "Unset", Dirty)
+    grid = tuple(-(-extent // chunk) for extent, chunk in zip(shape, chunks, strict=True))
+    ones = np.ones(chunks, "<i4").tobytes()
+    for size, here in ((1 << 20, [0, 2]), (1, [1]), (60, range(int(np.prod(grid))))):
+        node = array(shape, chunks, references({}, dict.fromkeys(here, ones)))
+        node.metadata |= {"compressor": None, "dtype": "<i4", "fill_value": fill}
+        fs = FileSystem(manifest({"v": node}, []), view="decoded", chunk_target=size)
+        found = np.concatenate(
+            [np.frombuffer(data, "<i4") for data in fs.cat(fs.find("v")).values() if data[:1] != b"{"]
+        )
+        assert set(found.tolist()) <= {1, fill}
+        assert (found == 1).sum() == len(here) * np.prod(chunks)
 
 
 def test_slices_and_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
