@@ -13,6 +13,10 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
 
 from refmaker.manifest.manifest import Target
 from refmaker.replay.buffers import Buffer
@@ -21,11 +25,16 @@ from refmaker.replay.identity import Check, Seen
 
 __all__ = ["LocalStore"]
 
+T = TypeVar("T")
+
 _NOW = 256 * 1024
 """Bytes: more are copied in a thread, beside the event loop."""
 
 _SLOW = 0.05
 """Seconds after which a read without waiting was none: the filesystem is not local after all."""
+
+_READERS = 16
+"""Threads that read what is not at hand."""
 
 _FAR = 1 << 62
 """Bytes: farther than any file reaches, and nearer than the numbers that the system takes."""
@@ -78,12 +87,12 @@ class LocalStore:
         Differs
             It is not the one that was scanned.
         """
-        return await asyncio.to_thread(self._read, start, stop)
+        return await _in_thread(self._read, start, stop)
 
     async def open(self) -> None:
         """Open the file, so that `now` can read it. What goes wrong is found again by `read`."""
         with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._opened)
+            await _in_thread(self._opened)
 
     def now(self, start: int, stop: int) -> bytes | None:
         """Read a range if that takes no waiting; None where it would, or where it fails."""
@@ -137,6 +146,19 @@ class LocalStore:
         if status.st_size == record.size and status.st_mtime == record.mtime:
             return []
         return Seen(status.st_size, None, status.st_mtime).differences(record, self.check)
+
+
+async def _in_thread(function: Callable[..., T], *args: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_threads(os.getpid()), function, *args)
+
+
+@cache
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Give threads of our own: behind those of the loop, reads would wait for what zarr decodes in them.
+
+    A forked process has its own.
+    """
+    return ThreadPoolExecutor(_READERS, "refmaker-read")
 
 
 def _pread(number: int, size: int, start: int) -> bytes:

@@ -6,6 +6,8 @@ import asyncio
 import errno
 import gc
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,19 @@ def test_descriptors_are_closed(path: Path) -> None:
     del one
     held.clear()
     assert descriptors() == 0
+
+
+def test_reads_do_not_wait_for_others_who_use_the_threads_of_the_loop(path: Path) -> None:
+    """Such as zarr, which decodes in them."""
+    release = threading.Event()
+
+    async def busy() -> bytes:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(threads := ThreadPoolExecutor(1))
+        threads.submit(release.wait)
+        try:
+            return await asyncio.wait_for(store(path).read(0, None), 30)
+        finally:
+            release.set()
+
+    assert asyncio.run(busy()) == DATA
