@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+from refmaker import netcdf3
 from refmaker.assembly import Selection
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.driver import Driver, Step
@@ -26,7 +27,6 @@ from refmaker.zarr.build import DEFAULT_INLINE_LIMIT
 __all__ = ["Own", "kind_of", "read_hdf5", "read_netcdf3", "read_tree"]
 
 Own: TypeAlias = Literal["hdf5", "netcdf3"]
-NETCDF3_MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 
 def kind_of(window: Window, driver: Driver) -> Own | Kind:
@@ -47,7 +47,7 @@ def _detect(window: Window) -> Own | Kind:
     head = bytes(buf[pos : pos + min(HEAD_SIZE, window.size)])
     if head.startswith(SIGNATURE):
         return "hdf5"
-    if head[:4] in NETCDF3_MAGIC:
+    if head[:4] in netcdf3.MAGIC:
         return "netcdf3"
     addresses = [a for a in signature_addresses(window.size) if a + len(SIGNATURE) <= window.size]
     window.want(addresses, len(SIGNATURE))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from refmaker import netcdf3
 from refmaker.errors import SourceError
 from refmaker.formats.kinds import HEAD_SIZE, format_of, missing
 from refmaker.formats.kinds import NAMES as FORMAT_NAMES
@@ -31,7 +32,6 @@ NAMES = (".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")
 
 Those of the formats that kerchunk scans (`refmaker.formats.kinds`) as well, where the packages for them are installed.
 """
-NETCDF3_MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 _ASKED_TOGETHER = 32
 _HEAD = 4096 + len(SIGNATURE)
 """Bytes of a remote file that are looked at: a signature behind a user block of 4096 bytes is among them."""
@@ -88,7 +88,7 @@ def is_recognised(path: str) -> bool:
         return True
     with open(path, "rb") as file:
         head = file.read(HEAD_SIZE)
-        if head[:4] in NETCDF3_MAGIC or format_of(head) in _handed_over()[0]:
+        if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
             return True
         for address in signature_addresses(os.fstat(file.fileno()).st_size):
             file.seek(address)
@@ -100,7 +100,7 @@ def is_recognised(path: str) -> bool:
 def _begins_as_source(head: bytes) -> bool:
     """Say whether a file of which these are the first bytes is a source."""
     addresses = signature_addresses(len(head))
-    if head[:4] in NETCDF3_MAGIC or format_of(head) in _handed_over()[0]:
+    if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
         return True
     return any(head.startswith(SIGNATURE, address) for address in addresses)
 
@@ -270,7 +270,7 @@ class Remote:
 
 
 def _may_be_source(seen: Seen) -> bool:
-    return seen.size is None or seen.size >= len(NETCDF3_MAGIC[0])
+    return seen.size is None or seen.size >= len(netcdf3.MAGIC[0])
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
