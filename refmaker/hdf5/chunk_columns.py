@@ -62,16 +62,17 @@ def max_grid(layout: ChunkedLayout, space: Dataspace) -> list[int | None]:
 def unravel(index: npt.NDArray[np.int64], grid: list[int | None], order: list[int]) -> npt.NDArray[np.int64]:
     """Unravel positions in an array over the maximum chunk grid, its dimensions taken in `order`."""
     scaled = np.empty((len(grid), len(index)), "i8").T
+    beyond = int(index.max(initial=0)) + 1  # dimensions that no position reaches the end of may be of any size
     # Half the width is divided in a fourth of the time.
-    small = len(index) == 0 or (int(index.max()) < 1 << 32 and all(n is None or n < 1 << 32 for n in grid))
-    narrow: Any = np.uint32 if small else np.int64
+    narrow: Any = np.uint32 if beyond < 1 << 32 else np.int64
     rest: Any = index.astype(narrow)
     for axis in reversed(order[1:]):
         n = grid[axis]
         if n is None or n == 0:
             raise FormatError("maximum dimensions", structure=WHAT, expected="limited and > 0", got=grid)
-        quotient = rest // narrow(n)
-        scaled[:, axis] = rest - quotient * narrow(n)
+        extent = narrow(min(n, beyond))
+        quotient = rest // extent
+        scaled[:, axis] = rest - quotient * extent
         rest = quotient
     if order:
         scaled[:, order[0]] = rest
