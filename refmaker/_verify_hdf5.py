@@ -87,6 +87,8 @@ class Hdf5Array:
             return self.dataset.fields(self.members[0])[selection]
         if self.members:  # of an array of compounds
             return self.dataset[selection][self.members[0]]
+        if _overlapping(self.dataset.dtype):
+            return self._member_by_member(selection)
         try:
             return self.dataset[selection]
         except OSError:
@@ -96,6 +98,15 @@ class Hdf5Array:
                 raise
             outer = _lengths(selection)
             return self._low_level(selection, np.empty(outer + shape[len(outer) :], self.dtype), datatype)
+
+    def _member_by_member(self, selection: Selection) -> np.ndarray:
+        """Read where h5py shows a member by a wider number, which would be written over its neighbour."""
+        dtype = self.dataset.dtype
+        apart = np.dtype([(name, dtype[name]) for name in dtype.names or ()])
+        values = np.empty(_lengths(selection), apart)
+        for name in apart.names or ():
+            values[name] = self.dataset.fields(name)[selection]
+        return values
 
     def _converted(self, selection: Selection, shape: tuple[int, ...]) -> np.ndarray:
         """Read as `memory`."""
@@ -334,6 +345,16 @@ def _has_spaces(datatype: Any) -> bool:
 def _inner(values: np.ndarray, selection: Selection) -> np.ndarray:
     """Select on the last axes."""
     return values[(slice(None),) * (values.ndim - len(selection)) + selection] if selection else values
+
+
+def _overlapping(dtype: np.dtype[Any]) -> bool:
+    """Tell whether members of a compound lie over one another in memory."""
+    stop = 0
+    for member, offset, *_ in sorted((dtype.fields or {}).values(), key=lambda field: field[1]):
+        if offset < stop:
+            return True
+        stop = offset + member.itemsize
+    return False
 
 
 def _lengths(selection: Selection) -> tuple[int, ...]:

@@ -248,6 +248,27 @@ class TestGood:
         found = by_path(check(dataclasses.replace(manifest, arrays={"c/n": wrong})))["/c/n"]
         assert found.elements_different == 6
 
+    def test_members_that_h5py_shows_wider_than_they_are(self, tmp_path: Path) -> None:
+        """It has them lie over one another then, and gives for the second what is left of it."""
+        number = h5py.h5t.IEEE_F32LE.copy()
+        number.set_fields(31, 21, 10, 0, 21)
+        number.set_ebias(511)
+        kind = h5py.h5t.create(h5py.h5t.COMPOUND, 8)
+        kind.insert(b"number", 0, number)
+        kind.insert(b"text", 4, h5py.h5t.py_create(np.dtype("S4")))
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            for name, extents in ((b"one", ()), (b"many", (3,))):
+                space = h5py.h5s.create_simple(extents) if extents else h5py.h5s.create(h5py.h5s.SCALAR)
+                data = h5py.h5d.create(file.id, name, kind, space)
+                memory = np.zeros(extents, [("number", "<f4"), ("text", "S4")])
+                memory["text"] = b"2023"
+                memory["number"] = 1.5
+                data.write(space, space, memory)
+            assert file["one"].dtype["number"].itemsize == 8
+        manifest = refmaker.scan(str(tmp_path / "x.h5"))
+        assert set(manifest.arrays) >= {"one"}
+        nothing_found(check(manifest))
+
     def test_sequences(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "x.h5", "w") as f:
             f.create_dataset("one", (), h5py.vlen_dtype("<i4"))[()] = np.arange(4)

@@ -19,7 +19,8 @@ import numpy as np
 from refmaker.errors import Unsupported
 from refmaker.manifest.kerchunk_json import read_json
 from refmaker.manifest.manifest import Manifest, ManifestArray, References
-from refmaker.zarr.layout import grid_of, split_rows
+from refmaker.zarr.extents import grid_of
+from refmaker.zarr.layout import split_rows
 
 __all__ = ["Found", "codecs_of", "inlined", "itemsize", "manifest_of", "number_text", "settled", "strict_value"]
 

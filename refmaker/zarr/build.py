@@ -24,8 +24,9 @@ from refmaker.zarr.chunks import Read, encode_chunk, encode_items, encode_sequen
 from refmaker.zarr.codecs import Codecs
 from refmaker.zarr.decoding import fill_of
 from refmaker.zarr.dtypes import ZarrDtype, zarr_dtype
+from refmaker.zarr.extents import check_extents, grid_of
 from refmaker.zarr.fill import FillPlan, plan_fill
-from refmaker.zarr.layout import Layout, Rules, grid_of, lay_out, split_rows
+from refmaker.zarr.layout import Layout, Rules, lay_out, split_rows
 
 __all__ = ["DEFAULT_INLINE_LIMIT", "BuildOptions", "Status", "assemble", "build_array", "text_layout"]
 
@@ -116,6 +117,8 @@ def assemble(
     """Make an array as `build_array` does, of a given dtype; where its chunks are is found out unless given."""
     dataset = variable.dataset
     own = dataset.dataspace.shape + dtype.extra
+    check_extents(own)
+    check_extents(variable.shape)
     if layout is None:
         rules = Rules(options.inline_limit, options.subchunk_size, options.portable, options.keep_checksums)
         layout = lay_out(dataset, dtype, own, read=read, rules=rules)

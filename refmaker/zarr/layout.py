@@ -8,7 +8,7 @@ array never becomes a plain reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,12 +20,12 @@ from refmaker.zarr.chunks import Read, as_zarr, encode_chunk, read_ranges
 from refmaker.zarr.codecs import Codecs, zarr_codecs
 from refmaker.zarr.decoding import Decoder, decodable, hdf5_codecs
 from refmaker.zarr.dtypes import ZarrDtype
+from refmaker.zarr.extents import grid_of
 
-__all__ = ["RECODED", "Layout", "Rules", "grid_of", "lay_out", "split_rows"]
+__all__ = ["RECODED", "Layout", "Rules", "lay_out", "split_rows"]
 
 # A contiguous block is not split into pieces smaller than this part of what is asked for.
 _SMALLEST_PART = 64
-_MOST_ELEMENTS = 1 << 63
 
 # What chunks are encoded with when their own pipeline has no codec.
 RECODED = Codecs(({"id": "zlib", "level": 6},))
@@ -94,8 +94,6 @@ def lay_out(dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...], *, read:
     Unsupported
         Zarr cannot address these chunks, and they are more than may be inlined.
     """
-    if math.prod(shape) >= _MOST_ELEMENTS or max(shape, default=0) >= _MOST_ELEMENTS:
-        raise Unsupported("more elements than readers of Zarr can count", expected=f"< {_MOST_ELEMENTS}", got=shape)
     if dtype.terminated and not _within(dataset, rules.inline_limit):
         if rules.portable:
             raise Unsupported(
@@ -133,11 +131,6 @@ def _within(dataset: Dataset, limit: int) -> bool:
     if isinstance(storage, Contiguous) and storage.offset is None:
         return True
     return size * dataset.dataspace.size <= limit
-
-
-def grid_of(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
-    """Give the number of chunks along each axis."""
-    return tuple(-(-extent // chunk) for extent, chunk in zip(shape, chunks, strict=True))
 
 
 def split_rows(shape: tuple[int, ...], item: int, limit: int) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ from refmaker.errors import ManifestError, RefmakerError
 from refmaker.hdf5.budget import MeteredWindow, decoding_budget, reading_budget
 from refmaker.hdf5.checksum import unverified
 from refmaker.hdf5.sizes import Sizes
-from refmaker.model import Chunked, Contiguous
+from refmaker.model import Chunked, ChunkIndex, Contiguous, Dataspace
 from refmaker.sources.memory import MemoryWindow
 
 __all__ = ["TARGETS", "Target"]
@@ -354,9 +354,71 @@ def _indexes() -> None:
             "fixed_array:read_elements", lambda w, a, client, count, s: (a, client, count))  # fmt: skip
     in_file("extensible_array", lambda w, a, n, m, s: list(extensible_array.read_elements(w, a, n & 1, s)),
             "extensible_array:read_elements", lambda w, a, client, s: (a, client, 0))  # fmt: skip
+    TARGETS["chunk_index"] = Target(read_index, index_seeds, 4 * SMALL)
+
+
+# A chunk index with the layout and the extents that it is read by, which stand before the file in an input.
+
+_INDEX = struct.Struct("<BBBBQIH")
+"""Sizes; filtered, unfiltered edges; rank; kind of index; address; bytes of an element; K."""
+
+_PARAMETERS = (0, 2, 0, 1, 5, 3)
+"""How many parameters the layout message has, by kind of index."""
+
+
+def read_index(data: bytes) -> object:
+    """Read the chunk index of any dataset; chunks lie in the file, cells are in order."""
+    from refmaker.hdf5.chunk_index import read_chunk_index
+    from refmaker.hdf5.data_layout import ChunkedLayout
+
+    if len(data) < _INDEX.size:
+        return None
+    code, flags, rank, kind, address, element, k = _INDEX.unpack_from(data)
+    rank, kind = rank % 5, kind % len(_PARAMETERS)
+    count = _PARAMETERS[kind]
+    numbers = struct.Struct(f"<{3 * rank}Q{count}I")
+    if len(data) < _INDEX.size + numbers.size:
+        return None
+    held = numbers.unpack_from(data, _INDEX.size)
+    shape, limits, chunk = held[:rank], held[rank : 2 * rank], held[2 * rank : 3 * rank]
+    if not all(chunk) or not element or any(n > m for n, m in zip(shape, limits, strict=True)):
+        return None  # the messages' decoders refuse them
+    body = data[_INDEX.size + numbers.size :]
+    space = Dataspace("simple", shape, tuple(None if n == 2**64 - 1 else n for n in limits))
+    layout = ChunkedLayout(4, chunk, element, kind, address, held[3 * rank :], bool(flags & 2))
+    with unverified():
+        window = MeteredWindow(MemoryWindow(body), reading_budget(len(body)))
+        index = read_chunk_index(window, layout, space, bool(flags & 1), 1 + k % 512, 0, SIZES[code & 3])
+    check_index("the index", index, len(body))
+    return index
+
+
+def index_seeds() -> Iterator[bytes]:
+    """Give the calls of walks through sound files."""
+    from refmaker.hdf5.chunk_index import read_chunk_index
+    from tests.fuzz.harvest import calls
+
+    for body, (_, layout, space, filtered, k, _, sizes) in calls(small_files(), read_chunk_index):
+        rank, count = len(space.shape), _PARAMETERS[layout.index]
+        parameters = layout.parameters + (0,) * (count - len(layout.parameters))
+        if sizes in SIZES and layout.address is not None and rank < 5 and max(parameters, default=0) < 1 << 32:
+            limits = [2**64 - 1 if n is None else n for n in space.max_shape]
+            yield (
+                _INDEX.pack(SIZES.index(sizes), filtered | layout.unfiltered_edges << 1, rank, layout.index,
+                            layout.address, layout.element_size, k - 1)
+                + struct.pack(f"<{3 * rank}Q{count}I", *space.shape, *limits, *layout.chunk_shape, *parameters)
+                + body
+            )  # fmt: skip
 
 
 # Whole files.
+
+
+def check_index(path: str, index: ChunkIndex, size: int) -> None:
+    """Hold the index of a dataset to what the walker promises: chunks in the file, cells in order."""
+    inside = (index.offset <= size) & (index.size <= size) & (index.offset + index.size <= size)
+    if not inside.all() or not (index.cell[1:] > index.cell[:-1]).all() or (len(index) and index.cell[0] < 0):
+        raise ArithmeticError(f"{path}: chunks that are not in the file")
 
 
 def check_tree(tree: Any, size: int) -> None:
@@ -365,11 +427,8 @@ def check_tree(tree: Any, size: int) -> None:
         storage = dataset.storage
         if isinstance(storage, Contiguous) and storage.offset is not None and storage.offset + storage.size > size:
             raise ArithmeticError(f"{path}: data that are not in the file")
-        if isinstance(storage, Chunked) and len(storage.index):
-            index = storage.index
-            inside = (index.offset <= size) & (index.size <= size) & (index.offset + index.size <= size)
-            if not inside.all() or not (index.cell[1:] > index.cell[:-1]).all() or index.cell[0] < 0:
-                raise ArithmeticError(f"{path}: chunks that are not in the file")
+        if isinstance(storage, Chunked):
+            check_index(path, storage.index, size)
 
 
 def walk_hdf5(data: bytes) -> object:
