@@ -102,9 +102,11 @@ class Hdf5Array:
     def _member_by_member(self, selection: Selection) -> np.ndarray:
         """Read where h5py shows a member by a wider number, which would be written over its neighbour."""
         dtype = self.dataset.dtype
-        apart = np.dtype([(name, dtype[name]) for name in dtype.names or ()])
+        if dtype.names is None or any(_overlapping(dtype[name]) for name in dtype.names):
+            raise SourceError("h5py would lay members of these compounds over one another")
+        apart = np.dtype([(name, dtype[name]) for name in dtype.names])
         values = np.empty(_lengths(selection), apart)
-        for name in apart.names or ():
+        for name in dtype.names:
             values[name] = self.dataset.fields(name)[selection]
         return values
 
@@ -145,7 +147,8 @@ class Hdf5Array:
         found = {}
         for name in list(self.dataset.attrs):
             with contextlib.suppress(OSError, TypeError, ValueError, KeyError):
-                found[str(name)] = self.dataset.attrs[name]
+                if not _overlapping(self.dataset.attrs.get_id(name).dtype):
+                    found[str(name)] = self.dataset.attrs[name]
         return found
 
     @property
@@ -348,10 +351,12 @@ def _inner(values: np.ndarray, selection: Selection) -> np.ndarray:
 
 
 def _overlapping(dtype: np.dtype[Any]) -> bool:
-    """Tell whether members of a compound lie over one another in memory."""
+    """Tell whether members of a compound lie over one another in memory, where libhdf5 would not look."""
+    if dtype.subdtype is not None:
+        return _overlapping(dtype.base)
     stop = 0
     for member, offset, *_ in sorted((dtype.fields or {}).values(), key=lambda field: field[1]):
-        if offset < stop:
+        if offset < stop or _overlapping(member):
             return True
         stop = offset + member.itemsize
     return False

@@ -269,6 +269,24 @@ class TestGood:
         assert set(manifest.arrays) >= {"one"}
         nothing_found(check(manifest))
 
+    def test_such_members_deeper_down(self, tmp_path: Path) -> None:
+        number = h5py.h5t.IEEE_F32LE.copy()
+        number.set_fields(31, 21, 10, 0, 21)
+        number.set_ebias(511)
+        pair = h5py.h5t.create(h5py.h5t.COMPOUND, 8)
+        pair.insert(b"number", 0, number)
+        pair.insert(b"text", 4, h5py.h5t.py_create(np.dtype("S4")))
+        outer = h5py.h5t.create(h5py.h5t.COMPOUND, 24)
+        outer.insert(b"pairs", 0, h5py.h5t.array_create(pair, (3,)))
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            space = h5py.h5s.create_simple((2,))
+            h5py.h5d.create(file.id, b"many", outer, space)
+            h5py.h5a.create(h5py.h5d.create(file.id, b"x", h5py.h5t.STD_I32LE, space), b"a", outer, space)
+        manifest = refmaker.scan(str(tmp_path / "x.h5"))
+        report = check(manifest)
+        assert {found.path: found.status for found in report.arrays}["/x"] == "same"
+        assert all(found.status != "differs" for found in report.arrays)
+
     def test_sequences(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "x.h5", "w") as f:
             f.create_dataset("one", (), h5py.vlen_dtype("<i4"))[()] = np.arange(4)
