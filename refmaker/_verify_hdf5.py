@@ -83,11 +83,14 @@ class Hdf5Array:
 
     def _plain(self, selection: Selection, shape: tuple[int, ...]) -> Any:
         """Read with h5py; where libhdf5 lacks the conversion, as with opaque data that have a tag, as stored."""
-        if self.members and self.dataset.dtype.names is not None:
+        dtype = self.dataset.dtype
+        if self.members and dtype.names is not None:
+            _check_apart(dtype[self.members[0]])
             return self.dataset.fields(self.members[0])[selection]
         if self.members:  # of an array of compounds
+            _check_apart(dtype)
             return self.dataset[selection][self.members[0]]
-        if _overlapping(self.dataset.dtype):
+        if _overlapping(dtype):
             return self._member_by_member(selection)
         try:
             return self.dataset[selection]
@@ -102,11 +105,13 @@ class Hdf5Array:
     def _member_by_member(self, selection: Selection) -> np.ndarray:
         """Read where h5py shows a member by a wider number, which would be written over its neighbour."""
         dtype = self.dataset.dtype
-        if dtype.names is None or any(_overlapping(dtype[name]) for name in dtype.names):
-            raise SourceError("h5py would lay members of these compounds over one another")
-        apart = np.dtype([(name, dtype[name]) for name in dtype.names])
-        values = np.empty(_lengths(selection), apart)
-        for name in dtype.names:
+        names = dtype.names or ()
+        for name in names:
+            _check_apart(dtype[name])
+        if not names:
+            _check_apart(dtype)
+        values = np.empty(_lengths(selection), [(name, dtype[name]) for name in names])
+        for name in names:
             values[name] = self.dataset.fields(name)[selection]
         return values
 
@@ -348,6 +353,12 @@ def _has_spaces(datatype: Any) -> bool:
 def _inner(values: np.ndarray, selection: Selection) -> np.ndarray:
     """Select on the last axes."""
     return values[(slice(None),) * (values.ndim - len(selection)) + selection] if selection else values
+
+
+def _check_apart(dtype: np.dtype[Any]) -> None:
+    """Raise `SourceError` for what libhdf5 would write beyond its memory."""
+    if _overlapping(dtype):
+        raise SourceError("h5py would lay members of these compounds over one another")
 
 
 def _overlapping(dtype: np.dtype[Any]) -> bool:
