@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from refmaker.errors import Unsupported
+from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.sizes import need
 from refmaker.model import FillValue
 
@@ -30,17 +30,25 @@ def decode_fill_value(body: bytes) -> FillValue:
     version = body[0]
     if version in (1, 2):
         need(body, 0, 4, WHAT)
+        write_time = _write_time(body[2])
         # libhdf5 takes a missing size (version 2, not defined) and a negative one for "undefined".
         if version == 2 and not body[3]:
-            return FillValue(None, body[2])
-        return FillValue(_value(body, 4), body[2])
+            return FillValue(None, write_time)
+        return FillValue(_value(body, 4), write_time)
     if version != 3:
         raise Unsupported("version", structure=WHAT, expected="1 to 3", got=version)
     flags = body[1]
-    write_time = flags >> 2 & 3
+    write_time = _write_time(flags >> 2 & 3)
     if flags & 0x10:
         return FillValue(None, write_time)
     return FillValue(_value(body, 2) if flags & 0x20 else b"", write_time)
+
+
+def _write_time(code: int) -> int:
+    """Check when fill values are written: for a code that it does not know, libhdf5 reads what memory holds."""
+    if code > 2:
+        raise FormatError("fill value write time", structure=WHAT, expected="0 to 2", got=code)
+    return code
 
 
 def _value(body: bytes, pos: int) -> bytes | None:

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from refmaker.errors import TruncatedError, Unsupported
+from refmaker.errors import FormatError, TruncatedError, Unsupported
 from refmaker.hdf5.fill_value import decode_fill_value, decode_old_fill_value
 from refmaker.model import FillValue
 
@@ -46,3 +46,9 @@ def test_truncated(body):
 def test_unknown_version():
     with pytest.raises(Unsupported, match="version"):
         decode_fill_value(bytes([4, 0]))
+
+
+@pytest.mark.parametrize("body", [bytes([1, 2, 3, 1, 0, 0, 0, 0]), bytes([2, 2, 66, 0]), bytes([3, 0x0E])])
+def test_unknown_write_time(body):
+    with pytest.raises(FormatError, match="write time"):
+        decode_fill_value(body)
