@@ -216,10 +216,11 @@ def test_attributes_that_json_would_multiply(tmp_path):
 
 
 def test_datasets_of_any_size_are_mapped_or_refused(tmp_path):
-    """Grids of 10**18 chunks of which none is there, and of 2**63 elements and more."""
+    """Grids of up to 10**18 chunks of which none is there, and of 2**63 elements and more."""
     image = Image()
     places = {
-        b"grid": dataset(dataspace([10**18]), integer(1), chunked_3([1], 1, UNDEFINED)),
+        b"grid": dataset(dataspace([2**53]), integer(1), chunked_3([1], 1, UNDEFINED)),
+        b"long": dataset(dataspace([10**18]), integer(1), chunked_3([1], 1, UNDEFINED)),
         b"square": dataset(dataspace([10**9, 10**9]), integer(8), chunked_3([1, 1], 8, UNDEFINED)),
         b"huge": dataset(dataspace([1 << 63]), integer(1), contiguous(UNDEFINED, 0)),
         b"beyond": dataset(dataspace([1 << 62, 1 << 62]), integer(1), chunked_3([1, 1], 1, UNDEFINED)),
@@ -228,7 +229,7 @@ def test_datasets_of_any_size_are_mapped_or_refused(tmp_path):
     links = [hard_link(name, image.place(data)) for name, data in places.items()]
     manifest = scanned(tmp_path, image.file(image.place(group(links))))
     assert {"grid", "square"} <= set(manifest.arrays)
-    assert {"/beyond", "/wide"} <= set(manifest.refusals)
+    assert {"/beyond", "/long", "/wide"} <= set(manifest.refusals)
     assert set(manifest.arrays) | {path[1:] for path in manifest.refusals} == {name.decode() for name in places}
 
 
