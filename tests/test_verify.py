@@ -133,6 +133,17 @@ def nothing_found(report: VerifyReport) -> None:
     assert report.arrays
 
 
+def wide_pair() -> Any:
+    """Make a compound of a number of four bytes, with an exponent that only eight have, and a text."""
+    number = h5py.h5t.IEEE_F32LE.copy()
+    number.set_fields(31, 21, 10, 0, 21)
+    number.set_ebias(511)
+    pair = h5py.h5t.create(h5py.h5t.COMPOUND, 8)
+    pair.insert(b"number", 0, number)
+    pair.insert(b"text", 4, h5py.h5t.py_create(np.dtype("S4")))
+    return pair
+
+
 class TestGood:
     @pytest.mark.parametrize("sample", [None, 3])
     @pytest.mark.parametrize("zarr_format", FORMATS)
@@ -250,12 +261,7 @@ class TestGood:
 
     def test_members_that_h5py_shows_wider_than_they_are(self, tmp_path: Path) -> None:
         """It has them lie over one another then, and gives for the second what is left of it."""
-        number = h5py.h5t.IEEE_F32LE.copy()
-        number.set_fields(31, 21, 10, 0, 21)
-        number.set_ebias(511)
-        kind = h5py.h5t.create(h5py.h5t.COMPOUND, 8)
-        kind.insert(b"number", 0, number)
-        kind.insert(b"text", 4, h5py.h5t.py_create(np.dtype("S4")))
+        kind = wide_pair()
         with h5py.File(tmp_path / "x.h5", "w") as file:
             for name, extents in ((b"one", ()), (b"many", (3,))):
                 space = h5py.h5s.create_simple(extents) if extents else h5py.h5s.create(h5py.h5s.SCALAR)
@@ -270,14 +276,8 @@ class TestGood:
         nothing_found(check(manifest))
 
     def test_such_members_deeper_down(self, tmp_path: Path) -> None:
-        number = h5py.h5t.IEEE_F32LE.copy()
-        number.set_fields(31, 21, 10, 0, 21)
-        number.set_ebias(511)
-        pair = h5py.h5t.create(h5py.h5t.COMPOUND, 8)
-        pair.insert(b"number", 0, number)
-        pair.insert(b"text", 4, h5py.h5t.py_create(np.dtype("S4")))
         outer = h5py.h5t.create(h5py.h5t.COMPOUND, 24)
-        outer.insert(b"pairs", 0, h5py.h5t.array_create(pair, (3,)))
+        outer.insert(b"pairs", 0, h5py.h5t.array_create(wide_pair(), (3,)))
         with h5py.File(tmp_path / "x.h5", "w") as file:
             space = h5py.h5s.create_simple((2,))
             h5py.h5d.create(file.id, b"many", outer, space)

@@ -14,8 +14,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -32,6 +31,7 @@ from refmaker.replay.merging import Request
 from refmaker.replay.opening import Opened
 from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
 from refmaker.replay.targets import Targets
+from refmaker.replay.threads import threads
 from refmaker.replay.transparent import Transparent, Wanted
 from refmaker.replay.variables import Fetch, Rows, Variable, known_rows
 
@@ -120,14 +120,14 @@ class Decoded:
         reading = list(self._reading(engine, key, pieces))
         engine.foresee(variable, cell, int(pieces.size.sum()))
         assembly = Assembly(key, array, complete=len(pieces) == math.prod(array.factor))
-        loop, threads = asyncio.get_running_loop(), _threads()
+        loop, workers = asyncio.get_running_loop(), threads("decode", os.cpu_count() or 1)
         here = [(held(data), url) for data, held, url in reading if isinstance(data, bytes)]
-        decoding = [loop.run_in_executor(threads, assembly.put, here)] if here else []
+        decoding = [loop.run_in_executor(workers, assembly.put, here)] if here else []
         try:
             for data, held, url in reading:
                 if not isinstance(data, bytes):
                     parts = [(held(await data), url)]
-                    decoding.append(loop.run_in_executor(threads, assembly.put, parts))
+                    decoding.append(loop.run_in_executor(workers, assembly.put, parts))
             await asyncio.gather(*decoding)
         except BaseException:
             assembly.drop()
@@ -201,17 +201,3 @@ def _seen(job: asyncio.Future[None]) -> None:
     """Look at what became of a job whose outcome does not matter any more."""
     if not job.cancelled():
         job.exception()
-
-
-def _workers() -> int:
-    return os.cpu_count() or 1
-
-
-@cache
-def _threads_of(process: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_workers(), "refmaker-decode")
-
-
-def _threads() -> ThreadPoolExecutor:
-    """Give the threads that decode, as many as there are processors. A forked process has its own."""
-    return _threads_of(os.getpid())

@@ -14,14 +14,13 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any, TypeVar
 
 from refmaker.manifest.manifest import Target
 from refmaker.replay.buffers import Buffer
 from refmaker.replay.faults import Differs
 from refmaker.replay.identity import Check, Seen
+from refmaker.replay.threads import threads
 
 __all__ = ["LocalStore"]
 
@@ -149,16 +148,7 @@ class LocalStore:
 
 
 async def _in_thread(function: Callable[..., T], *args: Any) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_threads(os.getpid()), function, *args)
-
-
-@cache
-def _threads(process: int) -> ThreadPoolExecutor:
-    """Give threads of our own: behind those of the loop, reads would wait for what zarr decodes in them.
-
-    A forked process has its own.
-    """
-    return ThreadPoolExecutor(_READERS, "refmaker-read")
+    return await asyncio.get_running_loop().run_in_executor(threads("read", _READERS), function, *args)
 
 
 def _pread(number: int, size: int, start: int) -> bytes:

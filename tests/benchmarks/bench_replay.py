@@ -77,12 +77,22 @@ def make(folder: Path, case: str) -> Path:
             data = file.create_dataset("v", (chunks, size), "f4", chunks=(1, size), compression="gzip", shuffle=True)
             for row in range(chunks):
                 data[row] = np.round(np.cumsum(rng.normal(size=size)) * 64) / 64
-            rows = rows_of(case)
-            with Path(f"{path}.raw").open("wb") as raw:
-                for row in range(0, -(-chunks // rows) * rows, rows):
-                    raw.write(np.pad(part := data[row : row + rows], ((0, rows - len(part)), (0, 0))).tobytes())
         refmaker.scan(str(path)).to_json(f"{path}.json")
+    make_raw(path)
     return path
+
+
+def make_raw(path: Path) -> None:
+    """Make a file of the same values uncompressed, unless it is there."""
+    raw, rows = Path(f"{path}.raw"), rows_of(path.stem)
+    if raw.exists():
+        return
+    import h5py
+
+    with h5py.File(path) as file, raw.open("wb") as out:
+        for row in range(0, len(file["v"]), rows):
+            part = file["v"][row : row + rows]
+            out.write(np.pad(part, ((0, rows - len(part)), (0, 0))).tobytes())
 
 
 def rows_of(case: str) -> int:
