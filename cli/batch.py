@@ -97,7 +97,7 @@ batch.params.extend(param for param in scan.params if param.name in _OF_SCAN)
 
 
 def _run(given: dict[str, Any], engine: Engine, observer: Observer) -> Result:
-    from refmaker.batch.finding import Roots
+    from refmaker.batch.discovery import Roots
     from refmaker.batch.naming import DEFAULT_TEMPLATE
     from refmaker.batch.run import Batch
 

@@ -193,7 +193,7 @@ def _listed(mismatch: Mismatch, action: str | None) -> dict[str, Any]:
 
 
 def _write_report(content: dict[str, Any], report: str) -> None:
-    from refmaker.manifest.atomic import atomic_write
+    from refmaker.atomic import atomic_write
 
     with atomic_write(report) as file:
         file.write(report_text(content))

@@ -38,7 +38,7 @@ def convert(
     they are; relative targets are named from where OUT is. With --zarr-format, arrays whose metadata have no exact
     equal are refused by name, and the exit status is 3.
     """
-    from refmaker.manifest.zarr_format import with_zarr_format
+    from refmaker.manifest.zarr_conversion import with_zarr_format
     from refmaker.replay.relocation import relocated
 
     check_outputs([], [output])

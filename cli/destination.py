@@ -44,8 +44,8 @@ def check_outputs(files: Sequence[str], outputs: Sequence[str]) -> None:
 
 def write(manifest: Manifest, destination: str) -> None:
     """Write a manifest in the form that the name of the destination asks for, JSON for `-`."""
-    from refmaker.manifest.forms import write_manifest
-    from refmaker.manifest.kerchunk_json import iter_json
+    from refmaker.kerchunk.json_writer import iter_json
+    from refmaker.kerchunk.open import write_manifest
 
     if destination != "-":
         write_manifest(manifest, destination)

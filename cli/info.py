@@ -39,7 +39,7 @@ def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[
     Which of the two it is, its first bytes say. Variables that are refused are listed with the reason, and the exit
     status is then 3.
     """
-    from refmaker.manifest.sniff import looks_like_manifest
+    from refmaker.kerchunk.sniff import looks_like_manifest
     from refmaker.manifest.summary import summarise
 
     if looks_like_manifest(file, storage_options=storage_options):

@@ -165,7 +165,7 @@ def _summarise(manifest: Manifest, source: str, destination: str, report: str | 
 
 
 def _write_report(content: dict[str, Any], report: str) -> None:
-    from refmaker.manifest.atomic import atomic_write
+    from refmaker.atomic import atomic_write
 
     with atomic_write(report) as file:
         file.write(report_text(content))

@@ -14,7 +14,7 @@ from refmaker.errors import OutputError, RefmakerError
 from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, report_text, say
 
 if TYPE_CHECKING:
-    from refmaker.verify import ArrayResult, Progress, VerifyReport
+    from refmaker.verification.verify import ArrayResult, Progress, VerifyReport
 
 __all__ = ["verify"]
 
@@ -86,7 +86,7 @@ def _verify_some(
 ) -> tuple[set[int], dict[str, Any]]:
     """Verify some manifests of a directory; give the exit statuses of each and the reports of all."""
     from refmaker.batch.check import choose_manifests
-    from refmaker.verify import manifest_options
+    from refmaker.verification.verify import manifest_options
 
     statuses: set[int] = set()
     reports = []
@@ -126,7 +126,7 @@ def _check_output(manifest: str, report: str | None) -> None:
 
 
 def _verify(manifest: str, sample: int | None, storage_options: dict[str, Any] | None, *, quiet: bool) -> VerifyReport:
-    from refmaker.verify import verify as run
+    from refmaker.verification.verify import verify as run
 
     if quiet or not sys.stderr.isatty():
         return run(manifest, sample=sample, storage_options=storage_options)
@@ -178,7 +178,7 @@ def _summary(manifest: str, found: VerifyReport) -> str:
 
 
 def _write_report(content: dict[str, Any], report: str) -> None:
-    from refmaker.manifest.atomic import atomic_write
+    from refmaker.atomic import atomic_write
 
     with atomic_write(report) as file:
         file.write(report_text(content))

@@ -15,7 +15,7 @@ from pathlib import Path
 import xarray as xr
 from distributed import Client
 
-from refmaker.batch.finding import Roots
+from refmaker.batch.discovery import Roots
 from refmaker.batch.run import Batch, Result
 from refmaker.engines.distributed import DaskEngine
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from refmaker.combining.combine import append, combination, combine
     from refmaker.combining.records import Combination, CombineError, Mismatch
     from refmaker.driver import Progress
-    from refmaker.manifest.forms import open_manifest
+    from refmaker.kerchunk.open import open_manifest
     from refmaker.manifest.manifest import Manifest
-    from refmaker.many import scan_many
     from refmaker.replay.filesystem import FileSystem
-    from refmaker.scanning import Inspection, inspect, scan
+    from refmaker.scanning.many import scan_many
+    from refmaker.scanning.scan import Inspection, inspect, scan
 
 __all__ = [
     "BatchError",
@@ -66,17 +66,17 @@ _LAZY = {
     "Combination": ("refmaker.combining.records", "Combination"),
     "CombineError": ("refmaker.combining.records", "CombineError"),
     "FileSystem": ("refmaker.replay.filesystem", "FileSystem"),
-    "Inspection": ("refmaker.scanning", "Inspection"),
+    "Inspection": ("refmaker.scanning.scan", "Inspection"),
     "Manifest": ("refmaker.manifest.manifest", "Manifest"),
     "Mismatch": ("refmaker.combining.records", "Mismatch"),
     "Progress": ("refmaker.driver", "Progress"),
     "append": ("refmaker.combining.combine", "append"),
     "combination": ("refmaker.combining.combine", "combination"),
     "combine": ("refmaker.combining.combine", "combine"),
-    "inspect": ("refmaker.scanning", "inspect"),
-    "open_manifest": ("refmaker.manifest.forms", "open_manifest"),
-    "scan": ("refmaker.scanning", "scan"),
-    "scan_many": ("refmaker.many", "scan_many"),
+    "inspect": ("refmaker.scanning.scan", "inspect"),
+    "open_manifest": ("refmaker.kerchunk.open", "open_manifest"),
+    "scan": ("refmaker.scanning.scan", "scan"),
+    "scan_many": ("refmaker.scanning.many", "scan_many"),
 }
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from refmaker import limits
 from refmaker.errors import RefmakerError
-from refmaker.sources.source import Source
+from refmaker.sources.open import Source
 from refmaker.window import MissingBytes
 
 __all__ = ["Driver", "Progress", "Step"]

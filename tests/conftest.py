@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from refmaker.sources import patience
+from refmaker.sources import retry
 
 with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401
@@ -34,5 +34,5 @@ settings.load_profile("refmaker")
 def short_pauses() -> Iterator[None]:
     """Between attempts over loopback sockets there is nothing to wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patience, "PATIENCE", patience.Patience(pause=0.002, longest_pause=0.01))
+        patch.setattr(retry, "PATIENCE", retry.Patience(pause=0.002, longest_pause=0.01))
         yield

@@ -32,17 +32,17 @@ LAYERS = [
     "refmaker.manifest",
     "refmaker.sources",
     "refmaker.linked",
-    "refmaker.assembly",
+    "refmaker.scanning.assembly",
     "refmaker.driver",
     "refmaker.formats",
-    "refmaker.reading",
-    "refmaker.scanning",
-    "refmaker.many",
+    "refmaker.scanning.detect",
+    "refmaker.scanning.scan",
+    "refmaker.scanning.many",
     "refmaker.replay",
     "refmaker.engines",
     "refmaker.combining",
     "refmaker.batch",
-    "refmaker.verify",
+    "refmaker.verification.verify",
     "refmaker",
     "refmaker_cli",
 ]
@@ -60,14 +60,14 @@ NUMPY_FREE = ("refmaker", "refmaker.errors", "refmaker.limits", "refmaker.redact
 FACADES = ("refmaker", "refmaker.manifest")
 """They name what lies below them."""
 SHORTCUTS = {
-    ("refmaker.manifest.manifest", "refmaker.manifest.kerchunk_json"),  # Manifest.to_json calls the writer
-    ("refmaker.manifest.manifest", "refmaker.manifest.kerchunk_parquet"),
-    ("refmaker.manifest.cache", "refmaker"),
-    ("refmaker.manifest._documents", "refmaker"),  # the version
+    ("refmaker.manifest.manifest", "refmaker.kerchunk.json_writer"),  # Manifest.to_json calls the writer
+    ("refmaker.manifest.manifest", "refmaker.kerchunk.parquet_writer"),
+    ("refmaker.kerchunk.cache", "refmaker"),
+    ("refmaker.kerchunk.documents", "refmaker"),  # the version
     ("refmaker.engines.distributed", "refmaker"),
     ("refmaker.batch.reports", "refmaker"),
     ("refmaker.batch.run", "refmaker"),
-    ("refmaker.batch.work", "refmaker"),
+    ("refmaker.batch.scan_task", "refmaker"),
 }
 MAX_LINES = 400
 

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from refmaker.batch.destination import Destination, destination
-from refmaker.batch.finding import Roots, find_sources, listed_roots
+from refmaker.batch.discovery import Roots, find_sources, listed_roots
 from refmaker.batch.ledger import Ledger, Row, Run
-from refmaker.batch.places import Remote, look_at
+from refmaker.batch.listing import Remote, look_at
 from refmaker.batch.plan import LISTING, differences
+from refmaker.batch.remote_ledger import fetched
 from refmaker.batch.run import LEDGER
-from refmaker.batch.shelf import fetched
 from refmaker.errors import BatchError, SourceError
 from refmaker.replay.identity import Seen
 

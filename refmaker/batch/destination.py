@@ -17,12 +17,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from refmaker.batch.places import Remote, absolute
+from refmaker.batch.listing import Remote, absolute
 from refmaker.errors import OutputError
-from refmaker.manifest.forms import write_manifest
+from refmaker.kerchunk.open import write_manifest
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.rewriting import with_targets_at
-from refmaker.replay.location import is_local, local_path, protocol_of
+from refmaker.urls import is_local, local_path, protocol_of
 
 __all__ = ["Destination"]
 

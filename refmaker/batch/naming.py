@@ -10,7 +10,7 @@ import posixpath
 import string
 from collections.abc import Sequence
 
-from refmaker.batch.places import Entry
+from refmaker.batch.listing import Entry
 from refmaker.errors import BatchError
 
 __all__ = ["DEFAULT_TEMPLATE", "FORMS", "name_outputs"]

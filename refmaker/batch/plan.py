@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from refmaker.batch.finding import covered
+from refmaker.batch.discovery import covered
 from refmaker.batch.ledger import Row
-from refmaker.batch.places import Entry, absolute, look_at
-from refmaker.batch.work import Settings, Task, lost
+from refmaker.batch.listing import Entry, absolute, look_at
+from refmaker.batch.scan_task import Settings, Task, lost
 from refmaker.errors import BatchError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.identity import Seen

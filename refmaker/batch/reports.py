@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from refmaker import __version__
+from refmaker.atomic import atomic_write
 from refmaker.batch.ledger import Row
 from refmaker.batch.run import Result
-from refmaker.manifest.atomic import atomic_write
 
 __all__ = ["describe_row", "to_dict", "write_json_report", "write_junit"]
 

@@ -20,17 +20,17 @@ from typing import Any, Literal, Protocol
 
 from refmaker import __version__
 from refmaker.batch.destination import Destination, destination
-from refmaker.batch.finding import Roots, find_sources
+from refmaker.batch.discovery import Roots, find_sources
 from refmaker.batch.ledger import Ledger, Row, Status
 from refmaker.batch.lock import Lock
 from refmaker.batch.naming import DEFAULT_TEMPLATE, name_outputs
 from refmaker.batch.plan import LISTING, Plan, make_plan
-from refmaker.batch.shelf import Shelf
-from refmaker.batch.work import Settings, Task, lost, scan_one
+from refmaker.batch.remote_ledger import Shelf
+from refmaker.batch.scan_task import Settings, Task, lost, scan_one
 from refmaker.engines.engine import Engine, Item, Lost
 from refmaker.errors import BatchError
 from refmaker.redaction import has_secrets
-from refmaker.replay.location import is_local
+from refmaker.urls import is_local
 
 __all__ = ["LEDGER", "Batch", "Observer", "Result", "ledger_path"]
 

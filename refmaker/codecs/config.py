@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from refmaker import limits
-from refmaker.codecs.dtype_json import AnyDtype, DtypeJson, dtype_to_json, parse_dtype
 from refmaker.codecs.image import MAX_FILTERS, MAX_MESSAGE, MAX_RANK, encode_filter_pipeline
 from refmaker.codecs.parameters import required_input
 from refmaker.errors import ManifestError
 from refmaker.model import Filter
+from refmaker.zarr.dtype_json import AnyDtype, DtypeJson, dtype_to_json, parse_dtype
 
 __all__ = ["Plan", "encode_config", "make_plan", "plan_from_json", "plan_to_json"]
 

@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.codecs.config import Plan, make_plan
-from refmaker.codecs.dtype_json import AnyDtype, DtypeJson, parse_dtype
 from refmaker.codecs.guards import check_stored
 from refmaker.codecs.image import DATASET_NAME, dataset_image
 from refmaker.codecs.memory import memory_type
@@ -31,6 +30,7 @@ from refmaker.codecs.plugins import FIRST_PLUGIN, require_filters
 from refmaker.codecs.size_check import refused, register, size_check
 from refmaker.errors import FormatError
 from refmaker.model import Filter
+from refmaker.zarr.dtype_json import AnyDtype, DtypeJson, parse_dtype
 
 __all__ = ["ChunkDecoder", "decode_chunk", "decoder_of"]
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refmaker.codecs.dtype_json import MAX_ITEM_SIZE, AnyDtype, DtypeJson, dtype_to_json
 from refmaker.errors import Unsupported
 from refmaker.model import (
     ArrayType,
@@ -35,6 +34,7 @@ from refmaker.model import (
     Time,
     VariableLength,
 )
+from refmaker.zarr.dtype_json import MAX_ITEM_SIZE, AnyDtype, DtypeJson, dtype_to_json
 
 __all__ = ["FloatLimits", "float_limits", "supports", "widened"]
 

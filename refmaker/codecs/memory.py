@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from refmaker.codecs.dtype_json import AnyDtype
 from refmaker.codecs.exact import NATIVE_FLOATS, float_limits
 from refmaker.errors import FormatError
+from refmaker.zarr.dtype_json import AnyDtype
 
 __all__ = ["memory_type"]
 

@@ -19,8 +19,8 @@ import numpy as np
 from numcodecs.abc import Codec
 
 from refmaker import limits
-from refmaker.codecs.dtype_json import AnyDtype, DtypeJson, dtype_to_json, parse_dtype
 from refmaker.errors import FormatError, ManifestError, Unsupported
+from refmaker.zarr.dtype_json import AnyDtype, DtypeJson, dtype_to_json, parse_dtype
 
 __all__ = ["SequencesCodec"]
 
@@ -35,7 +35,7 @@ class SequencesCodec(Codec):  # type: ignore[misc]
     Parameters
     ----------
     dtype
-        Of the items, in the form of `refmaker.codecs.dtype_json`.
+        Of the items, in the form of `refmaker.zarr.dtype_json`.
     depth
         How many sequences are within each other: 1 where items are no sequences.
     """

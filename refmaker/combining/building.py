@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.combining.collecting import Collection
+from refmaker.combining.collection import Collection
 from refmaker.combining.coordinates import Coordinate, masked
 from refmaker.combining.dimensions import Axis
-from refmaker.combining.forms import Form, with_extent
-from refmaker.combining.placing import Pieces, place
+from refmaker.combining.encodings import Form, with_extent
+from refmaker.combining.pieces import Pieces, place
 from refmaker.combining.planning import Plan
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError, Options

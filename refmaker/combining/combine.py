@@ -13,13 +13,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from refmaker.combining.building import build
-from refmaker.combining.collecting import Collection
+from refmaker.combining.collection import Collection
 from refmaker.combining.comparing import Disagreement
-from refmaker.combining.lifting import lifted
 from refmaker.combining.loading import Input, collect, is_manifest
+from refmaker.combining.new_dimension import lifted
 from refmaker.combining.planning import Plan, make_plan
 from refmaker.combining.reading import Reader
-from refmaker.combining.recoding import rechunked, unified
 from refmaker.combining.records import (
     DEFAULT_INLINE_LIMIT,
     Combination,
@@ -31,6 +30,7 @@ from refmaker.combining.records import (
     Outcome,
     Progress,
 )
+from refmaker.combining.reencode import rechunked, unified
 from refmaker.combining.subchunks import subchunked
 from refmaker.engines.engine import Engine
 from refmaker.errors import ManifestError

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from refmaker.combining.collecting import Collection, Series
-from refmaker.combining.forms import ABSENT
+from refmaker.combining.collection import Collection, Series
+from refmaker.combining.encodings import ABSENT
 from refmaker.combining.reading import Chunks, Reader
 from refmaker.combining.records import Mismatch
 from refmaker.combining.values import decoded, sameness

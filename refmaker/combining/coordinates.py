@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.combining.collecting import Collection, Series
-from refmaker.combining.forms import Form
+from refmaker.combining.collection import Collection, Series
+from refmaker.combining.encodings import Form
 from refmaker.combining.reading import Chunks, Reader
 from refmaker.combining.times import TimeUnits, before_reform, check_plain, same_calendar, ticks, time_units
 from refmaker.combining.values import decoded, missing_of, sameness

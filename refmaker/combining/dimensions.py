@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.combining.collecting import Collection
+from refmaker.combining.collection import Collection
 from refmaker.combining.coordinates import Coordinate
 from refmaker.combining.records import CombineError, Duplicates, Mismatch
 from refmaker.combining.times import time_units

@@ -16,22 +16,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
-from refmaker.combining.collecting import Collection
-from refmaker.combining.quick import QuickReader
+from refmaker.combining.collection import Collection
 from refmaker.combining.records import Progress
 from refmaker.combining.rows import Spill
+from refmaker.combining.template_reader import QuickReader
 from refmaker.engines.engine import Engine, Item, Lost
 from refmaker.engines.local import LocalEngine
 from refmaker.errors import EngineError, RefmakerError, SourceError
 from refmaker.hdf5.checksum import Deferred, deferring, wrong
-from refmaker.manifest.forms import is_parquet
-from refmaker.manifest.kerchunk_json import read_json
-from refmaker.manifest.kerchunk_parquet import load_parquet
-from refmaker.manifest.load import load_bytes
+from refmaker.kerchunk.fetch import load_bytes
+from refmaker.kerchunk.json_writer import read_json
+from refmaker.kerchunk.open import is_parquet
+from refmaker.kerchunk.parquet_writer import load_parquet
+from refmaker.kerchunk.sniff import looks_like_manifest
 from refmaker.manifest.manifest import Manifest
-from refmaker.manifest.sniff import looks_like_manifest
-from refmaker.replay.location import is_local, locate, resolve
 from refmaker.replay.policy import Policy
+from refmaker.urls import is_local, locate, resolve
 
 __all__ = ["Input", "collect", "is_manifest"]
 
@@ -177,7 +177,7 @@ class _Loader:
 
     def _scan(self, name: str) -> tuple[Manifest, Deferred]:
         """Scan a file, and leave its checksums for later; a file that cannot be read so is scanned as it should be."""
-        from refmaker.scanning import scan
+        from refmaker.scanning.scan import scan
 
         options = {} if is_local(name) else self.storage_options
         try:
@@ -193,7 +193,7 @@ class _Loader:
 
         A damaged object is refused by name, which takes an ordinary scan.
         """
-        from refmaker.scanning import scan
+        from refmaker.scanning.scan import scan
 
         scanned, self.scanned, self.waiting = self.scanned, [], 0
         damaged = set(wrong([later for _, _, later in scanned]))
@@ -247,7 +247,7 @@ def placed(manifest: Manifest, base: str) -> Manifest:
     Parameters
     ----------
     base
-        Where it lies, from `refmaker.replay.location.locate`.
+        Where it lies, from `refmaker.urls.locate`.
     """
     targets = []
     for target in manifest.targets:

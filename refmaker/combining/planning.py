@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from refmaker.combining.collecting import Collection
+from refmaker.combining.collection import Collection
 from refmaker.combining.comparing import (
     Disagreement,
     compare_aspects,
@@ -31,7 +31,7 @@ from refmaker.combining.dimensions import (
     index_paths,
     make_axis,
 )
-from refmaker.combining.placing import Pieces, pieces_of
+from refmaker.combining.pieces import Pieces, pieces_of
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError, Mismatch, Options
 from refmaker.errors import Unsupported

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from refmaker.combining.collecting import Collection, Series
-from refmaker.combining.forms import with_extent
-from refmaker.combining.placing import Pieces
+from refmaker.combining.collection import Collection, Series
+from refmaker.combining.encodings import with_extent
+from refmaker.combining.pieces import Pieces
 from refmaker.combining.values import dtype_of
 from refmaker.errors import FormatError
 from refmaker.manifest.manifest import References

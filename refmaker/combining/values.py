@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from refmaker import limits
 from refmaker.codecs.allowed import unknown_codecs
-from refmaker.codecs.dtype_json import dtype_of_text
-from refmaker.combining.forms import Form
+from refmaker.combining.encodings import Form
 from refmaker.combining.reading import Chunks
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.replay.decoding import pipeline, unpacked
+from refmaker.zarr.dtype_json import dtype_of_text
 
 __all__ = ["decoded", "dtype_of", "encoded", "fill_of", "is_text", "missing_of", "sameness"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from refmaker.combining.collecting import Series
-from refmaker.combining.moving import Integers, Moves
+from refmaker.combining.collection import Series
 from refmaker.combining.rows import Columns, joined
+from refmaker.combining.shift import Integers, Moves
 from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Range, References
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from refmaker.conventions.names import zarr_name_problem
 from refmaker.errors import RefmakerError, Unsupported
-from refmaker.formats.found import Found, manifest_of, settled
+from refmaker.formats.kerchunk_references import Found, manifest_of, settled
 from refmaker.manifest.manifest import Manifest, ManifestArray
 
 __all__ = ["scan_fits"]

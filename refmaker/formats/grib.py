@@ -1,7 +1,7 @@
 """GRIB edition 2 by way of `kerchunk.grib2.scan_grib`, message by message.
 
 Contract: each message is given to kerchunk by itself, so that one that it cannot take costs that message only; the
-messages are then put together (`refmaker.formats.cubes`). Every message is decoded as readers will decode it, and
+messages are then put together (`refmaker.formats.grib_datasets`). Every message is decoded as readers will decode it, and
 compared with what eccodes says, values and coordinates: what differs is refused by name. Known of kerchunk: it takes
 the length of edition 1 messages from the wrong place, never ends on bytes behind the last message, shows the first of
 several fields in one message, writes small messages into the manifest with missing values as numbers, masks values that
@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 
 from refmaker.errors import FormatError, RefmakerError, Unsupported
-from refmaker.formats.cubes import put_together
-from refmaker.formats.found import Found, codecs_of, manifest_of, settled
+from refmaker.formats.grib_datasets import put_together
+from refmaker.formats.kerchunk_references import Found, codecs_of, manifest_of, settled
 from refmaker.formats.messages import Message
 from refmaker.manifest.manifest import Manifest, ManifestArray
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from refmaker.errors import FormatError, RefmakerError, Unsupported
-from refmaker.formats.found import Found, codecs_of, manifest_of, settled
+from refmaker.formats.kerchunk_references import Found, codecs_of, manifest_of, settled
 from refmaker.manifest.manifest import ManifestArray, References
 
 __all__ = ["scan_tiff"]

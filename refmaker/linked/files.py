@@ -17,7 +17,7 @@ from refmaker.errors import RefmakerError
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.values import NULL_REFERENCE
 from refmaker.hdf5.walk import Walk
-from refmaker.linked.space import FILE_BITS, Space
+from refmaker.linked.address_space import FILE_BITS, Space
 from refmaker.model import (
     ArrayType,
     Attribute,

@@ -4,7 +4,7 @@ Contract: a source may come from anyone, and what it names ends up in a manifest
 to wherever libhdf5 finds them: only what is a dataset or an attribute there can be shown. Raw data can be any file, so
 that they are taken only from the directory of the file that names them, from below it, and from where
 `HDF5_EXTFILE_PREFIX` leads. `allow` says for all kinds where files may be, in place of that rule. Links of the
-filesystem are looked through. What a remote file may name is narrower already (`refmaker.linked.places`).
+filesystem are looked through. What a remote file may name is narrower already (`refmaker.linked.search_paths`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from refmaker.errors import Unsupported
-from refmaker.linked.places import Kind, raw_prefix
+from refmaker.linked.search_paths import Kind, raw_prefix
 
 __all__ = ["ANY", "Permission"]
 

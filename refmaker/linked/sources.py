@@ -15,7 +15,7 @@ import numpy as np
 from refmaker.errors import Unsupported
 from refmaker.hdf5.pipeline import DEFLATE, FLETCHER32, SHUFFLE, decode_chunk, fletcher32
 from refmaker.hdf5.values import is_ieee
-from refmaker.linked.space import Space
+from refmaker.linked.address_space import Space
 from refmaker.model import (
     Chunked,
     ChunkIndex,

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from refmaker import limits
 from refmaker.errors import FormatError, Unsupported
+from refmaker.linked.address_space import Space
 from refmaker.linked.files import Run, Step
 from refmaker.linked.regions import Region, Segments
 from refmaker.linked.sources import SourceChunks, decoded
-from refmaker.linked.space import Space
 from refmaker.window import MissingBytes
 
 __all__ = ["Box", "Conversion", "Reader", "converted", "paint", "paint_positions"]

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import Unsupported
+from refmaker.linked.address_space import Space
 from refmaker.linked.files import Run
 from refmaker.linked.grids import Laid, choose_grid, lay_on_grid
 from refmaker.linked.regions import Region
 from refmaker.linked.sources import SourceChunks, encoded, pipeline_key
-from refmaker.linked.space import Space
 from refmaker.linked.values import Box, Conversion, Reader, converted, paint, paint_positions
+from refmaker.mapping.layout import split_rows
 from refmaker.model import Chunked, ChunkIndex, Contiguous, Filter
-from refmaker.zarr.layout import split_rows
 
 __all__ = ["Part", "Placed", "Workshop", "virtual_storage"]
 

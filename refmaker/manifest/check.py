@@ -14,9 +14,9 @@ import numpy as np
 
 from refmaker import limits
 from refmaker.errors import ManifestError
-from refmaker.manifest.layout import ChunkLayout, chunk_layout
 from refmaker.manifest.manifest import Manifest, References
-from refmaker.manifest.strict_json import key_name, shown
+from refmaker.zarr.chunk_keys import ChunkLayout, chunk_layout
+from refmaker.zarr.strict_json import key_name, shown
 
 __all__ = [
     "METADATA",

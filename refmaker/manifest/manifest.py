@@ -230,12 +230,12 @@ class Manifest:
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write kerchunk JSON version 1 to `path`, whole or not at all, packed where the name ends in .gz or .zst."""
-        from refmaker.manifest.kerchunk_json import write_json
+        from refmaker.kerchunk.json_writer import write_json
 
         write_json(self, path)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write a Parquet set of references to the folder `path`. See `kerchunk_parquet.write_parquet`."""
-        from refmaker.manifest.kerchunk_parquet import write_parquet
+        from refmaker.kerchunk.parquet_writer import write_parquet
 
         write_parquet(self, path)

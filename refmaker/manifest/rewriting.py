@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest, Target
-from refmaker.manifest.strict_json import shown
 from refmaker.redaction import has_secrets
+from refmaker.zarr.strict_json import shown
 
 __all__ = ["moved_url", "with_targets_at", "with_targets_moved"]
 

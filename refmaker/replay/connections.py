@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from refmaker.errors import SourceError
-from refmaker.replay.location import protocol_of
 from refmaker.replay.policy import Policy
+from refmaker.urls import protocol_of
 
 __all__ = ["Pool", "belongs_here", "call", "held", "pool"]
 

@@ -23,17 +23,17 @@ import numpy.typing as npt
 from refmaker import limits
 from refmaker.manifest.manifest import References
 from refmaker.ranges import distinct
-from refmaker.replay.coarse import Coarse, coarsened
+from refmaker.replay.array_state import Fetch, Rows, Variable, known_rows
+from refmaker.replay.coalesce import Request
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.listing import Listing
+from refmaker.replay.loading import Opened
 from refmaker.replay.lookup import Lookup, Reference
-from refmaker.replay.merging import Request
-from refmaker.replay.opening import Opened
 from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
+from refmaker.replay.rechunked import Coarse, coarsened
 from refmaker.replay.targets import Targets
 from refmaker.replay.threads import threads
 from refmaker.replay.transparent import Transparent, Wanted
-from refmaker.replay.variables import Fetch, Rows, Variable, known_rows
 
 __all__ = ["Decoded"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from refmaker import limits
-from refmaker.codecs.dtype_json import dtype_of_text
+from refmaker.zarr.dtype_json import dtype_of_text
 
 __all__ = ["Elements", "elements_of"]
 

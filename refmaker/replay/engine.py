@@ -2,7 +2,7 @@
 
 Contract: every request ends, within the time of the opener, in exactly its bytes or in an error. Requests of one turn
 of the event loop for one target are sorted and merged across small gaps; chunks that are read in order are read ahead
-(`refmaker.replay.ahead`), after what was asked for, and kept until they are asked for, within `MEMORY`. What fails for
+(`refmaker.replay.prefetch`), after what was asked for, and kept until they are asked for, within `MEMORY`. What fails for
 a reason that may go away is tried again a few times, each after a longer, random pause. A range that was read ahead in
 vain is asked for again when it is wanted, so that an error is always that of the one who wants the data.
 """
@@ -19,12 +19,12 @@ from operator import itemgetter
 
 from refmaker import limits
 from refmaker.errors import SourceError
-from refmaker.replay.ahead import Foresight, Stream
-from refmaker.replay.blocks import Block, Blocks
-from refmaker.replay.faults import transient
-from refmaker.replay.merging import BLOCK, NEAR, SMALL, Request, Want, merged, neighbours, ranges_ahead
+from refmaker.replay.array_state import Variable
+from refmaker.replay.coalesce import BLOCK, NEAR, SMALL, Request, Want, merged, neighbours, ranges_ahead
+from refmaker.replay.prefetch import Foresight, Stream
+from refmaker.replay.prefetch_cache import Block, Blocks
+from refmaker.replay.read_errors import transient
 from refmaker.replay.stores import Store
-from refmaker.replay.variables import Variable
 
 __all__ = ["Engine", "Variable"]
 

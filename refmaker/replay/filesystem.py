@@ -23,7 +23,7 @@ from refmaker.manifest.manifest import Manifest
 from refmaker.replay.decoded import Decoded
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
-from refmaker.replay.opening import Opened, load, withholding
+from refmaker.replay.loading import Opened, load, withholding
 from refmaker.replay.options import check_options, size_of
 from refmaker.replay.targets import Access, Targets
 from refmaker.replay.transparent import Transparent, View, Wanted

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import ManifestError
-from refmaker.manifest.digits import digit_groups, put_digits
-from refmaker.manifest.layout import ChunkLayout
+from refmaker.kerchunk.digits import digit_groups, put_digits
+from refmaker.zarr.chunk_keys import ChunkLayout
 
 __all__ = ["Spelling", "cell_of", "indices_of", "names_of", "position"]
 

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import ManifestError, Unsupported
-from refmaker.manifest.layout import ChunkLayout
 from refmaker.manifest.manifest import References, Target
 from refmaker.replay.keys import indices_of, names_of, position
 from refmaker.replay.lookup import Lookup
+from refmaker.zarr.chunk_keys import ChunkLayout
 
 __all__ = ["Contents", "Entry", "Listing"]
 

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 from refmaker.manifest.manifest import Target
 from refmaker.replay.buffers import Buffer
-from refmaker.replay.faults import Differs
 from refmaker.replay.identity import Check, Seen
+from refmaker.replay.read_errors import Differs
 from refmaker.replay.threads import threads
 
 __all__ = ["LocalStore"]

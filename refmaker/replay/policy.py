@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from refmaker.errors import SourceError
-from refmaker.replay.location import is_local, local_path, protocol_of
+from refmaker.urls import is_local, local_path, protocol_of
 
 __all__ = ["Policy"]
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.rewriting import with_targets_at
-from refmaker.replay.location import is_local, local_path, locate, resolve
+from refmaker.urls import is_local, local_path, locate, resolve
 
 __all__ = ["relocated"]
 

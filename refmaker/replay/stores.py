@@ -18,9 +18,9 @@ from refmaker import limits
 from refmaker.errors import SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import Pool, belongs_here, call
-from refmaker.replay.faults import Differs, Incomplete
 from refmaker.replay.identity import Check, Seen
-from refmaker.sources.store import bounded_body
+from refmaker.replay.read_errors import Differs, Incomplete
+from refmaker.sources.async_store import bounded_body
 
 __all__ = ["AnyStore", "HttpStore", "S3Store", "Store", "store_of"]
 

@@ -19,15 +19,15 @@ from refmaker import limits
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.redaction import holds_secrets
+from refmaker.replay.coalesce import Request
 from refmaker.replay.connections import call, pool
 from refmaker.replay.engine import Engine
-from refmaker.replay.faults import Differs, hidden, secrets_of
 from refmaker.replay.identity import Check, Seen, changed
 from refmaker.replay.local import LocalStore
-from refmaker.replay.location import is_local, local_path, protocol_of, resolve
-from refmaker.replay.merging import Request
 from refmaker.replay.policy import Policy
+from refmaker.replay.read_errors import Differs, hidden, secrets_of
 from refmaker.replay.stores import Store, store_of
+from refmaker.urls import is_local, local_path, protocol_of, resolve
 
 __all__ = ["Access", "Request", "Targets"]
 

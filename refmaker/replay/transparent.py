@@ -12,11 +12,11 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from refmaker.ranges import distinct
+from refmaker.replay.array_state import ShardedVariable, Variable
+from refmaker.replay.coalesce import SMALL, Request
+from refmaker.replay.loading import Opened
 from refmaker.replay.lookup import Reference
-from refmaker.replay.merging import SMALL, Request
-from refmaker.replay.opening import Opened
 from refmaker.replay.targets import Targets
-from refmaker.replay.variables import ShardedVariable, Variable
 
 __all__ = ["Transparent", "View", "Wanted"]
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from refmaker.manifest.sniff import looks_like_manifest
+from refmaker.kerchunk.sniff import looks_like_manifest
 from refmaker.replay.filesystem import FileSystem
 
 __all__ = ["RefmakerBackend"]

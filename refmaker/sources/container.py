@@ -19,7 +19,7 @@ import numpy.typing as npt
 from refmaker import limits
 from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, Unsupported
 from refmaker.sources.identity import Identity
-from refmaker.sources.source import Source, is_local
+from refmaker.sources.open import Source, is_local
 from refmaker.window import Addresses, Buffer, MissingBytes, ShiftedWindow, Window
 
 __all__ = ["MemberSource", "locate", "split_member"]

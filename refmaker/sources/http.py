@@ -1,6 +1,6 @@
 """Files over HTTP and HTTPS, on the session of fsspec's HTTP filesystem.
 
-Contract: see `refmaker.sources.store`. The first request asks for a range and learns all there is to know: RFC 9110 has
+Contract: see `refmaker.sources.async_store`. The first request asks for a range and learns all there is to know: RFC 9110 has
 the size in Content-Range, ETag and Last-Modified beside it. Every answer has to be the range that was asked for, of a
 file with the same size, ETag and time, so that no condition (If-Match, which some servers fail for weak ETags) and no
 check at the end is needed. A server may ignore Range (14.2): then its first answer is the file, which is taken if it is
@@ -17,8 +17,8 @@ from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.sources.async_store import NO_SIZE, WHOLE_LIMIT, AsyncStore, content_range
 from refmaker.sources.identity import Identity, etag_of, time_of
-from refmaker.sources.store import NO_SIZE, WHOLE_LIMIT, AsyncStore, content_range
 
 __all__ = ["HttpStore"]
 

@@ -15,8 +15,8 @@ from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.sources.async_store import AsyncStore
 from refmaker.sources.identity import Identity
-from refmaker.sources.store import AsyncStore
 
 __all__ = ["ObstoreS3", "options_of", "store_for"]
 

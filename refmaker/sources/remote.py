@@ -1,7 +1,7 @@
 """Sources behind any filesystem of fsspec: which store, what each round asks it for, and the bytes that came.
 
-Contract: see `refmaker.sources.source.Source`. A round fetches what is missing and not here, in the ranges that
-`refmaker.sources.plan` chooses, and takes the room for it first. Failures of any kind are `SourceError`s that name url
+Contract: see `refmaker.sources.open.Source`. A round fetches what is missing and not here, in the ranges that
+`refmaker.sources.range_planner` chooses, and takes the room for it first. Failures of any kind are `SourceError`s that name url
 and range.
 """
 
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from refmaker.errors import RefmakerError, SourceError
+from refmaker.sources.async_store import Store, cause_of
 from refmaker.sources.identity import Identity
-from refmaker.sources.plan import FIRST_READ, Plan
-from refmaker.sources.room import Room
+from refmaker.sources.memory_budget import Room
+from refmaker.sources.range_planner import FIRST_READ, Plan
 from refmaker.sources.sparse import SparseWindow
-from refmaker.sources.store import Store, cause_of
 from refmaker.window import MissingBytes, Window
 
 __all__ = ["RemoteSource"]
@@ -96,7 +96,7 @@ def _store_of(url: str, storage_options: Mapping[str, Any] | None) -> Store:
 
 
 def _fitting(url: str, filesystem: Any, path: str, single: bool) -> Store:
-    from refmaker.sources.anystore import AnyStore, SyncStore
+    from refmaker.sources.fsspec_store import AnyStore, SyncStore
 
     if not getattr(filesystem, "async_impl", False) or getattr(filesystem, "asynchronous", False):
         return SyncStore(url, filesystem, path)

@@ -1,6 +1,6 @@
 """Files on S3, through the client of s3fs.
 
-Contract: see `refmaker.sources.store`. As over HTTP, the first request gives size, ETag and time with the first bytes,
+Contract: see `refmaker.sources.async_store`. As over HTTP, the first request gives size, ETag and time with the first bytes,
 and every answer is compared with them. s3fs repeats requests that the service turns down; bodies that break off are
 asked for again here.
 """
@@ -14,8 +14,8 @@ from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.sources.async_store import AsyncStore, bounded_body, content_range
 from refmaker.sources.identity import Identity, etag_of, time_of
-from refmaker.sources.store import AsyncStore, bounded_body, content_range
 
 __all__ = ["CONNECTIONS", "S3Store"]
 

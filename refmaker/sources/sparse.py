@@ -2,7 +2,7 @@
 
 Contract: `at` and `rows` give bytes that are here or raise `MissingBytes`, with what the call needs and all that was
 announced since the last one (`want`); some of it may be here already. `store` puts fetched bytes in, `lacking` tells
-what of some ranges is not here. Nothing that was fetched is dropped: `refmaker.sources.room` bounds how much that is.
+what of some ranges is not here. Nothing that was fetched is dropped: `refmaker.sources.memory_budget` bounds how much that is.
 
 Bytes are kept as they came, in one buffer for each round. An *extent* is a run of the file that lies in one piece in
 one of these buffers; extents do not overlap.

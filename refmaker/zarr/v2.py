@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from refmaker.codecs.dtype_json import dtype_to_json
 from refmaker.conventions.view import JSON
-from refmaker.zarr.codecs import Codecs
-from refmaker.zarr.dtypes import ZarrDtype
+from refmaker.mapping.codecs import Codecs
+from refmaker.mapping.dtypes import ZarrDtype
+from refmaker.zarr.dtype_json import dtype_to_json
 
 __all__ = ["array_metadata"]
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from refmaker.conventions.view import JSON
 from refmaker.errors import Unsupported
-from refmaker.zarr.codecs import Codecs
-from refmaker.zarr.dtypes import ZarrDtype
+from refmaker.mapping.codecs import Codecs
+from refmaker.mapping.dtypes import ZarrDtype
 
 __all__ = ["array_metadata"]
 

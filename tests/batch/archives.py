@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from refmaker.batch.finding import Roots
+from refmaker.batch.discovery import Roots
 from refmaker.batch.ledger import Ledger, Row
 from refmaker.batch.run import LEDGER, Batch, Result
 from refmaker.engines.engine import Item

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from refmaker.batch.listing import UNKNOWN, Entry
 from refmaker.batch.naming import name_outputs
-from refmaker.batch.places import UNKNOWN, Entry
 from refmaker.errors import BatchError
 
 

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 import refmaker
-from refmaker.manifest.kerchunk_json import iter_json
+from refmaker.kerchunk.json_writer import iter_json
 from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
 
 
@@ -191,7 +191,7 @@ def measure_references(counts: Sequence[int]) -> None:
 
 def to_parquet(folder: str, count: int, *, spill: bool) -> None:
     """Combine Parquet sets of so many references to one, and say what that took."""
-    from refmaker.manifest.kerchunk_parquet import load_parquet
+    from refmaker.kerchunk.parquet_writer import load_parquet
 
     paths = sorted(str(path) for path in Path(folder).glob("[0-9]*.parquet"))[: -(-count // 100_000)]
     out = str(Path(folder) / "all.parquet")

@@ -198,7 +198,7 @@ def imported() -> None:
 
 def once(path: str) -> dict[str, float]:
     """Open a manifest; tell whether it was parsed."""
-    from refmaker.manifest import cache
+    from refmaker.kerchunk import cache
     from refmaker.replay.filesystem import FileSystem
 
     calls = []

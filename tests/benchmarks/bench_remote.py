@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 import refmaker
-from refmaker.sources import anystore, store
+from refmaker.sources import async_store, fsspec_store
 from tests.benchmarks.runs import environment, stamp
 from tests.benchmarks.runs import store as store_results
 
@@ -159,22 +159,22 @@ class Run:
 def counted() -> Iterator[list[tuple[int, int]]]:
     """Note requests and bytes of every round, first answers included."""
     found: list[tuple[int, int]] = []
-    open_, read = store.AsyncStore.open, store.AsyncStore.read
+    open_, read = async_store.AsyncStore.open, async_store.AsyncStore.read
 
     def opening(self: Any, size: int) -> Any:
         identity, data = open_(self, size)
-        found.append((2 if isinstance(self, anystore.AnyStore) else 1, len(data)))
+        found.append((2 if isinstance(self, fsspec_store.AnyStore) else 1, len(data)))
         return identity, data
 
     def reading(self: Any, starts: Any, stops: Any) -> Any:
         found.append((len(starts), sum(stops) - sum(starts)))
         return read(self, starts, stops)
 
-    store.AsyncStore.open, store.AsyncStore.read = opening, reading  # type: ignore[method-assign]
+    async_store.AsyncStore.open, async_store.AsyncStore.read = opening, reading  # type: ignore[method-assign]
     try:
         yield found
     finally:
-        store.AsyncStore.open, store.AsyncStore.read = open_, read  # type: ignore[method-assign]
+        async_store.AsyncStore.open, async_store.AsyncStore.read = open_, read  # type: ignore[method-assign]
 
 
 def scanned(urls: list[str], options: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import refmaker
 from refmaker.batch.ledger import Row
 from refmaker.batch.plan import Plan
 from refmaker.batch.run import LEDGER, Result
-from refmaker.batch.work import Task
+from refmaker.batch.scan_task import Task
 from refmaker.manifest.manifest import Target
 from tests.batch.archives import ledger_rows, outputs, write_archive, write_file, write_refused
 from tests.engines.cluster import Cluster, cluster, running_cluster

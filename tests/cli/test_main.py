@@ -57,7 +57,7 @@ def test_public_names_resolve() -> None:
     for name in refmaker.__all__:
         assert getattr(refmaker, name) is not None
     assert callable(refmaker.scan)
-    assert refmaker.scan is import_module("refmaker.scanning").scan
+    assert refmaker.scan is import_module("refmaker.scanning.scan").scan
     assert set(refmaker.__all__) <= set(dir(refmaker))
 
 

@@ -14,10 +14,10 @@ import click
 import fsspec
 import h5py
 import pytest
+import refmaker.verify
 from refmaker_cli.output import ProgressLine
 
-import refmaker.verify
-from refmaker.verify import VerifyReport
+from refmaker.verification.verify import VerifyReport
 
 from .conftest import Run
 

@@ -11,10 +11,10 @@ import h5py
 import netCDF4
 import numpy as np
 import pytest
+import refmaker.verify
 import xarray as xr
 
 import refmaker
-import refmaker.verify
 from refmaker.errors import RefmakerError
 
 from .making import shown
@@ -465,7 +465,7 @@ def test_identical_or_refused(name: str, tmp_path: Path) -> None:
 def test_verified(name: str, tmp_path: Path) -> None:
     """What was combined, the files themselves confirm, one by one."""
     manifest = refmaker.combine(made(CASES[name][0], tmp_path))
-    report = refmaker.verify.verify(manifest, sample=None)
+    report = refmaker.verification.verify.verify(manifest, sample=None)
     assert [(one.path, one.status, one.reason) for one in report.arrays if one.status != "same"] == []
 
 

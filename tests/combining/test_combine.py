@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import refmaker
-from refmaker.combining import collecting, rows
+from refmaker.combining import collection, rows
 from refmaker.errors import ManifestError, SourceError, TargetChanged
-from refmaker.manifest.kerchunk_parquet import load_parquet
+from refmaker.kerchunk.parquet_writer import load_parquet
 from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
 
 from .making import LAT, LON, joined, original, shown, values, write
@@ -583,7 +583,7 @@ class TestSpill:
     def test_memory_does_not_grow(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Twice the inputs, and not twice the memory."""
         monkeypatch.setattr(rows, "_WAITING", 1 << 18)
-        monkeypatch.setattr(collecting, "_TOGETHER", 1 << 13)
+        monkeypatch.setattr(collection, "_TOGETHER", 1 << 13)
         peaks = []
         for count in (8, 32):
             inputs = [steps(number) for number in range(count)]

@@ -12,7 +12,7 @@ import pytest
 
 import refmaker
 from refmaker.errors import ManifestError, RefmakerError
-from refmaker.manifest.kerchunk_json import iter_json
+from refmaker.kerchunk.json_writer import iter_json
 
 from .making import write
 from .test_archives import HOURS, bounds

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import refmaker
-from refmaker.combining.collecting import Collection
+from refmaker.combining.collection import Collection
 from tests.benchmarks.bench_combine import synthetic
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "bench_combine.py"

@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 import refmaker
-from refmaker.manifest.kerchunk_json import iter_json
-from refmaker.verify import verify
+from refmaker.kerchunk.json_writer import iter_json
+from refmaker.verification.verify import verify
 
 from .making import LAT, original, shown, values, write
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 import refmaker
 from refmaker.errors import RefmakerError, SourceError, TargetChanged
-from refmaker.manifest.kerchunk_json import iter_json
+from refmaker.kerchunk.json_writer import iter_json
 from tests.servers import RangeServer
 
 from .making import joined, shown, write

@@ -12,7 +12,7 @@ import numcodecs
 import numpy as np
 import pytest
 
-from refmaker.combining.forms import Form
+from refmaker.combining.encodings import Form
 from refmaker.combining.values import MOST, decoded, dtype_of, encoded, sameness
 from refmaker.errors import FormatError, Unsupported
 

@@ -14,7 +14,7 @@ from refmaker.conventions.attributes import encode_attribute
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.errors import Unsupported
 from refmaker.model import Attribute, Compound, Dataspace, FixedPoint, ObjectReference, RegionReference, String
-from refmaker.reading import read_tree
+from refmaker.scanning.detect import read_tree
 
 INT = FixedPoint(4, "<", True, 0, 32)
 

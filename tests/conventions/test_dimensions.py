@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.conventions.view import View
 from refmaker.model import Contiguous, Dataset, Dataspace, FillValue, FixedPoint, Group, LinkNote, Tree
-from refmaker.reading import read_tree
+from refmaker.scanning.detect import read_tree
 
 Shown = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]
 

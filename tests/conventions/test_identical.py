@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.zarr.stock import identical_groups, open_dataset, references
+from tests.mapping.stock import identical_groups, open_dataset, references
 
 Fill = Callable[[netCDF4.Dataset], None]
 
@@ -227,7 +227,7 @@ def test_single_precision_packing_is_close_and_noted(tmp_path: Path) -> None:
         v.set_auto_maskandscale(False)
         v.scale_factor = np.float32(0.1)
         v[:] = range(100)
-    from refmaker.scanning import inspect
+    from refmaker.scanning.scan import inspect
 
     manifest = inspect(str(path)).manifest
     got = open_dataset(references(manifest, tmp_path))

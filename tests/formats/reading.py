@@ -8,7 +8,7 @@ import numpy as np
 import zarr
 
 import refmaker
-from refmaker.manifest.kerchunk_json import iter_json, read_json
+from refmaker.kerchunk.json_writer import iter_json, read_json
 from refmaker.manifest.manifest import Manifest
 
 __all__ = ["counting", "notes", "read", "written"]

@@ -17,7 +17,7 @@ import xarray as xr
 from astropy.io import fits
 
 from refmaker.errors import RefmakerError, Unsupported
-from refmaker.scanning import scan
+from refmaker.scanning.scan import scan
 from tests.formats.reading import counting, read
 
 KINDS = ("u1", ">i2", ">i4", ">i8", ">f4", ">f8")
@@ -197,9 +197,9 @@ def test_kinds_of_hdus_that_are_refused(tmp_path):
 
 
 def test_one_large_image_is_split(tmp_path, monkeypatch):
-    from refmaker.formats import found
+    from refmaker.formats import kerchunk_references
 
-    monkeypatch.setattr(found, "SPLIT", 4096)
+    monkeypatch.setattr(kerchunk_references, "SPLIT", 4096)
     path = write(tmp_path, fits.PrimaryHDU(counting(">i2", 64, 128)))
     manifest = scan(path)
     assert manifest.arrays["PRIMARY"].metadata["chunks"] == [16, 128]

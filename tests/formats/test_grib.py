@@ -16,8 +16,8 @@ import eccodes
 import xarray as xr
 
 from refmaker.errors import FormatError, Unsupported
-from refmaker.scanning import scan
-from refmaker.verify import verify
+from refmaker.scanning.scan import scan
+from refmaker.verification.verify import verify
 from tests.formats.messages import message, sections, values_of
 from tests.formats.reading import notes, read
 

@@ -18,7 +18,7 @@ import xarray as xr
 
 from refmaker.errors import FormatError, Unsupported
 from refmaker.formats import tiff as tiff_module
-from refmaker.scanning import scan
+from refmaker.scanning.scan import scan
 from tests.formats.reading import counting, notes, read
 
 RGB: dict[str, Any] = {"photometric": "rgb", "tile": (32, 32)}
@@ -178,9 +178,9 @@ def test_tiles_that_were_never_written(tmp_path):
 
 
 def test_one_large_block_is_split(tmp_path, monkeypatch):
-    from refmaker.formats import found
+    from refmaker.formats import kerchunk_references
 
-    monkeypatch.setattr(found, "SPLIT", 4096)
+    monkeypatch.setattr(kerchunk_references, "SPLIT", 4096)
     path = write(tmp_path / "a.tif", counting("<u2", 64, 128))
     manifest = scan(path)
     assert manifest.arrays["0"].metadata["chunks"] == [16, 128]

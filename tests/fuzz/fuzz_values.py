@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from refmaker.verify import ArrayResult
+from refmaker.verification.verify import ArrayResult
 from tests.fuzz.fuzz_hdf5 import Seed, mutate, studied
 
 SECONDS = 10
@@ -50,8 +50,8 @@ def damaged(originals: list[Seed], seed: int, number: int) -> tuple[str, bytes]:
 def compare(path: Path) -> tuple[Counter[str], str]:
     """Scan a file and verify the manifest; give counts, and what differs."""
     from refmaker.errors import RefmakerError
-    from refmaker.scanning import scan
-    from refmaker.verify import verify
+    from refmaker.scanning.scan import scan
+    from refmaker.verification.verify import verify
 
     try:
         manifest = scan(str(path), inline_limit=INLINE_LIMIT)

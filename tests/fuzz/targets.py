@@ -452,9 +452,9 @@ def scan_file(data: bytes) -> object:
     """Scan a whole file, and write and read its manifest."""
     from unittest.mock import patch
 
-    from refmaker import scanning
-    from refmaker.manifest._kerchunk_reader import read_json
-    from refmaker.manifest.kerchunk_json import iter_json
+    from refmaker.kerchunk.json_reader import read_json
+    from refmaker.kerchunk.json_writer import iter_json
+    from refmaker.scanning import scan
     from refmaker.sources.identity import Identity
 
     class Memory:
@@ -466,8 +466,8 @@ def scan_file(data: bytes) -> object:
 
     if not data:
         return None
-    with patch.object(scanning, "open_source", lambda *_: Memory()):
-        manifest = scanning.scan("fuzz.h5", inline_limit=1 << 20, verify_checksums=False)
+    with patch.object(scan, "open_source", lambda *_: Memory()):
+        manifest = scan.scan("fuzz.h5", inline_limit=1 << 20, verify_checksums=False)
     for path, array in manifest.arrays.items():
         rows = array.references
         if len(rows.cell) and int((rows.offset + rows.size).max()) > len(data):
@@ -519,11 +519,11 @@ def read_manifest(data: bytes) -> object:
     """Read JSON in both ways there are, look at it as replay does, write it and read it again."""
     from unittest.mock import patch
 
-    from refmaker.manifest import _row_text
-    from refmaker.manifest._kerchunk_reader import read_json
-    from refmaker.manifest.kerchunk_json import iter_json
+    from refmaker.kerchunk import fast_json_reader
+    from refmaker.kerchunk.json_reader import read_json
+    from refmaker.kerchunk.json_writer import iter_json
 
-    with patch.object(_row_text, "WORTHWHILE", 0):
+    with patch.object(fast_json_reader, "WORTHWHILE", 0):
         fast = _outcome(lambda: read_json(data, source="fuzz"))
     if repr(fast) != repr(_outcome(lambda: read_json(data, source="fuzz"))):
         raise ArithmeticError("the two readers of JSON differ")
@@ -538,9 +538,9 @@ def read_manifest(data: bytes) -> object:
 
 def replayed(manifest: Any) -> None:
     """List a manifest, look keys up, and make its decoded view."""
-    from refmaker.replay.coarse import coarsened
     from refmaker.replay.listing import Listing
     from refmaker.replay.lookup import Lookup
+    from refmaker.replay.rechunked import coarsened
 
     lookup = Lookup(manifest)
     listing = Listing(lookup)
@@ -592,7 +592,7 @@ def packed_seeds() -> Iterator[bytes]:
 
 
 def read_packed(data: bytes) -> object:
-    from refmaker.manifest._packing import unpacked
+    from refmaker.kerchunk.compression import unpacked
 
     return len(unpacked(data, "fuzz"))
 
@@ -602,15 +602,15 @@ def read_set(data: bytes) -> object:
     from unittest.mock import patch
 
     from refmaker.errors import SourceError
-    from refmaker.manifest import _parquet_reader
+    from refmaker.kerchunk import parquet_reader
 
     def read(self: Any, name: str) -> bytes:
-        if name == _parquet_reader.METADATA_FILE:
+        if name == parquet_reader.METADATA_FILE:
             return data
         raise SourceError("no such shard")
 
-    with patch.object(_parquet_reader._Files, "read", read):
-        manifest = _parquet_reader.load_parquet("/fuzz")
+    with patch.object(parquet_reader._Files, "read", read):
+        manifest = parquet_reader.load_parquet("/fuzz")
         for array in manifest.arrays.values():
             try:
                 array.references.at(0)
@@ -625,7 +625,7 @@ def set_seeds() -> Iterator[bytes]:
              "filters": None, "compressor": None}  # fmt: skip
     metadata = {".zgroup": {"zarr_format": 2}, ".zattrs": {}, "x/.zarray": array, "x/.zattrs": {}}
     yield json.dumps({"metadata": metadata, "record_size": 10}).encode()
-    from refmaker.manifest._kerchunk_reader import read_json
+    from refmaker.kerchunk.json_reader import read_json
 
     with tempfile.TemporaryDirectory() as folder:
         manifest = read_json(next(manifest_seeds()).replace(b"{{u}}", b""), source="fuzz")
@@ -634,7 +634,7 @@ def set_seeds() -> Iterator[bytes]:
 
 
 def shard_seeds() -> Iterator[bytes]:
-    from refmaker.manifest._shard_codec import encode_shard
+    from refmaker.kerchunk.parquet_shard_codec import encode_shard
     from refmaker.manifest.manifest import References
 
     references = References(np.arange(3), np.zeros(3, "u1"), np.array([5, 9, 20], "u8"), np.array([4, 4, 9], "u8"),
@@ -655,7 +655,7 @@ def shard_seeds() -> Iterator[bytes]:
 
 
 def read_shard(data: bytes) -> object:
-    from refmaker.manifest._shard_codec import decode_shard
+    from refmaker.kerchunk.parquet_shard_codec import decode_shard
 
     urls: dict[str, int] = {}
     return decode_shard(data, 0, 6, lambda url: urls.setdefault(url, len(urls)), structure="shard", source="fuzz")
@@ -802,12 +802,12 @@ def read_headers(data: bytes) -> object:
     """Read what answers of servers say of a file."""
     from refmaker.errors import SourceError
     from refmaker.manifest.manifest import Target as Record
-    from refmaker.replay.faults import Differs
     from refmaker.replay.identity import Seen
+    from refmaker.replay.read_errors import Differs
     from refmaker.replay.stores import HttpStore
+    from refmaker.sources.async_store import content_range
     from refmaker.sources.http import _retry_after
     from refmaker.sources.identity import etag_of, time_of
-    from refmaker.sources.store import content_range
 
     lines = data.decode("latin-1").split("\n")
     headers = dict(line.split(": ", 1) for line in lines if ": " in line)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from refmaker.errors import FormatError
 from refmaker.hdf5 import checksum, native_checksum
 from refmaker.hdf5.checksum import FEW, lookup3, lookup3_groups, unverified, verified, verify, verify_rows
-from refmaker.scanning import scan
+from refmaker.scanning.scan import scan
 
 
 @pytest.fixture(params=["numpy", "native"], autouse=True)

@@ -138,7 +138,7 @@ def test_addresses_beyond_4_gib(tmp_path):
         file.flush()
         filled(file.create_dataset("far", (10,), "<i4", chunks=(3,), maxshape=(None,)))
         file["far"].attrs["here"] = file["hole"].ref
-    from refmaker.reading import read_tree
+    from refmaker.scanning.detect import read_tree
 
     tree = read_tree(str(path))
     index = tree.datasets["/far"].storage.index

@@ -10,7 +10,7 @@ import pytest
 
 from refmaker import scan
 from refmaker.errors import RefmakerError
-from refmaker.linked import follow as follow_module
+from refmaker.linked import resolve_external as follow_module
 from tests.linked.reading import read_array, reason
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from refmaker import scan
 from refmaker.errors import RefmakerError, TargetChanged, Unsupported
-from refmaker.linked import space as space_module
+from refmaker.linked import address_space as space_module
 from refmaker.linked import virtual as virtual_module
 from tests.linked.random_files import make_virtual
 from tests.linked.reading import read_array, reason, status
@@ -428,7 +428,7 @@ def test_many_files_are_not_all_open(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_reopened_files_have_to_be_the_same(tmp_path: Path) -> None:
-    from refmaker.sources.source import open_source
+    from refmaker.sources.open import open_source
 
     _source(tmp_path, "v.h5", np.arange(4))
     path = _source(tmp_path, "s.h5", np.arange(4))

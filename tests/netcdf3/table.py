@@ -20,8 +20,8 @@ import numpy as np
 import xarray as xr
 
 from refmaker.manifest.manifest import Manifest
-from refmaker.scanning import scan
-from tests.zarr.stock import open_dataset, open_group, references
+from refmaker.scanning.scan import scan
+from tests.mapping.stock import open_dataset, open_group, references
 
 __all__ = ["FORMATS", "Case", "cases", "check", "types"]
 

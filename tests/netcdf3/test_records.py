@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from refmaker_cli.main import main
 
 from refmaker.netcdf3 import walk as walk_module
-from refmaker.scanning import inspect, scan
+from refmaker.scanning.scan import inspect, scan
+from tests.mapping.stock import open_array
 from tests.netcdf3.classic import Var, build
 from tests.servers import RangeServer, range_server
-from tests.zarr.stock import open_array
 
 __all__ = ["range_server"]
 

@@ -101,7 +101,7 @@ def shard(change: Callable[[Path], None]) -> Case:
     """Give a case in which a file of a Parquet set is not what it was."""
 
     def case(folder: Path, server: RangeServer) -> dict[str, Any]:
-        from refmaker.manifest.kerchunk_parquet import write_parquet
+        from refmaker.kerchunk.parquet_writer import write_parquet
 
         write_parquet(scene(server.add("a.nc", DATA)), folder / "m.parq", record_size=1)
         change(folder / "m.parq/g/x/refs.0.parq")

@@ -220,7 +220,7 @@ def test_absent_chunks_within_one_of_the_view(dtype: str, fill: Any, value: Any,
 
 def sharded(held_in_memory: Manifest, path: Path, record_size: int) -> str:
     pytest.importorskip("pyarrow")
-    from refmaker.manifest.kerchunk_parquet import write_parquet
+    from refmaker.kerchunk.parquet_writer import write_parquet
 
     write_parquet(held_in_memory, path, record_size=record_size)
     return str(path)

@@ -17,8 +17,8 @@ from refmaker.errors import FormatError, ManifestError, RefmakerError, SourceErr
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.replay import decoded as module
 from refmaker.replay import pieces
-from refmaker.replay.coarse import coarsened
 from refmaker.replay.filesystem import FileSystem
+from refmaker.replay.rechunked import coarsened
 from tests.replay.readers import READERS, ZARR, Reader, stored
 from tests.replay.scenes import DATA, FILL, HEAD, VALUES, array, manifest, references, scene
 from tests.servers import RangeServer

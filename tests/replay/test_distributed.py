@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refmaker.manifest import cache
+from refmaker.kerchunk import cache
 from refmaker.manifest.manifest import Target
 from tests.engines.cluster import running_cluster
 from tests.replay.readers import ZARR, stored
@@ -23,7 +23,7 @@ COUNT, SIZE = 24_000, 40
 
 def opened(path: str) -> int:
     """Open a manifest twice, as two tasks would; tell how often this process parsed it."""
-    from refmaker.manifest import cache
+    from refmaker.kerchunk import cache
     from refmaker.replay.filesystem import FileSystem
 
     calls = []

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmaker.errors import ManifestError
-from refmaker.manifest.layout import ChunkLayout
 from refmaker.replay.keys import Spelling, cell_of, names_of
+from refmaker.zarr.chunk_keys import ChunkLayout
 
 V2 = ChunkLayout((3, 4), "", ".", "0")
 V2_NESTED = ChunkLayout((3, 4), "", "/", "0")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refmaker.manifest.kerchunk_json import iter_json
+from refmaker.kerchunk.json_writer import iter_json
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.replay.listing import Entry, Listing
 from refmaker.replay.lookup import Lookup

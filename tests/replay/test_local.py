@@ -14,8 +14,8 @@ import pytest
 
 from refmaker.manifest.manifest import Target
 from refmaker.replay import local
-from refmaker.replay.faults import Differs
 from refmaker.replay.local import LocalStore
+from refmaker.replay.read_errors import Differs
 
 DATA = bytes(range(256)) * 4096
 

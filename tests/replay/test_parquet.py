@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from refmaker.errors import ManifestError, RefmakerError, SourceError
-from refmaker.manifest.kerchunk_parquet import write_parquet
+from refmaker.kerchunk.parquet_writer import write_parquet
 from refmaker.manifest.manifest import Target
-from refmaker.replay import opening
+from refmaker.replay import loading
 from refmaker.replay.filesystem import FileSystem
 from tests.replay.readers import ZARR
 from tests.replay.scenes import DATA, FILL, HEAD, VALUES, array, manifest, references
@@ -29,7 +29,7 @@ ROW = VALUES[:1].nbytes
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "_cache", opening._Cache())
+    monkeypatch.setattr(loading, "_cache", loading._Cache())
 
 
 @pytest.fixture

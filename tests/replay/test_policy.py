@@ -10,9 +10,9 @@ import pytest
 
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Target
-from refmaker.replay.faults import hidden, secrets_of
 from refmaker.replay.filesystem import FileSystem
 from refmaker.replay.policy import Policy
+from refmaker.replay.read_errors import hidden, secrets_of
 from tests.replay.scenes import DATA, VALUES, array, manifest, references, scene
 from tests.servers import RangeServer
 

@@ -13,7 +13,7 @@ from fsspec.implementations.http import HTTPFileSystem
 from refmaker.errors import SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import Pool, pool
-from refmaker.replay.faults import Differs, Incomplete
+from refmaker.replay.read_errors import Differs, Incomplete
 from refmaker.replay.stores import AnyStore, HttpStore, S3Store, store_of
 from tests.replay.scenes import DATA
 from tests.servers import RangeServer, S3Server

@@ -13,7 +13,7 @@ import xarray as xr
 
 from refmaker.errors import ManifestError, SourceError
 from refmaker.replay.xarray_backend import RefmakerBackend
-from refmaker.scanning import scan
+from refmaker.scanning.scan import scan
 
 
 @pytest.fixture

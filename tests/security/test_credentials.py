@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import refmaker
-from refmaker.batch.finding import Roots
+from refmaker.batch.discovery import Roots
 from refmaker.batch.run import Batch
 from refmaker.errors import BatchError, ManifestError, RefmakerError
 from refmaker.manifest.rewriting import with_targets_moved

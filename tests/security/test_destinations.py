@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 import pytest
 
+from refmaker.atomic import atomic_write
 from refmaker.batch.ledger import _SCHEMA, Ledger, Row
 from refmaker.errors import BatchError, OutputError
-from refmaker.manifest.atomic import atomic_write
-from refmaker.manifest.cache import cache_folder
+from refmaker.kerchunk.cache import cache_folder
 from refmaker.manifest.manifest import Target
 from tests.cli.conftest import Run, run
 from tests.security.bounds import bounded

@@ -25,10 +25,10 @@ import refmaker
 from refmaker.codecs.allowed import check_codecs, unknown_codecs
 from refmaker.combining import values
 from refmaker.errors import ManifestError, RefmakerError, SourceError
-from refmaker.manifest import _packing
-from refmaker.manifest._kerchunk_reader import read_json
-from refmaker.manifest._shard_codec import decode_shard
-from refmaker.manifest._shards import ShardedReferences
+from refmaker.kerchunk import compression
+from refmaker.kerchunk.json_reader import read_json
+from refmaker.kerchunk.parquet_shard_codec import decode_shard
+from refmaker.kerchunk.parquet_shards import ShardedReferences
 from refmaker.manifest.manifest import Target
 from refmaker.replay import targets as replay_targets
 from refmaker.replay.policy import Policy
@@ -157,8 +157,8 @@ def test_known_codecs_are_those_that_readers_have() -> None:
 
 def test_dtypes_are_names(tmp_path: Path) -> None:
     """numpy evaluates some texts that are given to it as a dtype."""
-    from refmaker.codecs.dtype_json import dtype_of_text
     from refmaker.replay.elements import elements_of
+    from refmaker.zarr.dtype_json import dtype_of_text
 
     for text in ("(2,)i4", "i4,i4", ", ", "[" * 1000, "O" * 10**6, "(" * 50_000 + "i4", "i4\n", ""):
         with bounded(), pytest.raises(ValueError, match="no name of a dtype"):
@@ -342,7 +342,7 @@ def test_generators_without_end() -> None:
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
 def test_packed_manifests_that_blow_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     """Half a gigabyte of blanks, where 64 MiB are allowed: no more is unpacked than that."""
-    monkeypatch.setattr(_packing, "_LIMIT", 1 << 26)
+    monkeypatch.setattr(compression, "_LIMIT", 1 << 26)
     if suffix == "gz":
         packer = zlib.compressobj(9, wbits=31)
         data = b"".join(packer.compress(b" " * (1 << 20)) for _ in range(512)) + packer.flush()

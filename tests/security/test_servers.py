@@ -11,16 +11,16 @@ import pytest
 
 import refmaker
 from refmaker.errors import RefmakerError
-from refmaker.manifest import load
+from refmaker.kerchunk import fetch
 from refmaker.netcdf3 import walk
-from refmaker.sources import http, patience, store
+from refmaker.sources import async_store, http, retry
 from tests.security.bounds import traced
 from tests.security.hostile_server import Answer, chunked, endless, served
 from tests.security.test_manifests import document
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
 
-QUICK = patience.Patience(attempts=2, pause=0.001, longest_pause=0.002, timeout=0.4, slowest=1e6)
+QUICK = retry.Patience(attempts=2, pause=0.001, longest_pause=0.002, timeout=0.4, slowest=1e6)
 MEMORY = 64 << 20
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -29,7 +29,7 @@ ENDLESS_206 = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %d-%d/%d\r\
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", QUICK)
+    monkeypatch.setattr(retry, "PATIENCE", QUICK)
 
 
 def redirecting(connection: socket.socket, request: bytes) -> None:
@@ -107,7 +107,7 @@ def test_a_target_as_a_whole_ends(known: int | None, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", ["endless body", "endless redirects", "endless header lines", "an exabyte promised"])
 def test_fetching_a_manifest_ends(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "MOST", 1 << 24)
+    monkeypatch.setattr(fetch, "MOST", 1 << 24)
     with served(ANSWERS[name]) as (url, _), traced(memory=MEMORY + (1 << 26)):
         options = {"client_kwargs": {"timeout": timeout()}, "skip_instance_cache": True}
         with pytest.raises(RefmakerError):
@@ -144,7 +144,7 @@ def test_bodies_are_read_no_further_than_they_may_be() -> None:
         asked.append(number)
         return bytes(number)
 
-    assert len(asyncio.run(store.bounded_body(read, 10))) == 11
+    assert len(asyncio.run(async_store.bounded_body(read, 10))) == 11
     assert asked == [11]
 
 

@@ -18,7 +18,7 @@ import pytest
 from refmaker import scan
 from refmaker.codecs.image import encode_filter_pipeline
 from refmaker.errors import FormatError, RefmakerError, SourceError
-from refmaker.manifest.kerchunk_json import iter_json
+from refmaker.kerchunk.json_writer import iter_json
 from refmaker.model import Filter
 from tests.cli.conftest import Run, run
 from tests.hdf5.assembling import (

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from refmaker.errors import FormatError, RefmakerError, SourceError, Unsupported
-from refmaker.scanning import scan
+from refmaker.scanning.scan import scan
 from refmaker.sources.container import MemberSource, split_member
-from refmaker.sources.source import open_source
+from refmaker.sources.open import open_source
+from tests.mapping.stock import open_array
 from tests.servers import RangeServer
-from tests.zarr.stock import open_array
 
 VALUES = np.arange(1000, dtype="<f4").reshape(50, 20)
 

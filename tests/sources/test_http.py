@@ -10,15 +10,15 @@ import pytest
 
 from refmaker import Manifest, scan
 from refmaker.errors import FormatError, RefmakerError, SourceError, TargetChanged
-from refmaker.sources import http, patience, store
-from refmaker.sources.plan import FIRST_READ, Rates
+from refmaker.sources import async_store, http, retry
+from refmaker.sources.range_planner import FIRST_READ, Rates
 from tests.servers import FAULTS, ODDITIES, RangeServer, range_server
 from tests.sources.files import classic_file, large_file, same, small_files
 
 __all__ = ["range_server"]
 
-QUICK = patience.Patience(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.25, slowest=1e9)
-ATTEMPTS = patience.PATIENCE.attempts
+QUICK = retry.Patience(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.25, slowest=1e9)
+ATTEMPTS = retry.PATIENCE.attempts
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def small(tmp_path_factory) -> tuple[bytes, Manifest]:
 
 @pytest.fixture
 def brief(monkeypatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", QUICK)
+    monkeypatch.setattr(retry, "PATIENCE", QUICK)
 
 
 @pytest.fixture(autouse=True)
@@ -61,13 +61,13 @@ def test_a_small_file_is_one_request(range_server, small):
 def counted_rounds(monkeypatch) -> list[int]:
     """Count the requests of each round behind the first answer."""
     fetches: list[int] = []
-    fetch = store.AsyncStore.read
+    fetch = async_store.AsyncStore.read
 
-    def read(self: store.AsyncStore, starts, stops) -> list[bytes]:
+    def read(self: async_store.AsyncStore, starts, stops) -> list[bytes]:
         fetches.append(len(starts))
         return fetch(self, starts, stops)
 
-    monkeypatch.setattr(store.AsyncStore, "read", read)
+    monkeypatch.setattr(async_store.AsyncStore, "read", read)
     return fetches
 
 
@@ -249,8 +249,8 @@ def test_a_file_replaced_between_scans_is_another(range_server, tmp_path):
 
 
 def test_memory_has_a_limit(range_server, large):
-    from refmaker.scanning import inspect
-    from refmaker.sources.room import Room
+    from refmaker.scanning.scan import inspect
+    from refmaker.sources.memory_budget import Room
 
     data, _ = large
     with pytest.raises(SourceError, match="more bytes of the file in memory"):

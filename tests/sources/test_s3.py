@@ -9,8 +9,8 @@ import pytest
 from refmaker import scan
 from refmaker.errors import FormatError, SourceError, TargetChanged
 from refmaker.sources import obstore_s3
-from refmaker.sources.plan import FIRST_READ
-from refmaker.sources.source import open_source
+from refmaker.sources.open import open_source
+from refmaker.sources.range_planner import FIRST_READ
 from tests.servers import s3_server
 from tests.sources.files import large_file, same, small_files
 

@@ -13,8 +13,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from refmaker.errors import FormatError, RefmakerError, SourceError, TargetChanged
 from refmaker.sources.local import LocalSource
+from refmaker.sources.open import is_local, open_source
 from refmaker.sources.remote import RemoteSource
-from refmaker.sources.source import is_local, open_source
 from refmaker.window import MissingBytes
 
 DATA = bytes(i * 7 % 251 for i in range(300_000))

@@ -1,0 +1,315 @@
+"""Directories and files, local and remote, under one way to ask: what is there, as it is now.
+
+Contract: a listing gives every file with what tells its version (size, ETag, modification time). What cannot be listed
+is told by name, never left out. Nothing is read here but the first bytes of files, to tell what they are.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import posixpath
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from refmaker import netcdf3
+from refmaker.errors import SourceError
+from refmaker.formats.detect import HEAD_SIZE, format_of, missing
+from refmaker.formats.detect import NAMES as FORMAT_NAMES
+from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
+from refmaker.replay.identity import Seen
+from refmaker.urls import is_local, local_path
+
+__all__ = ["NAMES", "Entry", "Remote", "absolute", "has_magic", "is_recognised", "look_at", "seen_at", "walk_local"]
+
+NAMES = (".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")
+"""Files that are named so are taken for sources whatever they hold: a damaged one is not to be overlooked.
+
+Those of the formats that kerchunk scans (`refmaker.formats.detect`) as well, where the packages for them are installed.
+"""
+_ASKED_TOGETHER = 32
+_HEAD = 4096 + len(SIGNATURE)
+"""Bytes of a remote file that are looked at: a signature behind a user block of 4096 bytes is among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a listing.
+
+    Attributes
+    ----------
+    url
+        Absolute path, or url.
+    name
+        Path below what was listed, with slashes.
+    problem
+        Why it is none: what cannot be listed.
+    """
+
+    url: str
+    name: str
+    seen: Seen
+    problem: str | None = None
+
+
+UNKNOWN = Seen(None, None, None)
+
+
+def absolute(name: str) -> str:
+    """Give a local path as an absolute one; a url as it is."""
+    return os.path.abspath(os.path.expanduser(local_path(name))) if is_local(name) else name
+
+
+def has_magic(name: str) -> bool:
+    """Say whether a path or url is a pattern. In urls of HTTP only `*` is one, the rest is common there."""
+    return "*" in name if name.startswith(("http://", "https://")) else glob.has_magic(name)
+
+
+@cache
+def _handed_over() -> tuple[frozenset[str], tuple[str, ...]]:
+    """Give the formats whose packages are installed, and how their files are named."""
+    kinds = [kind for kind in FORMAT_NAMES if not missing(kind)]
+    return frozenset(kinds), tuple(name for kind in kinds for name in FORMAT_NAMES[kind])
+
+
+def is_named_so(name: str) -> bool:
+    """Say whether a file is named as sources are."""
+    return name.lower().endswith((*NAMES, *_handed_over()[1]))
+
+
+def is_recognised(path: str) -> bool:
+    """Say whether a local file is a source: by its content, or by its name."""
+    if is_named_so(path):
+        return True
+    with open(path, "rb") as file:
+        head = file.read(HEAD_SIZE)
+        if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
+            return True
+        for address in signature_addresses(os.fstat(file.fileno()).st_size):
+            file.seek(address)
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                return True
+    return False
+
+
+def _begins_as_source(head: bytes) -> bool:
+    """Say whether a file of which these are the first bytes is a source."""
+    addresses = signature_addresses(len(head))
+    if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
+        return True
+    return any(head.startswith(SIGNATURE, address) for address in addresses)
+
+
+def seen_at(path: str) -> Seen:
+    """Give what tells the version of a local file. Raises `OSError`."""
+    status = os.stat(path)
+    return Seen(status.st_size, None, status.st_mtime)
+
+
+def walk_local(folder: str, pattern: str | None, leave_out: str | None) -> Iterator[Entry]:
+    """List the sources below a local directory, in the order of names.
+
+    Links to directories are not followed, hidden files and directories are left out.
+
+    Parameters
+    ----------
+    pattern
+        Takes the files whose path or name matches; without, those that are recognised.
+    leave_out
+        The real path of a directory that is not entered.
+    """
+    pending = [(folder, "")]
+    while pending:
+        path, name = pending.pop()
+        try:
+            with os.scandir(path) as found:
+                children = sorted(found, key=lambda child: child.name)
+        except OSError as error:
+            yield Entry(path, name or os.path.basename(path), UNKNOWN, f"cannot be listed: {error.strerror}")
+            continue
+        below = []
+        for child in children:
+            if child.name.startswith("."):
+                continue
+            if child.is_dir(follow_symlinks=False):
+                if leave_out is None or os.path.realpath(child.path) != leave_out:
+                    below.append((child.path, posixpath.join(name, child.name)))
+            else:
+                yield from _file(child, posixpath.join(name, child.name), pattern)
+        pending.extend(reversed(below))
+
+
+def _file(child: os.DirEntry[str], name: str, pattern: str | None) -> Iterator[Entry]:
+    """Give a file if it is a source. One that may not be read might be."""
+    try:
+        status = child.stat()
+        if stat.S_ISREG(status.st_mode) and (is_recognised(child.path) if pattern is None else _matches(name, pattern)):
+            yield Entry(child.path, name, Seen(status.st_size, None, status.st_mtime))
+    except FileNotFoundError:  # it went away meanwhile, or is a link that leads nowhere
+        if _matches(name, pattern) if pattern is not None else is_named_so(name):
+            yield Entry(child.path, name, UNKNOWN)
+    except OSError:
+        yield Entry(child.path, name, UNKNOWN)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Match a path as `find` would: a pattern without a slash is one of the last part."""
+    return fnmatch.fnmatchcase(name if "/" in pattern else name.rpartition("/")[2], pattern)
+
+
+class Remote:
+    """A filesystem of fsspec, with what becomes of urls in it.
+
+    Parameters
+    ----------
+    url
+        Any url of it.
+    """
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any]) -> None:
+        import fsspec
+
+        try:
+            self.filesystem, self.path = fsspec.core.url_to_fs(url, **storage_options)
+        except Exception as error:  # every filesystem raises errors of its own
+            raise SourceError(f"cannot be reached: {error}", source=url) from error
+        self.url = url
+        first, self._chained, self._rest = url.partition("::")
+        self._protocol = first.partition("://")[0]
+
+    def to_url(self, path: str) -> str:
+        """Give the url of a path of this filesystem."""
+        if path.startswith(f"{self._protocol}://"):
+            return path + self._chained + self._rest
+        lead = "/" if self._protocol == "memory" else ""
+        return f"{self._protocol}://{path.removeprefix(lead)}{self._chained}{self._rest}"
+
+    def glob(self) -> Iterator[Entry]:
+        """List the files that match the url, by their paths below the part of it that is no pattern."""
+        parts = self.path.split("/")
+        plain = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+        yield from self._entries(self._ask("glob", self.path, detail=True), "/".join(parts[:plain]))
+
+    def find(self, pattern: str | None, leave_out: str | None = None) -> Iterator[Entry]:
+        """List the files below the url that are sources by name or by their first bytes, or match a pattern.
+
+        Parameters
+        ----------
+        leave_out
+            Url of a directory, with a slash, below which nothing is a source.
+        """
+        listing = self._ask("find", self.path, detail=True)
+        paths = {self.to_url(path): path for path in listing}
+        found = [
+            entry
+            for entry in self._entries(listing, self.path)
+            if not any(part.startswith(".") for part in entry.name.split("/"))
+            and (leave_out is None or not entry.url.startswith(leave_out))
+        ]
+        if pattern is not None:
+            yield from (entry for entry in found if _matches(entry.name, pattern))
+            return
+        unknown = [entry for entry in found if not is_named_so(entry.name) and _may_be_source(entry.seen)]
+        heads = dict(zip((one.url for one in unknown), self._heads([paths[one.url] for one in unknown]), strict=True))
+        for entry in found:
+            outcome = heads.get(entry.url, b"")
+            if is_named_so(entry.name) or (isinstance(outcome, bytes) and _begins_as_source(outcome)):
+                yield entry
+            elif not isinstance(outcome, bytes | FileNotFoundError):
+                yield Entry(entry.url, entry.name, UNKNOWN)  # the scan says what is wrong with it
+
+    def _heads(self, paths: Sequence[str]) -> Iterator[bytes | BaseException]:
+        """Give the first bytes of files, or why they cannot be had; many at a time where the filesystem can do that."""
+        workers = _ASKED_TOGETHER if getattr(self.filesystem, "async_impl", False) else 1
+        with ThreadPoolExecutor(workers) as pool:
+            for future in [pool.submit(self._head, path) for path in paths]:
+                error = future.exception()
+                if error is not None and not isinstance(error, Exception):
+                    raise error
+                yield future.result() if error is None else error
+
+    def _head(self, path: str) -> bytes:
+        if self._protocol in ("http", "https"):  # servers may send the whole file, of which `read` takes the beginning
+            with self.filesystem.open(path, "rb", block_size=_HEAD, cache_type="none") as file:
+                return bytes(file.read(_HEAD))
+        return bytes(self.filesystem.cat_file(path, start=0, end=_HEAD))
+
+    def files(self) -> dict[str, Seen]:
+        """List all files below the url, by their paths below it; nothing where there is no such directory."""
+        found = self._ask("find", self.path, detail=True)
+        return {entry.name: entry.seen for entry in self._entries(found, self.path)}
+
+    def is_directory(self) -> bool:
+        """Say whether the url is a directory. What cannot be told is a file, of which the scan says what is wrong."""
+        if self.path.endswith("/") or self.url.partition("::")[0].endswith("/"):
+            return True
+        if self._protocol in ("http", "https"):
+            return False
+        info = _attempt(self.filesystem.info, self.path)
+        return isinstance(info, Mapping) and info.get("type") == "directory"
+
+    def _entries(self, found: Mapping[str, Mapping[str, Any]], base: str) -> Iterator[Entry]:
+        prefix = base.rstrip("/") + "/" if base.strip("/") else base
+        for path, info in sorted(found.items()):
+            if info.get("type") != "directory":
+                yield Entry(self.to_url(path), path.removeprefix(prefix).lstrip("/"), Seen.of(info))
+
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        try:
+            self.filesystem.invalidate_cache()
+            return getattr(self.filesystem, method)(*arguments, **options)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:  # every filesystem raises errors of its own
+            raise SourceError(f"cannot be listed: {type(error).__name__}: {error}", source=self.url) from error
+
+
+def _may_be_source(seen: Seen) -> bool:
+    return seen.size is None or seen.size >= len(netcdf3.MAGIC[0])
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Give the result of a call, or the exception that it raised."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(function, *arguments)
+    return future.exception() or future.result()
+
+
+def look_at(urls: Sequence[str], storage_options: Mapping[str, Any]) -> dict[str, Seen | Exception]:
+    """Ask for the version of each file, many at a time; give why where there is none."""
+    found: dict[str, Seen | Exception] = {}
+    remote = []
+    for url in urls:
+        if not is_local(url):
+            remote.append(url)
+            continue
+        try:
+            found[url] = seen_at(local_path(url))
+        except OSError as error:
+            found[url] = error
+    return found | dict(_look_remote(remote, storage_options))
+
+
+def _look_remote(urls: Iterable[str], options: Mapping[str, Any]) -> Iterator[tuple[str, Seen | Exception]]:
+    def info(url: str) -> Seen:
+        import fsspec
+
+        filesystem, path = fsspec.core.url_to_fs(url, **options)
+        filesystem.invalidate_cache(filesystem._parent(path))
+        return Seen.of(filesystem.info(path))
+
+    with ThreadPoolExecutor(_ASKED_TOGETHER) as pool:
+        futures = [(url, pool.submit(info, url)) for url in urls]
+        for url, future in futures:
+            error = future.exception()
+            if error is None:
+                yield url, future.result()
+            elif isinstance(error, Exception):
+                yield url, error
+            else:
+                raise error

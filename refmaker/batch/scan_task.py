@@ -1,0 +1,113 @@
+"""What is done for one source, in a process of the engine.
+
+Contract: the outcome is a row of the ledger. Every error that refmaker explains is a row that failed. Scans that share
+a process share its connections, and a limit on the bytes that they hold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from refmaker import __version__
+from refmaker.batch.destination import Destination
+from refmaker.batch.ledger import Row
+from refmaker.engines.engine import TOGETHER
+from refmaker.errors import RefmakerError
+from refmaker.manifest.manifest import Manifest, Target
+from refmaker.scanning.scan import inspect
+from refmaker.sources.memory_budget import Shared
+
+__all__ = ["Settings", "Task", "scan_one"]
+
+_REFUSALS_KEPT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for all sources of a run.
+
+    Attributes
+    ----------
+    scan
+        Options of `inspect`.
+    relative
+        Targets are written relative to their manifests.
+    options
+        Text that tells whether manifests are made in the same way; see `Row.options`.
+    """
+
+    destination: Destination
+    run: str
+    scan: Mapping[str, Any] = field(default_factory=dict)
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    relative: bool = False
+    options: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A source to be scanned: as it was listed, and the name of its manifest."""
+
+    seen: Target
+    output: str
+
+
+def scan_one(settings: Settings, task: Task) -> Row:
+    """Scan a source and write its manifest."""
+    began = time.perf_counter()
+    row = blank(settings, task)
+    try:
+        with _shared().room() as room:
+            manifest = inspect(
+                task.seen.url, storage_options=settings.storage_options, room=room, **settings.scan
+            ).manifest
+        written = settings.destination.relative(manifest, task.output) if settings.relative else manifest
+        row.output_size = settings.destination.write(written, task.output)
+    except RefmakerError as error:
+        row.status, row.error_kind, row.error = "failed", type(error).__name__, str(error)
+    else:
+        _describe(row, manifest)
+    row.seconds = time.perf_counter() - began
+    row.finished = time.time()
+    return row
+
+
+def blank(settings: Settings, task: Task) -> Row:
+    """Give a row that says nothing yet but what it is about."""
+    return Row(
+        task.seen,
+        task.output,
+        "done",
+        finished=time.time(),
+        version=__version__,
+        options=settings.options,
+        run=settings.run,
+    )
+
+
+def lost(settings: Settings, task: Task, kind: str, reason: str) -> Row:
+    """Give the row of a source whose scan had no outcome."""
+    row = blank(settings, task)
+    row.status, row.error_kind, row.error = "failed", kind, reason
+    return row
+
+
+def _describe(row: Row, manifest: Manifest) -> None:
+    statuses = [line.status for line in manifest.objects if line.kind == "dataset"]
+    row.mapped, row.inlined = statuses.count("mapped"), statuses.count("inlined")
+    row.refused, row.chunks = len(manifest.refusals), manifest.chunks
+    row.refusals = dict(islice(manifest.refusals.items(), _REFUSALS_KEPT))
+    row.status = "refused" if manifest.refusals else "done"
+    own = next((target for target in manifest.targets if target.url == row.seen.url), None)
+    row.seen = row.seen if own is None else own
+    row.targets = tuple(target for target in manifest.targets if target is not own)
+
+
+@cache
+def _shared() -> Shared:
+    return Shared(TOGETHER)

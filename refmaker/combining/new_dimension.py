@@ -1,0 +1,289 @@
+"""A dimension that inputs do not have yet, made of what each of them has one of: a member, a level, a run.
+
+Contract: the value of an input is its scalar variable of that name, its global attribute, or what a pattern finds in
+its name. Arrays get the dimension in front, with chunks of one row, so that all references stay as they are; what then
+follows is combining along a dimension with a coordinate, refusals and all. Coordinates of dimensions, and what is named
+by attributes of CF conventions (coordinates, bounds, grid mappings and so on), do not get it, except scalars that
+differ: as `xarray.concat(data_vars="all", coords="different")` of files that were opened with `decode_coords="all"`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from refmaker.combining.collection import Collection, Series
+from refmaker.combining.comparing import compare_values, labelled
+from refmaker.combining.dimensions import index_paths
+from refmaker.combining.encodings import Form, with_extent
+from refmaker.combining.reading import Reader
+from refmaker.combining.records import CombineError
+from refmaker.combining.rows import MemoryRows
+
+__all__ = ["lifted"]
+
+_RELATED = (
+    "coordinates",
+    "bounds",
+    "climatology",
+    "grid_mapping",
+    "cell_measures",
+    "formula_terms",
+    "geometry",
+    "node_coordinates",
+    "node_count",
+    "part_node_count",
+    "interior_ring",
+)
+"""Attributes that name arrays: those that xarray makes coordinates of. CF 1.11, appendix A."""
+
+
+def lifted(
+    collection: Collection, concat: tuple[str, ...] | None, reader: Reader
+) -> tuple[Collection, tuple[str, ...] | None]:
+    """Give inputs the dimensions that they are to be put together along and do not have.
+
+    Parameters
+    ----------
+    concat
+        Names of dimensions, `NAME=PATTERN` for one whose values are in the names of the inputs. None: those that some
+        inputs have as a dimension, others as a scalar.
+
+    Returns
+    -------
+    collection, concat
+        `concat` without patterns.
+
+    Raises
+    ------
+    CombineError
+        An input has neither the dimension nor a value for it.
+    """
+    wished = [(name, None) for name in _both(collection)] if concat is None else [_taken_apart(one) for one in concat]
+    for name, pattern in wished:
+        collection = _lift(collection, name.strip("/"), pattern, reader)
+    return collection, None if concat is None else tuple(name for name, _ in wished)
+
+
+def _taken_apart(text: str) -> tuple[str, re.Pattern[str] | None]:
+    name, equals, pattern = text.partition("=")
+    try:
+        return name, re.compile(pattern) if equals else None
+    except re.error as error:
+        raise CombineError(f"not a pattern: {pattern!r}: {error}") from error
+
+
+def _both(collection: Collection) -> list[str]:
+    """Give the arrays that are the coordinate of a dimension in some inputs, a scalar in others."""
+    found = []
+    for path, series in collection.series.items():
+        shapes = {collection.forms.all[form].dimensions for form in dict.fromkeys(series.forms)}
+        if shapes == {(), (path.rpartition("/")[2],)}:
+            found.append(path)
+    return found
+
+
+def _lift(collection: Collection, path: str, pattern: re.Pattern[str] | None, reader: Reader) -> Collection:
+    having = _having(collection, path.rpartition("/")[2])
+    lacking = [number for number in range(len(collection)) if number not in having]
+    scalars, attributes = _scalars(collection, path), _attributes(collection, path)
+    if not lacking or (pattern is None and not scalars and not attributes):
+        return collection  # who chooses among dimensions says which there are
+    series = dict(collection.series)
+    if pattern is None and scalars:
+        path = scalars[0]
+        known = set(series[path].inputs)
+    else:
+        values = attributes if pattern is None else _named(collection, pattern, lacking)
+        known = set(values)
+        series[path] = _coordinate(collection, path, {n: values[n] for n in lacking if n in values})
+    missing = [number for number in lacking if number not in known]
+    if missing:
+        inputs = range(len(collection))
+        texts = ["nothing" if number in missing else "a value" for number in inputs]
+        found = labelled(collection, path, "presence", inputs, texts)
+        raise CombineError(f"no value for the new dimension {path!r} in some inputs", [found.mismatch])
+    collection = replace(collection, series=series)
+    chosen = _chosen(collection, path, set(lacking), reader)
+    for other in chosen:
+        series[other] = _with_dimension(collection, other, path.rpartition("/")[2], set(lacking))
+    return replace(collection, series=series)
+
+
+def _having(collection: Collection, name: str) -> set[int]:
+    """Give the inputs that have a dimension."""
+    found: set[int] = set()
+    for series in collection.series.values():
+        forms = {form for form in set(series.forms) if name in (collection.forms.all[form].dimensions or ())}
+        if forms:
+            found |= {number for number, form in zip(series.inputs, series.forms, strict=True) if form in forms}
+    return found
+
+
+def _scalars(collection: Collection, path: str) -> list[str]:
+    """Give the scalars of a name, that of the path first."""
+    fitting = [p for p in collection.series if path in (p, p.rpartition("/")[2])]
+    scalars = [p for p in fitting if () in collection.series[p].shapes]
+    return sorted(scalars, key=lambda p: (p != path, p.count("/")))
+
+
+def _attributes(collection: Collection, name: str) -> dict[int, Any]:
+    """Give the global attribute of a name in the inputs that have it."""
+    found = {}
+    for number, attributes in collection.groups.get("", {}).items():
+        if type(attributes.get(name)) in (int, float, str):
+            found[number] = attributes[name]
+    return found
+
+
+def _named(collection: Collection, pattern: re.Pattern[str], inputs: Sequence[int]) -> dict[int, Any]:
+    """Give what a pattern finds in the names of inputs: numbers, if all of them are."""
+    found: dict[int, str] = {}
+    for number in inputs:
+        match = pattern.search(collection.names[number])
+        if match is not None:
+            found[number] = match.group(1 if pattern.groups else 0) or ""
+    for kind in (int, float):
+        try:
+            return {number: kind(text) for number, text in found.items()}
+        except ValueError:
+            continue
+    return dict(found)
+
+
+def _coordinate(collection: Collection, path: str, values: Mapping[int, Any]) -> Series:
+    """Make the coordinate of the new dimension; inputs that have one already keep it."""
+    if any(type(value) is int and not -(2**63) <= value < 2**63 for value in values.values()):
+        raise CombineError("values of a new dimension that 64 bits do not hold", structure=path)
+    text = any(isinstance(value, str) for value in values.values())
+    real = any(isinstance(value, float) for value in values.values())
+    zarr_format: Literal[2, 3] = 3 if collection.zarr_formats[:1] == [3] else 2
+    metadata, attributes = _metadata(zarr_format, "text" if text else "float" if real else "int")
+    number_of_form = collection.forms.number(zarr_format, metadata, attributes)
+    old = collection.series.get(path)
+    kept = {} if old is None else {n: e for e, n in enumerate(old.inputs) if n not in values}
+    made = Series(MemoryRows() if old is None else old.rows.empty())
+    for number in sorted((*kept, *values)):
+        if old is not None and number in kept:
+            references = old.references(kept[number])
+            columns = references.cell, references.target, references.offset, references.size
+            at = made.add(number, old.forms[kept[number]], old.shapes[kept[number]], columns)
+            made.inline |= {at: references.inline} if references.inline else {}
+            made.whole |= {at: references.whole} if references.whole else {}
+            continue
+        at = made.add(number, number_of_form, ())
+        value = str(values[number]) if text else float(values[number]) if real else int(values[number])
+        made.inline[at] = {0: _encoded(value)}
+    return made
+
+
+def _encoded(value: str | float) -> bytes:
+    if isinstance(value, str):
+        data = value.encode("utf-8")
+        return (1).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data  # numcodecs' vlen-utf8
+    return np.array(value, "<i8" if type(value) is int else "<f8").tobytes()
+
+
+def _metadata(zarr_format: int, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give metadata and attributes of a scalar."""
+    if zarr_format == 2:
+        dtype = {"text": "|O", "float": "<f8", "int": "<i8"}[kind]
+        filters = [{"id": "vlen-utf8"}] if kind == "text" else None
+        plain = {"compressor": None, "fill_value": None, "filters": filters, "order": "C", "dimension_separator": "."}
+        return {"zarr_format": 2, "shape": [], "chunks": [], "dtype": dtype, **plain}, {"_ARRAY_DIMENSIONS": []}
+    own: dict[str, Any] = {} if kind == "text" else {"endian": "little"}
+    codec = {"name": "vlen-utf8" if kind == "text" else "bytes", "configuration": own}
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [],
+        "data_type": {"text": "string", "float": "float64", "int": "int64"}[kind],
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": []}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": {"text": "", "float": 0.0, "int": 0}[kind],
+        "codecs": [codec],
+        "dimension_names": [],
+    }, {}
+
+
+def _chosen(collection: Collection, path: str, lacking: set[int], reader: Reader) -> list[str]:
+    """Give the arrays that get the dimension: where other inputs have it, those that have it there."""
+    group, _, name = path.rpartition("/")
+    inside = group + "/" if group else ""
+    related = _related(collection)
+    indices = index_paths(collection)
+    found = [path]
+    for other, series in collection.series.items():
+        if other == path or not other.startswith(inside) or not lacking & set(series.inputs):
+            continue
+        others = [form for n, form in zip(series.inputs, series.forms, strict=True) if n not in lacking]
+        if others:
+            if name in (collection.forms.all[others[0]].dimensions or ()):
+                found.append(other)
+        elif other in indices:
+            continue
+        elif other not in related or (set(series.shapes) == {()} and compare_values(collection, other, reader)):
+            found.append(other)
+    return found
+
+
+def _related(collection: Collection) -> set[str]:
+    """Give the paths of the arrays that attributes of others name."""
+    found: set[str] = set()
+    for path, series in collection.series.items():
+        group = path.rpartition("/")[0]
+        for form in dict.fromkeys(series.forms):
+            attributes = collection.forms.all[form].attributes
+            texts = [attributes[name] for name in _RELATED if isinstance(attributes.get(name), str)]
+            for word in " ".join(texts).split():
+                found |= _resolved(collection, group, word.rstrip(":"))
+    for attributes in collection.groups.get("", {}).values():
+        for word in str(attributes.get("coordinates", "")).split():
+            found |= _resolved(collection, "", word)
+    return found
+
+
+def _resolved(collection: Collection, group: str, word: str) -> set[str]:
+    own = f"{group}/{word}" if group else word
+    return {path for path in (own, word.strip("/")) if path in collection.series}
+
+
+def _with_dimension(collection: Collection, path: str, name: str, lacking: set[int]) -> Series:
+    """Give an array with one more dimension, in front, of one row in each of some inputs."""
+    series = collection.series[path]
+    forms, shapes = list(series.forms), list(series.shapes)
+    numbers: dict[int, int] = {}
+    for entry, number in enumerate(series.inputs):
+        if number not in lacking:
+            continue
+        old = series.forms[entry]
+        if old not in numbers:
+            numbers[old] = _widened(collection, path, collection.forms.all[old], name)
+        forms[entry], shapes[entry] = numbers[old], (1, *shapes[entry])
+    return replace(series, forms=forms, shapes=shapes)
+
+
+def _widened(collection: Collection, path: str, form: Form, name: str) -> int:
+    dimensions = () if form.dimensions is None and not form.chunks else form.dimensions
+    if dimensions is None:
+        raise CombineError(f"/{path} has no names of dimensions, which the new dimension {name!r} would stand before")
+    metadata = with_extent(form, [], (1, *form.chunks))
+    attributes = dict(form.attributes)
+    if form.zarr_format == 2:
+        attributes["_ARRAY_DIMENSIONS"] = [name, *dimensions]
+    else:
+        metadata["dimension_names"] = [name, *dimensions]
+        metadata["codecs"] = [_turned(codec) for codec in metadata["codecs"]]
+    return collection.forms.number(form.zarr_format, metadata, attributes)
+
+
+def _turned(codec: Any) -> Any:
+    """Give a codec for chunks with one more dimension in front."""
+    if not isinstance(codec, Mapping) or codec.get("name") != "transpose":
+        return codec
+    order = [0, *(int(axis) + 1 for axis in codec["configuration"]["order"])]
+    return {**codec, "configuration": {"order": order}}

@@ -1,0 +1,182 @@
+"""A file of a format that kerchunk scans, as a manifest like any other.
+
+Contract: `hand_over` gives a manifest whose target is the file as refmaker's own source saw it, with references that
+lie within it and what was refused by name. Options that say what is asked for work as in other scans. kerchunk and the
+libraries behind it are called by one thread at a time, as some of these are not made for several. What they raise
+becomes a `FormatError`.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+
+from refmaker.errors import FormatError, RefmakerError, Unsupported
+from refmaker.formats.detect import TITLES, Kind, require
+from refmaker.formats.kerchunk_references import Found
+from refmaker.linked.address_space import Space
+from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
+from refmaker.manifest.zarr_conversion import with_zarr_format
+from refmaker.mapping.chunks import read_ranges
+from refmaker.scanning.assembly import Selection
+from refmaker.sources.open import is_local
+
+__all__ = ["Wishes", "hand_over"]
+
+Step: TypeAlias = Callable[[], Sequence["Step"]]
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is asked for; see the parameters of `scanning.inspect`."""
+
+    selection: Selection
+    inline_threshold: int
+    zarr_format: Literal[2, 3]
+    strict: bool
+
+
+def hand_over(
+    kind: Kind,
+    url: str,
+    storage_options: Mapping[str, Any] | None,
+    space: Space,
+    run: Callable[[Sequence[Step]], None],
+    wishes: Wishes,
+) -> Manifest:
+    """Have kerchunk scan a file.
+
+    Parameters
+    ----------
+    space
+        The file, as it was opened.
+    run
+        Runs steps, which may miss bytes, to their end.
+
+    Raises
+    ------
+    Unsupported
+        Packages are missing, or nothing in the file can be expressed; with `strict`, if anything cannot.
+    FormatError
+        kerchunk's scanner fails on it.
+    """
+    require(kind)
+    found = _scanned(kind, url, {} if storage_options is None else storage_options, space, _reader(space, run))
+    manifest = _manifest(found, space, wishes)
+    if wishes.inline_threshold > 0:
+        run([lambda: _inline_small(manifest, space, wishes.inline_threshold)])
+    for array in manifest.arrays.values():
+        array.references = space.settle(array.references)
+    if wishes.zarr_format == 3:
+        manifest = _converted(manifest, 3)
+    if wishes.strict and manifest.refusals:
+        path, reason = next(iter(manifest.refusals.items()))
+        raise Unsupported(reason, path=path)
+    return manifest
+
+
+def _reader(space: Space, run: Callable[[Sequence[Step]], None]) -> Callable[[int, int], bytes]:
+    def read(offset: int, size: int) -> bytes:
+        blocks: list[bytes] = []
+
+        def step() -> list[Step]:
+            blocks.append(space.read(offset, size))
+            return []
+
+        run([step])
+        return blocks[-1]
+
+    return read
+
+
+def _scanned(
+    kind: Kind,
+    url: str,
+    storage_options: Mapping[str, Any],
+    space: Space,
+    read: Callable[[int, int], bytes],
+) -> Found:
+    # kerchunk is given the url that the target has, so that references need not be renamed.
+    name = space.identity.url if is_local(url) else url
+    size = space.window.size
+    try:
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries about each other
+            if kind == "tiff":
+                from refmaker.formats.tiff import scan_tiff
+
+                return scan_tiff(name, storage_options, size, read)
+            if kind == "fits":
+                from refmaker.formats.fits import scan_fits
+
+                return scan_fits(name, storage_options, size)
+            from refmaker.formats.grib import scan_grib
+
+            return scan_grib(name, storage_options, size)
+    except RefmakerError:
+        raise
+    except Exception as error:  # kerchunk, and each library behind it, raises errors of its own
+        cause = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+        raise FormatError(f"kerchunk cannot scan this {TITLES[kind]} file: {cause}") from error
+
+
+def _manifest(found: Found, space: Space, wishes: Wishes) -> Manifest:
+    """Make a manifest of what was found and is asked for."""
+    selection = wishes.selection
+    if selection.prefix and selection.prefix not in found.groups:
+        raise FormatError(f"no group {selection.group!r}; list the groups with `refmaker info`")
+    arrays = {path: array for path, array in found.arrays.items() if selection.takes(path)}
+    refused = {path: reason for path, reason in found.refusals.items() if selection.takes(path)}
+    groups = {selection.relative(path): attrs for path, attrs in found.groups.items() if selection.inside(path)}
+    reports = [ObjectReport("/", "group", "mapped")]
+    for path, array in arrays.items():
+        status: Literal["mapped", "inlined"] = "mapped" if len(array.references.cell) else "inlined"
+        reports.append(ObjectReport("/" + path, "dataset", status, notes=found.notes.get(path, [])))
+    reports += [ObjectReport(path, "dataset", "refused", reason) for path, reason in refused.items()]
+    seen = space.identity
+    return Manifest(
+        zarr_format=2,
+        groups={"": {}, **groups},
+        arrays={selection.relative(path): array for path, array in arrays.items()},
+        targets=(Target(seen.url, seen.size, seen.etag, seen.mtime),),
+        refusals={"/" + selection.relative(path.strip("/")): reason for path, reason in refused.items()},
+        objects=reports,
+        history=[f"scanned {seen.url} with kerchunk"],
+        sources={
+            selection.relative(path): (0, found.sources.get(path, "/" + path))
+            for path in arrays
+            if path in found.sources or selection.prefix
+        },
+    )
+
+
+def _inline_small(manifest: Manifest, space: Space, threshold: int) -> list[Step]:
+    """Read chunks of at most `threshold` bytes into the manifest."""
+    kept: dict[str, ManifestArray] = {}
+    for path, array in manifest.arrays.items():
+        found = array.references
+        small = found.size <= np.uint64(threshold)
+        if small.any():
+            blocks = read_ranges(space.read, found.offset[small].tolist(), found.size[small].tolist())
+            inline = {**found.inline, **dict(zip(found.cell[small].tolist(), map(bytes, blocks), strict=True))}
+            rest = ~small
+            columns = (found.cell[rest], found.target[rest], found.offset[rest], found.size[rest])
+            kept[path] = replace(array, references=type(found)(*columns, inline))
+    manifest.arrays.update(kept)
+    return []
+
+
+def _converted(manifest: Manifest, zarr_format: Literal[2, 3]) -> Manifest:
+    """Put metadata into the other Zarr format; the report says which arrays have no form in it."""
+    converted = with_zarr_format(manifest, zarr_format)
+    new = {path: reason for path, reason in converted.refusals.items() if path not in manifest.refusals}
+    lines = [line for line in manifest.objects if line.path not in new]
+    lines += [ObjectReport(path, "dataset", "refused", reason) for path, reason in new.items()]
+    return replace(converted, objects=lines)

@@ -1,0 +1,1 @@
+"""A manifest as documents: kerchunk JSON, Parquet sets, the cache of columns."""

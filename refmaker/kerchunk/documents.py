@@ -1,0 +1,86 @@
+"""What every form of a manifest writes besides references: Zarr metadata by key, and the member `refmaker`.
+
+Contract: the same content whatever the form; strict JSON is left to the writers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from refmaker import __version__
+from refmaker.kerchunk.urls import EXTENSION_FORMAT
+from refmaker.manifest.check import ancestors
+from refmaker.manifest.manifest import Manifest, Target
+from refmaker.redaction import hidden
+
+__all__ = ["CONSOLIDATED", "below", "consolidated", "documents", "extension"]
+
+CONSOLIDATED = ".zmetadata"
+
+
+def below(path: str, name: str) -> str:
+    """Give the key of `name` at a node."""
+    return f"{path}/{name}" if path else name
+
+
+def documents(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give key and JSON of the Zarr metadata, group by group, then array by array."""
+    for path, attributes in _groups(manifest).items():
+        if manifest.zarr_format == 3:
+            group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+            yield below(path, "zarr.json"), group
+        else:
+            yield below(path, ".zgroup"), {"zarr_format": 2}
+            yield below(path, ".zattrs"), attributes
+    for path, array in manifest.arrays.items():
+        if manifest.zarr_format == 3:
+            yield below(path, "zarr.json"), {**array.metadata, "attributes": array.attributes}
+        else:
+            yield below(path, ".zarray"), array.metadata
+            yield below(path, ".zattrs"), array.attributes
+
+
+def consolidated(found: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Give the consolidated metadata of Zarr 2: stock `reference://` lists nothing below the groups in the root.
+
+    Sorted by key, so that a group stands before what is in it.
+    """
+    return {"zarr_consolidated_format": 1, "metadata": dict(sorted(found))}
+
+
+def _groups(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Give the attributes of every group, of those too that are only implied by a node below them."""
+    if "" in manifest.arrays:
+        return {}
+    groups: dict[str, dict[str, Any]] = {"": {}}
+    for path in (*manifest.groups, *manifest.arrays):
+        for above in ancestors(path):
+            groups.setdefault(above, {})
+        if path in manifest.groups:
+            groups[path] = manifest.groups[path]
+    return groups
+
+
+def extension(manifest: Manifest) -> dict[str, Any]:
+    """Give the member `refmaker`: targets as they were seen, refusals, history."""
+    content: dict[str, Any] = {
+        "format": EXTENSION_FORMAT,
+        "tool": f"refmaker {__version__}",
+        "targets": [_known(target) for target in manifest.targets],
+        "refusals": {_printable(path): _printable(reason) for path, reason in manifest.refusals.items()},
+        "history": [_printable(line) for line in manifest.history],
+    }
+    if manifest.sources:
+        content["sources"] = {path: list(source) for path, source in manifest.sources.items()}
+    return content
+
+
+def _known(target: Target) -> dict[str, Any]:
+    parts = {"url": target.url, "size": target.size, "etag": target.etag, "mtime": target.mtime}
+    return {name: value for name, value in parts.items() if value is not None}
+
+
+def _printable(line: str) -> str:
+    """Spell out lone surrogates, and leave out secrets. These lines are for people: a bad name may be why."""
+    return hidden(line).encode("utf-8", "backslashreplace").decode()

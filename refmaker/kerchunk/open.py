@@ -1,0 +1,98 @@
+"""The forms of a manifest: which one stands somewhere, and which one a name asks for.
+
+Contract: what is read is told by content, JSON (plain or packed) or a Parquet set; what is written by the end of the
+name: `.parq` and `.parquet` are a Parquet set, anything else is kerchunk JSON, packed for `.gz`, `.zst` and `.zstd`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from refmaker.errors import SourceError
+from refmaker.kerchunk.json_reader import load_json
+from refmaker.manifest.manifest import Manifest
+
+__all__ = ["head_file", "is_parquet", "is_parquet_name", "open_manifest", "write_manifest"]
+
+_PARQUET = (".parq", ".parquet")
+
+
+def open_manifest(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> Manifest:
+    """Open a manifest: kerchunk JSON, plain or packed with gzip or zstd, or a Parquet set of references.
+
+    Parameters
+    ----------
+    path_or_url
+        Local path, or a url of any fsspec filesystem.
+    storage_options
+        For that filesystem.
+
+    Raises
+    ------
+    SourceError
+        The manifest cannot be fetched.
+    ManifestError
+        It is malformed, or asks for what is not supported.
+    """
+    from refmaker.kerchunk.parquet_reader import load_parquet, looks_like_parquet
+
+    name = os.fspath(path_or_url)
+    options = {} if storage_options is None else storage_options
+    if is_parquet(name, options):
+        return load_parquet(name, storage_options=options)
+    try:
+        return load_json(name, storage_options=options)
+    except SourceError:
+        if not looks_like_parquet(name, options):
+            raise
+    return load_parquet(name, storage_options=options)
+
+
+def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether a path or url is to be opened as a Parquet set: by its name, or as it is a folder.
+
+    A name is taken at its word, so that a set which cannot be reached is called what it is.
+    """
+    from refmaker.kerchunk.parquet_reader import looks_like_parquet
+
+    if is_parquet_name(name):
+        return not os.path.isfile(name)
+    return (name.endswith("/") or os.path.isdir(name)) and looks_like_parquet(name, options)
+
+
+def head_file(path: str, *, parquet: bool) -> str:
+    """Give the path of the file of a manifest whose version is that of the manifest."""
+    from refmaker.kerchunk.parquet_reader import METADATA_FILE, file_in
+
+    return file_in(path, METADATA_FILE) if parquet else path
+
+
+def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
+    """Write a manifest in the form that the name asks for, whole or not at all.
+
+    Raises
+    ------
+    ManifestError
+        Something in the manifest cannot be written without loss; nothing was written.
+    OutputError
+        The output cannot be written; what stood at `path` still does.
+    """
+    if is_parquet_name(os.fspath(path)):
+        manifest.to_parquet(path)
+    else:
+        manifest.to_json(path)
+
+
+def is_parquet_name(name: str) -> bool:
+    """Tell whether a path or url is named as a Parquet set."""
+    return _stem(name).lower().endswith(_PARQUET)
+
+
+def _stem(name: str) -> str:
+    """Give a url without what it is chained to, its query and a slash at the end."""
+    first = name.split("::", 1)[0] if "://" in name.split("::", 1)[0] else name
+    if first.startswith(("http://", "https://")):
+        first = first.split("?", 1)[0].split("#", 1)[0]
+    return first.rstrip("/")

@@ -1,0 +1,46 @@
+"""Is it a manifest, or a file to scan? By content, never by name.
+
+Contract: only the first bytes are read. What cannot be read is no manifest: whoever opens it next says why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from refmaker.kerchunk.compression import GZIP, ZSTD
+from refmaker.kerchunk.fetch import cat, transport_errors
+from refmaker.kerchunk.parquet_reader import looks_like_parquet
+
+__all__ = ["looks_like_manifest"]
+
+_HEAD = 512
+
+
+def looks_like_manifest(
+    path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> bool:
+    """Tell whether there is a manifest: a file that begins with `{`, one packed with gzip or zstd, or a Parquet set.
+
+    Neither HDF5 nor netCDF can begin so, except HDF5 behind a user block of JSON. Such a file is taken for a manifest.
+    """
+    try:
+        head = _head(os.fspath(path_or_url), storage_options)
+    except transport_errors():
+        head = b""
+    if not head:
+        return looks_like_parquet(os.fspath(path_or_url), storage_options or {})
+    return head.startswith((GZIP, ZSTD)) or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
+def _head(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
+    if "://" not in name and "::" not in name:
+        if not os.path.isfile(name):  # opening a named pipe would wait for a writer
+            return b""
+        with open(name, "rb") as file:
+            return file.read(_HEAD)
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(name, **(storage_options or {}))
+    return cat(filesystem, path, end=_HEAD)

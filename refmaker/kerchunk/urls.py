@@ -1,0 +1,164 @@
+"""The targets of a kerchunk manifest: urls, templates, and what the member `refmaker` says of them.
+
+Contract: templates are plain substitution of `{{name}}`. Anything else between double braces would have to be
+evaluated by a template engine, and is a `ManifestError`. Source: kerchunk documentation, "References specification".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from refmaker.errors import ManifestError
+from refmaker.manifest.manifest import Manifest, Target
+from refmaker.zarr.strict_json import malformed, shown
+
+__all__ = [
+    "EXTENSION_FORMAT",
+    "UrlTable",
+    "check_extension",
+    "extension_lines",
+    "member",
+    "source_records",
+    "url_table",
+]
+
+EXTENSION_FORMAT = 1
+"""Version of the member `refmaker`."""
+
+_TEMPLATE = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
+
+
+class UrlTable(dict[str, int]):
+    """Index into `targets`, by url as a reference spells it: a url not met before is resolved when it is asked for.
+
+    Parameters
+    ----------
+    templates
+        Name -> text that stands for it.
+    source
+        Named in errors.
+
+    Attributes
+    ----------
+    closed
+        There are no other targets than those added so far.
+    """
+
+    def __init__(self, templates: Mapping[str, str], source: str) -> None:
+        super().__init__()
+        self.templates = templates
+        self.source = source
+        self.targets: list[Target] = []
+        self.indices: dict[str, int] = {}
+        self.closed = False
+
+    def __missing__(self, spelt: str) -> int:
+        url = self._expanded(spelt)
+        if url not in self.indices:
+            self.add(Target(url))
+        index = self[spelt] = self.indices[url]
+        return index
+
+    def _error(self, message: str, expected: str, got: object) -> ManifestError:
+        return malformed(message, structure="url of a target", expected=expected, got=got, source=self.source)
+
+    def add(self, target: Target) -> None:
+        """Put a target at the end of the table."""
+        if self.closed:
+            raise self._error("reference to a target that is not listed", "one of refmaker.targets", target.url)
+        if not target.url or target.url in self.indices:
+            raise self._error("empty, or listed twice", "a url", target.url)
+        try:
+            target.url.encode()
+        except UnicodeEncodeError as error:
+            raise self._error("text with a lone surrogate", "UTF-8", target.url) from error
+        self.indices[target.url] = len(self.targets)
+        self.targets.append(target)
+
+    def _expanded(self, spelt: str) -> str:
+        """Put templates in. Where there are none, a url is literal: other readers of the format do the same."""
+        if not self.templates or "{" not in spelt:
+            return spelt
+        parts = _TEMPLATE.split(spelt)  # literal, name, literal, ... literal
+        if any(mark in literal for literal in parts[::2] for mark in ("{{", "}}", "{%", "{#")):
+            raise self._error("template calls are not supported", "{{name}}", spelt)
+        for name in parts[1::2]:
+            if name not in self.templates or "{{" in self.templates[name]:
+                raise self._error(f"no plain template {name!r}", shown(sorted(self.templates)), spelt)
+        parts[1::2] = [self.templates[name] for name in parts[1::2]]
+        return "".join(parts)
+
+
+def member(document: Mapping[str, Any], name: str, source: str) -> dict[str, Any]:
+    """Read a member that is an object; an empty one where there is none."""
+    value = document.get(name, {})
+    if not isinstance(value, dict):
+        raise malformed("bad member", structure=name, expected="an object", got=value, source=source)
+    return value
+
+
+def check_extension(extension: Mapping[str, Any], source: str) -> None:
+    """Make sure that the member `refmaker` is of the version that is read here."""
+    got = extension.get("format")
+    if type(got) is not int or got != EXTENSION_FORMAT:
+        expected = str(EXTENSION_FORMAT)
+        raise malformed("unknown format", structure="refmaker.format", expected=expected, got=got, source=source)
+
+
+def url_table(templates: Mapping[str, str], extension: Mapping[str, Any], source: str) -> UrlTable:
+    """Make the table of a manifest: where it has the member `refmaker`, there are no targets but those listed there."""
+    table = UrlTable(templates, source)
+    if extension:
+        records = extension.get("targets", [])
+        if not isinstance(records, list):
+            raise malformed("bad member", structure="refmaker.targets", expected="a list", got=records, source=source)
+        for record in records:
+            table.add(_target(record, source))
+        table.closed = True
+    return table
+
+
+def _target(record: object, source: str) -> Target:
+    def require(holds: bool, what: str, expected: str) -> None:
+        if not holds:
+            raise malformed(f"bad {what}", structure="refmaker.targets", expected=expected, got=record, source=source)
+
+    if not isinstance(record, dict):
+        raise malformed("bad target", structure="refmaker.targets", expected="an object", got=record, source=source)
+    url, size, etag, mtime = (record.get(name) for name in ("url", "size", "etag", "mtime"))
+    require(isinstance(url, str), "url", "a string")
+    require(size is None or (type(size) is int and 0 <= size < 2**64), "size", "an integer in [0, 2**64)")
+    require(isinstance(etag, str | None), "etag", "a string")
+    require(mtime is None or (type(mtime) in (int, float) and abs(mtime) < 2**63), "mtime", "seconds since 1970")
+    return Target(str(url), size, etag, mtime)
+
+
+def extension_lines(
+    extension: Mapping[str, Any], name: str, kind: type[list[Any]] | type[dict[str, Any]], source: str
+) -> Any:
+    """Read `refmaker.history` (a list of strings) or `refmaker.refusals` (an object of strings)."""
+    value = extension.get(name, kind())
+    if isinstance(value, kind):
+        lines = value.values() if isinstance(value, dict) else value
+        if all(isinstance(line, str) for line in lines):
+            return value
+    expected = f"a {kind.__name__} of strings"
+    raise malformed("bad member", structure=f"refmaker.{name}", expected=expected, got=value, source=source)
+
+
+def source_records(extension: Mapping[str, Any], manifest: Manifest, source: str) -> dict[str, tuple[int, str]]:
+    """Read `refmaker.sources`: path of an array -> index of a target, and a path in it."""
+    records = extension.get("sources", {})
+    found: dict[str, tuple[int, str]] = {}
+    for path, record in records.items() if isinstance(records, dict) else [("", records)]:
+        target, name = record if isinstance(record, list) and len(record) == 2 else (-1, None)
+        known = path in manifest.arrays and type(target) is int and 0 <= target < len(manifest.targets)
+        if not known or not isinstance(name, str):
+            expected = "path of an array -> [index of a target, path in it]"
+            raise malformed(
+                "bad member", structure="refmaker.sources", expected=expected, got={path: record}, source=source
+            )
+        found[path] = target, name
+    return found

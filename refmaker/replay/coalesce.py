@@ -1,0 +1,179 @@
+"""Requests, and how those that lie close together are put into one.
+
+Contract: pure; nothing is read. Small requests (`SMALL`) are merged across gaps that are no larger than they are, into
+ranges of at most `BLOCK` bytes, or an eighth of all that is wanted at a time where that is more; larger ones, and those
+for all of a target, go out alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.manifest.manifest import References
+from refmaker.ranges import coalesce, distinct
+
+if TYPE_CHECKING:
+    from refmaker.replay.prefetch_cache import Block
+    from refmaker.replay.stores import Store
+
+__all__ = ["BLOCK", "NEAR", "SMALL", "Request", "Want", "merged", "neighbours", "ranges_ahead", "widest_gap"]
+
+SMALL = 128 * 1024
+"""Bytes: requests of more are neither merged nor foreseen; they are worth a connection each."""
+
+BLOCK = 1 << 20
+"""Bytes of merged requests, at most: more would be slower in one connection than in several."""
+
+LONGEST, _WAYS = 8 << 20, 8
+"""Bytes of merged requests where so much is wanted that there still are that many of them."""
+
+_UNKNOWN = 1 << 18
+"""Bytes of a request for a target that nothing was read of yet, ahead of what is wanted."""
+
+_FAR = 1 << 62
+"""Bytes: farther than any target reaches."""
+
+NEAR = 4096
+"""Bytes that are read in any case where they lie between two ranges."""
+
+
+class Request(NamedTuple):
+    """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
+
+    key: str
+    target: int
+    offset: int
+    size: int | None
+
+
+class Want:
+    """A request and the future of its bytes, or of what goes wrong: as it was, or `explained` for the request's key."""
+
+    __slots__ = ("explained", "future", "request", "start", "stop")
+
+    def __init__(self, request: Request, future: asyncio.Future[bytes], explained: bool = True) -> None:
+        self.request = request
+        self.explained = explained
+        self.start = request.offset
+        self.stop = request.offset + (request.size or 0)
+        self.future = future
+
+    def give(self, data: bytes, origin: int) -> None:
+        """Hand over the bytes, out of those read from `origin` on."""
+        if self.future.done():
+            return
+        whole = self.request.size is None or (origin == self.start and len(data) == self.stop - self.start)
+        self.future.set_result(data if whole else data[self.start - origin : self.stop - origin])
+
+    def fail(self, error: BaseException) -> None:
+        """Hand over an error."""
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # who was cancelled meanwhile does not ask for it
+
+
+def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[Want]]]:
+    """Merge requests for one target; give start, stop (None: all of the target) and requests of each range.
+
+    Parameters
+    ----------
+    gap
+        Bytes that the store would rather read than leave out, at most.
+    """
+    group: list[Want] = []
+    stop = 0
+    block = longest_of(sum(want.stop - want.start for want in wants))
+    for want in sorted(wants, key=_start):
+        size = want.stop - want.start
+        if want.request.size is None or size > SMALL:
+            yield want.start, None if want.request.size is None else want.stop, [want]
+            continue
+        near = want.start - stop <= widest_gap(gap, size)
+        if group and not (near and max(stop, want.stop) - group[0].start <= block):
+            yield group[0].start, stop, group
+            group = []
+        stop = max(stop, want.stop) if group else want.stop
+        group.append(want)
+    if group:
+        yield group[0].start, stop, group
+
+
+def neighbours(
+    starts: Sequence[int],
+    sizes: Sequence[int],
+    gap: int,
+    longest: int,
+    find: Callable[[int, int], Block | None] | None,
+) -> Iterator[tuple[slice, int, int, Block | None, int]]:
+    """Merge ranges of one target that are sorted by start; those that stand in one block that was read ahead, too.
+
+    Parameters
+    ----------
+    gap, longest
+        As the store would have them: bytes rather read than left out, bytes of a merged range.
+    find
+        Gives the block that a range stands in, None where there are no blocks.
+
+    Yields
+    ------
+    places
+        Which of the ranges.
+    start, stop
+        What holds them all.
+    block
+        Where they stand in one.
+    useful
+        Bytes of the ranges themselves.
+    """
+    longest = min(longest_of(sum(sizes)), longest)
+    first, stop, useful = 0, 0, 0
+    held: Block | None = None
+    for place, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        block = find(start, start + size) if find is not None and size else None
+        near = start - stop <= widest_gap(gap, size) and start + size - starts[first] <= longest
+        small = max(size, sizes[place - 1]) <= SMALL
+        if place > first and not (block is held and (block is not None or (near and small))):
+            yield slice(first, place), starts[first], stop, held, useful
+            first, stop, useful = place, 0, 0
+        held = block
+        stop = max(stop, start + size)
+        useful += size
+    if len(starts):
+        yield slice(first, None), starts[first], stop, held, useful
+
+
+def ranges_ahead(
+    references: References, rows: npt.NDArray[np.int64], block: int, stores: Mapping[int, Store]
+) -> Iterator[tuple[int, int, int, int]]:
+    """Merge the ranges of chunks to be read ahead, where they are small: target, start, stop, and bytes of chunks."""
+    codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
+    fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
+    for code in distinct(codes[fit]).tolist():
+        store = stores.get(code)
+        farthest, longest = (NEAR, _UNKNOWN) if store is None else (store.gap, store.block)
+        mine = fit & (codes == code)
+        first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
+        gap = widest_gap(farthest, int(size.mean()))
+        merged = coalesce(first, first + size, gap=gap, block=min(block, longest))
+        used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
+        for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
+            yield code, start, stop, int(useful)
+
+
+def longest_of(size: int) -> int:
+    """Give the bytes that merged requests may have where `size` bytes are wanted at a time."""
+    return min(max(BLOCK, size // _WAYS), LONGEST)
+
+
+def widest_gap(gap: int, size: int) -> int:
+    """Give the gap that is worth reading beside a range: what is read in vain stays less than what is wanted."""
+    return min(gap, max(NEAR, size // 2))
+
+
+def _start(want: Want) -> int:
+    return want.start

@@ -1,0 +1,169 @@
+"""From a source file to a manifest: the stages one after the other.
+
+Contract: `scan` gives a manifest in which every dataset of the file is mapped, inlined or refused by name. Files of
+formats that refmaker does not walk are handed over (`refmaker.formats`). Local files miss no bytes, so that their scan
+is one pass without an event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from refmaker.conventions.netcdf4 import annotate
+from refmaker.driver import Driver, Progress
+from refmaker.errors import RefmakerError, conceal
+from refmaker.hdf5.checksum import unverified
+from refmaker.hdf5.walk import Walk
+from refmaker.linked.address_space import Space
+from refmaker.linked.permission import Permission
+from refmaker.linked.resolve_external import follow
+from refmaker.linked.virtual import Workshop
+from refmaker.manifest.manifest import Manifest
+from refmaker.mapping.build import DEFAULT_INLINE_LIMIT, BuildOptions
+from refmaker.model import Tree
+from refmaker.redaction import secrets_in, secrets_of
+from refmaker.scanning.assembly import Assembly, Selection
+from refmaker.scanning.detect import kind_of, read_hdf5, read_netcdf3
+from refmaker.sources.memory_budget import Room
+from refmaker.sources.open import open_source
+from refmaker.sources.recording import RecordingWindow
+
+__all__ = ["Inspection", "inspect", "scan"]
+
+
+@dataclass(slots=True)
+class Inspection:
+    """A scan with what it found on the way."""
+
+    manifest: Manifest
+    tree: Tree
+
+
+def scan(url: str, **options: Any) -> Manifest:
+    """Scan a source file and give its manifest. Takes the options of `inspect`."""
+    return inspect(url, **options).manifest
+
+
+def inspect(
+    url: str,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    group: str = "/",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    inline_threshold: int = 0,
+    inline_limit: int = DEFAULT_INLINE_LIMIT,
+    zarr_format: Literal[2, 3] = 2,
+    portable: bool = False,
+    strict: bool = False,
+    measure: bool = False,
+    follow_external_links: bool = True,
+    other_files: bool = True,
+    allow: Sequence[str] | None = None,
+    keep_checksums: bool = False,
+    verify_checksums: bool = True,
+    records_per_chunk: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    room: Room | None = None,
+) -> Inspection:
+    """Scan a source file; give its manifest and the tree it was made from.
+
+    Parameters
+    ----------
+    url
+        A local path or any fsspec url.
+    storage_options
+        Options of the fsspec filesystem.
+    group
+        The group of the file that becomes the root of the manifest.
+    include, exclude
+        Globs on paths in the file (`/a/b*`); a group's name stands for all in it.
+    inline_threshold
+        Chunks of at most so many stored bytes are read and kept in the manifest.
+    inline_limit
+        Bytes that the values of one array may take in the manifest where Zarr cannot address them in place.
+    zarr_format
+        Format of the Zarr metadata: 2 is read by more clients.
+    portable
+        Use no codec that only readers with refmaker installed have: what needs one is inlined, or refused.
+    strict
+        Raise the first refusal instead of recording it.
+    measure
+        Also find out how much of the file is metadata, in how many blocks (`Tree.metadata_size`, `metadata_blocks`).
+    follow_external_links
+        Show what external links lead to under the links' paths, as far as the files are reachable.
+    other_files
+        Open other files than this one at all: external links, virtual datasets, raw data. What needs one is refused.
+    allow
+        Where other files may be: directories, files, prefixes of urls. Without, HDF5 files may be where libhdf5 finds
+        them, and raw data in the directory of the file that names them or below it.
+    keep_checksums
+        Leave the checksums of the fletcher32 filter in the references, for readers to verify.
+    verify_checksums
+        Verify the checksums of the file's own structures.
+    records_per_chunk
+        netCDF classic: records in a chunk of a variable whose records follow one another without anything between them,
+        as those of the only record variable of a file. What is left over is kept in the manifest as the last chunk.
+        Of other variables one record is a chunk, and a note in the report says so. Without the option, chunks of
+        records that follow one another have about 4 MiB, and only whole divisors of the number of records.
+    progress
+        Called now and then.
+    room
+        Bounds the bytes that are held of remote files; for scans side by side, see `scan_many`.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, or changes while it is scanned.
+    FormatError
+        If it is of no format that can be scanned, or is damaged where nothing can be read without it.
+    Unsupported
+        With `strict`, if anything would be refused; if packages for its format are not installed.
+    """
+    options = BuildOptions(
+        zarr_format=zarr_format,
+        inline_threshold=inline_threshold,
+        inline_limit=inline_limit,
+        portable=portable,
+        keep_checksums=keep_checksums,
+    )
+    if records_per_chunk is not None and records_per_chunk < 1:
+        raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
+    permission = Permission(other_files, None if allow is None else tuple(allow))
+    selection = Selection(group, tuple(include), tuple(exclude))
+    room = Room() if room is None else room
+    try:
+        with nullcontext() if verify_checksums else unverified():
+            space = Space(open_source(url, storage_options, room), storage_options, room)
+            recorder = RecordingWindow(space.window) if measure else None
+            driver = Driver(space, progress)
+            window = recorder or space.window
+            kind = kind_of(window, driver)
+            if kind == "hdf5" or kind == "netcdf3":
+                if kind == "hdf5":
+                    walk = Walk(window, inline_limit, strict, narrow=selection.narrows)
+                    tree = read_hdf5(walk, driver, url, selection)
+                else:
+                    tree = read_netcdf3(window, driver, url, records_per_chunk)
+                if recorder is not None:
+                    tree.metadata_size, tree.metadata_blocks = recorder.extent()
+                workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
+                links = selection.reaches if follow_external_links else None
+                follow(tree, workshop, strict=strict, permission=permission, links=links, wanted=selection.takes)
+                manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
+            else:
+                from refmaker.formats.kerchunk_scan import Wishes, hand_over
+
+                tree = Tree(url, space.window.size, kind)
+                wishes = Wishes(selection, inline_threshold, zarr_format, strict)
+                manifest = hand_over(kind, url, storage_options, space, driver.run, wishes)
+            space.check_unchanged()
+    except RefmakerError as error:
+        if error.source is None:
+            error.source = url
+        conceal(error, secrets_of(storage_options or {}) | secrets_in(url))
+        raise
+    return Inspection(manifest, tree)

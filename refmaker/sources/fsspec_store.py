@@ -1,0 +1,138 @@
+"""Files behind any other filesystem of fsspec: gcs, abfs, memory, zip, sftp, chains.
+
+Contract: see `refmaker.sources.async_store`. Size and identity are what the filesystem says at the beginning and at the end;
+ranges are checked for their length. An asynchronous filesystem is asked concurrently. A synchronous one is asked by
+its `cat_ranges` and has times and attempts of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.sources.async_store import NO_SIZE, AsyncStore, cause_of
+from refmaker.sources.identity import Identity, etag_of, time_of
+from refmaker.sources.range_planner import Rates
+
+__all__ = ["AnyStore", "SyncStore"]
+
+
+class AnyStore(AsyncStore):
+    """A file of an asynchronous filesystem."""
+
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+        """See `AsyncStore.first`: identity and beginning are asked for at once."""
+        began = perf_counter()
+        beginning = self.filesystem._cat_file(self.path, start=0, end=size)
+        asked: Any = asyncio.gather(self.filesystem._info(self.path), beginning, return_exceptions=True)
+        info, data = await asked
+        if isinstance(info, BaseException):
+            raise info
+        self.rates.note(perf_counter() - began)
+        identity = identity_of(self.url, info)
+        # What went wrong with the beginning, or is of another length, shows when it is asked for again in its round.
+        whole = isinstance(data, bytes) and len(data) == min(size, identity.size)
+        return identity, data if whole else b""
+
+    async def range(self, start: int, stop: int) -> bytes:
+        """See `AsyncStore.range`."""
+        began = perf_counter()
+        data: bytes = await self.filesystem._cat_file(self.path, start=start, end=stop)
+        self.rates.note(perf_counter() - began)
+        return data
+
+    async def verify(self, time: asyncio.Timeout) -> None:
+        """See `AsyncStore.verify`."""
+        self.filesystem.invalidate_cache()
+        try:
+            info = await self.filesystem._info(self.path)
+        except Exception as error:  # every filesystem raises errors of its own
+            if self.passing(error) is not None:
+                raise
+            raise _went_away(self.url, error) from error
+        check_info(self.identity, info)
+
+
+class SyncStore:
+    """A file of a synchronous filesystem."""
+
+    concurrency = 1
+
+    def __init__(self, url: str, filesystem: Any, path: str) -> None:
+        self.url = url
+        self.filesystem = filesystem
+        self.path = path
+        self.identity = Identity(url, 0, None, None)
+        self.rates = Rates()
+
+    def open(self, size: int) -> tuple[Identity, bytes]:
+        """See `Store.open`: the beginning is left to the first round."""
+        began = perf_counter()
+        try:
+            info = self.filesystem.info(self.path)
+        except Exception as error:  # every filesystem raises errors of its own
+            raise SourceError(f"cannot be reached: {cause_of(error)}", source=self.url) from error
+        self.rates.note(perf_counter() - began)
+        self.identity = identity_of(self.url, info)
+        return self.identity, b""
+
+    def read(self, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
+        """See `Store.read`."""
+        paths = [self.path] * len(starts)
+        try:
+            pieces = self.filesystem.cat_ranges(paths, list(starts), list(stops), on_error="return")
+        except Exception as error:  # every filesystem raises errors of its own
+            raise SourceError(f"cannot be read: {cause_of(error)}", source=self.url) from error
+        for start, stop, piece in zip(starts, stops, pieces, strict=True):
+            where = f"bytes {start} to {stop}"
+            if isinstance(piece, BaseException):
+                raise SourceError(f"{where} cannot be read: {cause_of(piece)}", source=self.url) from piece
+            if len(piece) != stop - start:
+                raise SourceError(
+                    f"{where} came back with another length: is it a server that ignores ranges, or a changed file?",
+                    source=self.url,
+                    expected=stop - start,
+                    got=len(piece),
+                )
+        return [bytes(piece) for piece in pieces]
+
+    def check(self) -> None:
+        """See `Store.check`."""
+        try:
+            self.filesystem.invalidate_cache()
+            info = self.filesystem.info(self.path)
+        except Exception as error:  # every filesystem raises errors of its own
+            raise _went_away(self.url, error) from error
+        check_info(self.identity, info)
+
+
+def identity_of(url: str, info: Mapping[str, Any]) -> Identity:
+    """Read what a filesystem says of a file.
+
+    Raises
+    ------
+    SourceError
+        If it is a directory, or its size is not known.
+    FormatError
+        If it is empty.
+    """
+    size = info.get("size")
+    if info.get("type") == "directory":
+        raise SourceError("cannot be read: it is a directory", source=url)
+    if not isinstance(size, int):
+        raise SourceError(NO_SIZE, source=url)
+    if size == 0:
+        raise FormatError("the file is empty", structure="superblock", address=0, source=url)
+    return Identity(url, size, etag_of(info), time_of(info))
+
+
+def check_info(identity: Identity, info: Mapping[str, Any]) -> None:
+    """Raise `TargetChanged` unless a filesystem says the same of a file as before."""
+    identity.check(info.get("size"), etag_of(info), time_of(info))
+
+
+def _went_away(url: str, error: Exception) -> TargetChanged:
+    return TargetChanged(f"the file went away: {cause_of(error)}", source=url)

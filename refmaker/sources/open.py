@@ -1,0 +1,57 @@
+"""What a source is to a scan: a Window, an identity, and a way to fetch what the Window misses.
+
+Contract: `open_source` chooses between the local memory map and fsspec by the url; `Source.fetch` is called by the
+driver with all that a round missed; `Source.check_unchanged` raises `TargetChanged` when the file was replaced
+meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from refmaker.sources.identity import Identity
+from refmaker.sources.memory_budget import Room
+from refmaker.window import MissingBytes, Window
+
+__all__ = ["Identity", "Source", "is_local", "open_source"]
+
+
+class Source(Protocol):
+    """An opened source."""
+
+    identity: Identity
+
+    @property
+    def window(self) -> Window:
+        """The bytes, as far as they are here."""
+
+    def fetch(self, missing: Sequence[MissingBytes]) -> None:
+        """Fetch all that was missed, together."""
+
+    def check_unchanged(self) -> None:
+        """Raise `TargetChanged` unless the file is still the one that was opened."""
+
+
+def is_local(url: str) -> bool:
+    """Say whether a url names a local file: a plain path, or `file://`, `local://`."""
+    return "::" not in url and ("://" not in url or url.startswith(("file://", "local://")))
+
+
+def open_source(url: str, storage_options: Mapping[str, Any] | None = None, room: Room | None = None) -> Source:
+    """Open a local path or any fsspec url; what is fetched takes its place in `room`."""
+    from refmaker.sources.container import MemberSource, container_options, locate, split_member
+
+    chained = split_member(url)
+    if chained is not None:
+        kind, member, container = chained
+        options = container_options(container, storage_options)
+        where = locate(kind, member, container, options)
+        return MemberSource.of(open_source(container, options, room), *where)
+    if is_local(url):
+        from refmaker.sources.local import LocalSource
+
+        return LocalSource.open(url)
+    from refmaker.sources.remote import RemoteSource
+
+    return RemoteSource.open(url, storage_options, room)

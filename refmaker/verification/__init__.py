@@ -1,0 +1,1 @@
+"""Comparing what a manifest reads as with what the original files hold."""
