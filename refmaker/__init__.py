@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from refmaker._version import __version__
 from refmaker.errors import (
     BatchError,
     EngineError,
@@ -59,8 +60,6 @@ __all__ = [
     "scan",
     "scan_many",
 ]
-
-__version__ = "0.1.0"
 
 _LAZY = {
     "Combination": ("refmaker.combining.records", "Combination"),

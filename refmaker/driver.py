@@ -14,8 +14,7 @@ from typing import TypeAlias
 
 from refmaker import limits
 from refmaker.errors import RefmakerError
-from refmaker.sources.open import Source
-from refmaker.window import MissingBytes
+from refmaker.window import MissingBytes, Source
 
 __all__ = ["Driver", "Progress", "Step"]
 

@@ -55,6 +55,7 @@ __all__ = [
     "FixedPoint",
     "FloatingPoint",
     "Group",
+    "JSON",
     "LinkNote",
     "Member",
     "ObjectReference",
@@ -344,3 +345,6 @@ class Tree:
     definitions: dict[str, Datatype] = field(default_factory=dict)
     external: dict[str, ExternalLink] = field(default_factory=dict)
     paths: dict[int, str] = field(default_factory=dict)  # header address -> first path, of every object
+
+
+JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None

@@ -14,7 +14,9 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Buffer", "MissingBytes", "ShiftedWindow", "Window"]
+from refmaker.sources.identity import Identity
+
+__all__ = ["Buffer", "MissingBytes", "ShiftedWindow", "Source", "Window"]
 
 Buffer: TypeAlias = bytes | memoryview | mmap
 Addresses: TypeAlias = Sequence[int] | npt.NDArray[np.int64] | npt.NDArray[np.uint64]
@@ -86,3 +88,19 @@ class ShiftedWindow:
             # The sum below could wrap around; the Window underneath says what is wrong.
             self.window.at(int(addresses.max()) + self.base, size)
         return self.window.rows(addresses + np.uint64(self.base), size)
+
+
+class Source(Protocol):
+    """An opened source."""
+
+    identity: Identity
+
+    @property
+    def window(self) -> Window:
+        """The bytes, as far as they are here."""
+
+    def fetch(self, missing: Sequence[MissingBytes]) -> None:
+        """Fetch all that was missed, together."""
+
+    def check_unchanged(self) -> None:
+        """Raise `TargetChanged` unless the file is still the one that was opened."""

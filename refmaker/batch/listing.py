@@ -14,24 +14,17 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from refmaker import netcdf3
 from refmaker.errors import SourceError
-from refmaker.formats.detect import HEAD_SIZE, format_of, missing
-from refmaker.formats.detect import NAMES as FORMAT_NAMES
-from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
+from refmaker.hdf5.superblock import SIGNATURE
 from refmaker.replay.identity import Seen
+from refmaker.scanning.recognise import _begins_as_source, is_named_so, is_recognised
 from refmaker.urls import is_local, local_path
 
-__all__ = ["NAMES", "Entry", "Remote", "absolute", "has_magic", "is_recognised", "look_at", "seen_at", "walk_local"]
+__all__ = ["Entry", "Remote", "absolute", "has_magic", "look_at", "seen_at", "walk_local"]
 
-NAMES = (".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")
-"""Files that are named so are taken for sources whatever they hold: a damaged one is not to be overlooked.
-
-Those of the formats that kerchunk scans (`refmaker.formats.detect`) as well, where the packages for them are installed.
-"""
 _ASKED_TOGETHER = 32
 _HEAD = 4096 + len(SIGNATURE)
 """Bytes of a remote file that are looked at: a signature behind a user block of 4096 bytes is among them."""
@@ -68,41 +61,6 @@ def absolute(name: str) -> str:
 def has_magic(name: str) -> bool:
     """Say whether a path or url is a pattern. In urls of HTTP only `*` is one, the rest is common there."""
     return "*" in name if name.startswith(("http://", "https://")) else glob.has_magic(name)
-
-
-@cache
-def _handed_over() -> tuple[frozenset[str], tuple[str, ...]]:
-    """Give the formats whose packages are installed, and how their files are named."""
-    kinds = [kind for kind in FORMAT_NAMES if not missing(kind)]
-    return frozenset(kinds), tuple(name for kind in kinds for name in FORMAT_NAMES[kind])
-
-
-def is_named_so(name: str) -> bool:
-    """Say whether a file is named as sources are."""
-    return name.lower().endswith((*NAMES, *_handed_over()[1]))
-
-
-def is_recognised(path: str) -> bool:
-    """Say whether a local file is a source: by its content, or by its name."""
-    if is_named_so(path):
-        return True
-    with open(path, "rb") as file:
-        head = file.read(HEAD_SIZE)
-        if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
-            return True
-        for address in signature_addresses(os.fstat(file.fileno()).st_size):
-            file.seek(address)
-            if file.read(len(SIGNATURE)) == SIGNATURE:
-                return True
-    return False
-
-
-def _begins_as_source(head: bytes) -> bool:
-    """Say whether a file of which these are the first bytes is a source."""
-    addresses = signature_addresses(len(head))
-    if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
-        return True
-    return any(head.startswith(SIGNATURE, address) for address in addresses)
 
 
 def seen_at(path: str) -> Seen:

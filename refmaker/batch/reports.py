@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Any
 
-from refmaker import __version__
+from refmaker._version import __version__
 from refmaker.atomic import atomic_write
 from refmaker.batch.ledger import Row
 from refmaker.batch.run import Result

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol
 
-from refmaker import __version__
+from refmaker._version import __version__
 from refmaker.batch.destination import Destination, destination
 from refmaker.batch.discovery import Roots, find_sources
 from refmaker.batch.ledger import Ledger, Row, Status

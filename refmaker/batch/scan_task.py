@@ -13,7 +13,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from refmaker import __version__
+from refmaker._version import __version__
 from refmaker.batch.destination import Destination
 from refmaker.batch.ledger import Row
 from refmaker.engines.engine import TOGETHER

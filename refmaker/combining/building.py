@@ -23,7 +23,8 @@ from refmaker.combining.records import CombineError, Options
 from refmaker.combining.times import TimeUnits, check_plain, encode, ticks, time_units
 from refmaker.combining.values import decoded, dtype_of, encoded, fill_of
 from refmaker.errors import RefmakerError, Unsupported
-from refmaker.manifest.manifest import Manifest, ManifestArray, References
+from refmaker.manifest.manifest import Manifest, ManifestArray
+from refmaker.manifest.references import References
 
 __all__ = ["build"]
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from refmaker.combining.encodings import Form, Forms
 from refmaker.combining.rows import Columns, FileRows, MemoryRows, Rows, Spill
 from refmaker.errors import ManifestError
-from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
+from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+from refmaker.manifest.references import References
 
 __all__ = ["Collection", "Series"]
 

@@ -34,7 +34,8 @@ from refmaker.combining.reencode import rechunked, unified
 from refmaker.combining.subchunks import subchunked
 from refmaker.engines.engine import Engine
 from refmaker.errors import ManifestError
-from refmaker.manifest.manifest import Manifest, References
+from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.references import References
 
 __all__ = ["append", "combination", "combine"]
 

@@ -16,7 +16,7 @@ from refmaker.combining.dimensions import Axis
 from refmaker.combining.rows import FileRows
 from refmaker.combining.shift import Moves, Pieces
 from refmaker.combining.windows import PlacedReferences
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 
 __all__ = ["Pieces", "pieces_of", "place"]
 

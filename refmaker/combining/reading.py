@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from refmaker.errors import RefmakerError
-from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
+from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+from refmaker.manifest.references import References
 
 __all__ = ["Chunks", "Reader"]
 

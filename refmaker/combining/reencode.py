@@ -21,7 +21,7 @@ from refmaker.combining.pieces import Pieces, place
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError
 from refmaker.combining.values import decoded, dtype_of, encoded, fill_of, missing_of
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 
 __all__ = ["rechunked", "unified"]
 

@@ -16,7 +16,7 @@ from refmaker.combining.encodings import with_extent
 from refmaker.combining.pieces import Pieces
 from refmaker.combining.values import dtype_of
 from refmaker.errors import FormatError
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 
 __all__ = ["subchunked"]
 

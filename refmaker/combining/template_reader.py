@@ -19,12 +19,12 @@ from refmaker.combining.collection import Collection
 from refmaker.errors import ManifestError
 from refmaker.kerchunk.json_writer import read_json
 from refmaker.kerchunk.values import Extension, extension_of, inline_data
-from refmaker.manifest.check import owner_of, path_depth
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.keys import cell_of
 from refmaker.replay.policy import Policy
 from refmaker.urls import resolve
 from refmaker.zarr.chunk_keys import chunk_layout
+from refmaker.zarr.keys import owner_of, path_depth
 from refmaker.zarr.strict_json import parse
 
 __all__ = ["QuickReader"]

@@ -17,7 +17,7 @@ from refmaker.combining.collection import Series
 from refmaker.combining.rows import Columns, joined
 from refmaker.combining.shift import Integers, Moves
 from refmaker.errors import ManifestError
-from refmaker.manifest.manifest import Range, References
+from refmaker.manifest.references import Range, References
 
 __all__ = ["PlacedReferences", "boxes"]
 

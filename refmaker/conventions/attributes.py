@@ -21,9 +21,8 @@ from collections.abc import Callable
 import numpy as np
 
 from refmaker import limits
-from refmaker.conventions.view import JSON
 from refmaker.errors import Unsupported
-from refmaker.model import Attribute, ObjectReference, RegionReference, String
+from refmaker.model import JSON, Attribute, ObjectReference, RegionReference, String
 
 __all__ = ["RESERVED", "encode_attribute"]
 

@@ -10,9 +10,8 @@ import re
 
 import numpy as np
 
-from refmaker.conventions.view import JSON
 from refmaker.hdf5.values import is_bool
-from refmaker.model import Attribute, Dataset, Enumeration, String
+from refmaker.model import JSON, Attribute, Dataset, Enumeration, String
 
 __all__ = ["adjust_attributes", "fill_attribute"]
 

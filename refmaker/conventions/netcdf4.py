@@ -15,9 +15,20 @@ from refmaker.conventions.attributes import RESERVED, encode_attribute
 from refmaker.conventions.cf import adjust_attributes, fill_attribute
 from refmaker.conventions.dimensions import Dimension, Numbering, Scope, Slot, is_scale, is_without_variable, knows_type
 from refmaker.conventions.names import zarr_name_problem
-from refmaker.conventions.view import JSON, Variable, View
+from refmaker.conventions.view import Variable, View
 from refmaker.errors import Unsupported
-from refmaker.model import ArrayType, Attribute, Compound, Dataset, Datatype, Enumeration, Group, Tree, VariableLength
+from refmaker.model import (
+    JSON,
+    ArrayType,
+    Attribute,
+    Compound,
+    Dataset,
+    Datatype,
+    Enumeration,
+    Group,
+    Tree,
+    VariableLength,
+)
 
 __all__ = ["annotate", "zarr_name_problem"]
 

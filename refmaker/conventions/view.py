@@ -7,15 +7,13 @@ tree is in exactly one place: a `Variable`, or `View.hidden` with the reason.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from refmaker.model import Dataset
+from refmaker.model import JSON, Dataset
 
-__all__ = ["JSON", "Variable", "View"]
-
-JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+__all__ = ["Variable", "View"]
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from refmaker import __version__
+from refmaker._version import __version__
 from refmaker.engines.engine import TICK, TOGETHER, Done, Item, Lost
 from refmaker.engines.local import LocalEngine
 from refmaker.engines.running import Run
@@ -181,7 +181,7 @@ def _connect(scheduler: str | None) -> Any:
 
 def _version() -> str:
     """Run on workers."""
-    from refmaker import __version__ as version
+    from refmaker._version import __version__ as version
 
     return version
 

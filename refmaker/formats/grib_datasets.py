@@ -19,7 +19,7 @@ import numpy as np
 
 from refmaker.formats.kerchunk_references import Found, inlined
 from refmaker.formats.messages import AXES, Message
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 
 __all__ = ["put_together"]
 

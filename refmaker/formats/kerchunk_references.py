@@ -18,7 +18,8 @@ import numpy as np
 
 from refmaker.errors import Unsupported
 from refmaker.kerchunk.json_writer import read_json
-from refmaker.manifest.manifest import Manifest, ManifestArray, References
+from refmaker.manifest.manifest import Manifest, ManifestArray
+from refmaker.manifest.references import References
 from refmaker.mapping.layout import split_rows
 from refmaker.zarr.chunk_grid import grid_of
 

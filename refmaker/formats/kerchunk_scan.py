@@ -23,7 +23,7 @@ from refmaker.linked.address_space import Space
 from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
 from refmaker.manifest.zarr_conversion import with_zarr_format
 from refmaker.mapping.chunks import read_ranges
-from refmaker.scanning.assembly import Selection
+from refmaker.path_filter import Selection
 from refmaker.sources.open import is_local
 
 __all__ = ["Wishes", "hand_over"]

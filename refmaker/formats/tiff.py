@@ -20,7 +20,8 @@ import numpy as np
 
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.formats.kerchunk_references import Found, codecs_of, manifest_of, settled
-from refmaker.manifest.manifest import ManifestArray, References
+from refmaker.manifest.manifest import ManifestArray
+from refmaker.manifest.references import References
 
 __all__ = ["scan_tiff"]
 

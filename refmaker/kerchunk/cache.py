@@ -20,7 +20,8 @@ import time
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
-from refmaker import __version__, limits
+from refmaker import limits
+from refmaker._version import __version__
 from refmaker.atomic import atomic_write
 from refmaker.errors import ManifestError, OutputError, SourceError
 from refmaker.kerchunk.cache_file import FORMAT, read_columns, write_columns

@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from refmaker.atomic import atomic_write
 from refmaker.errors import ManifestError
-from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
+from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+from refmaker.manifest.references import References
 from refmaker.zarr import strict_json as strict
 
 __all__ = ["FORMAT", "read_columns", "write_columns"]

@@ -22,9 +22,9 @@ from refmaker.errors import ManifestError
 from refmaker.kerchunk.digits import parse_indices
 from refmaker.kerchunk.fast_json_reader import Run, UnusualError
 from refmaker.kerchunk.urls import UrlTable
-from refmaker.manifest.check import chunk_like
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 from refmaker.zarr.chunk_keys import ChunkLayout
+from refmaker.zarr.keys import chunk_like
 from refmaker.zarr.strict_json import key_name, malformed
 
 __all__ = ["Chunks", "inline_data"]

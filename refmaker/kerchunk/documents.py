@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from refmaker import __version__
-from refmaker.kerchunk.urls import EXTENSION_FORMAT
-from refmaker.manifest.check import ancestors
+from refmaker._version import __version__
+from refmaker.kerchunk.extension import EXTENSION_FORMAT
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.redaction import hidden
+from refmaker.zarr.keys import ancestors
 
 __all__ = ["CONSOLIDATED", "below", "consolidated", "documents", "extension"]
 

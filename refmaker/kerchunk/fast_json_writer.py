@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.kerchunk.digits import digit_groups, put_digits
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 from refmaker.zarr.chunk_keys import ChunkLayout
 
 __all__ = ["reference_rows"]

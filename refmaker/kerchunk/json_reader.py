@@ -20,15 +20,16 @@ import numpy.typing as npt
 
 from refmaker.errors import ManifestError
 from refmaker.kerchunk.chunk_columns import Chunks, inline_data
+from refmaker.kerchunk.extension import check_extension, extension_lines, member, source_records
 from refmaker.kerchunk.fast_json_reader import Run, UnusualError, parse_with_runs, starts_with
 from refmaker.kerchunk.fetch import load_bytes
 from refmaker.kerchunk.gc_paused import collection_paused
 from refmaker.kerchunk.generators import generated
 from refmaker.kerchunk.nodes import take_nodes
-from refmaker.kerchunk.urls import UrlTable, check_extension, extension_lines, member, source_records, url_table
-from refmaker.manifest.check import check_key, chunk_like, owner_of, path_depth
+from refmaker.kerchunk.urls import UrlTable, url_table
 from refmaker.manifest.manifest import Manifest
 from refmaker.zarr.chunk_keys import chunk_layout
+from refmaker.zarr.keys import check_key, chunk_like, owner_of, path_depth
 from refmaker.zarr.strict_json import key_name, malformed, parse, shown
 
 __all__ = ["load_json", "read_json"]

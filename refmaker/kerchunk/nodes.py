@@ -11,9 +11,11 @@ from typing import Any, Literal, TypeAlias
 from refmaker.codecs.allowed import check_codecs
 from refmaker.errors import ManifestError
 from refmaker.kerchunk.chunk_columns import inline_data
-from refmaker.manifest.check import METADATA, check_nodes
-from refmaker.manifest.manifest import Manifest, ManifestArray, References
+from refmaker.manifest.check import check_nodes
+from refmaker.manifest.manifest import Manifest, ManifestArray
+from refmaker.manifest.references import References
 from refmaker.zarr.chunk_keys import chunk_layout
+from refmaker.zarr.keys import METADATA
 from refmaker.zarr.strict_json import key_name, malformed, parse
 
 __all__ = ["LEAVES", "take_nodes"]

@@ -14,13 +14,14 @@ from urllib.parse import quote
 
 from refmaker.errors import ManifestError, RefmakerError, SourceError
 from refmaker.kerchunk.chunk_columns import inline_data
+from refmaker.kerchunk.extension import check_extension, extension_lines, member, source_records
 from refmaker.kerchunk.fetch import cat, transport_errors
 from refmaker.kerchunk.nodes import LEAVES, take_nodes
 from refmaker.kerchunk.parquet_shard_codec import MAX_ROWS, Digest
 from refmaker.kerchunk.parquet_shards import ShardedReferences, ShardSet
-from refmaker.kerchunk.urls import check_extension, extension_lines, member, source_records, url_table
-from refmaker.manifest.check import check_key
+from refmaker.kerchunk.urls import url_table
 from refmaker.manifest.manifest import Manifest
+from refmaker.zarr.keys import check_key
 from refmaker.zarr.strict_json import key_name, malformed, parse
 
 __all__ = ["METADATA_FILE", "load_parquet"]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from refmaker import limits
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.kerchunk.parquet_bounds import bounds_of
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 from refmaker.ranges import distinct
 
 __all__ = ["MAX_ROWS", "Digest", "decode_shard", "digest_of", "encode_shard", "pyarrow"]

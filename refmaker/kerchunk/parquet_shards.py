@@ -20,7 +20,7 @@ from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.kerchunk.parquet_shard_codec import Digest, decode_shard
 from refmaker.kerchunk.urls import UrlTable
-from refmaker.manifest.manifest import Range, References
+from refmaker.manifest.references import Range, References
 from refmaker.ranges import distinct
 
 __all__ = ["Files", "ShardSet", "ShardedReferences"]

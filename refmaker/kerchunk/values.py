@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmaker.kerchunk.chunk_columns import inline_data
-from refmaker.kerchunk.urls import EXTENSION_FORMAT, UrlTable, extension_lines, url_table
+from refmaker.kerchunk.extension import EXTENSION_FORMAT, extension_lines
+from refmaker.kerchunk.urls import UrlTable, url_table
 
 __all__ = ["Extension", "extension_of", "inline_data"]
 

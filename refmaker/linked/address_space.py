@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import RefmakerError, SourceError, TargetChanged, TruncatedError, Unsupported
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 from refmaker.sources.container import MemberSource
 from refmaker.sources.identity import Identity
 from refmaker.sources.local import LocalSource
 from refmaker.sources.memory_budget import Room
-from refmaker.sources.open import Source, is_local, open_source
-from refmaker.window import Addresses, Buffer, MissingBytes, Window
+from refmaker.sources.open import is_local, open_source
+from refmaker.window import Addresses, Buffer, MissingBytes, Source, Window
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

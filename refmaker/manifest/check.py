@@ -6,45 +6,24 @@ column says what its grid and its targets can hold. Every violation is a `Manife
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 
 import numpy as np
 
 from refmaker import limits
 from refmaker.errors import ManifestError
-from refmaker.manifest.manifest import Manifest, References
+from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.references import References
 from refmaker.zarr.chunk_keys import ChunkLayout, chunk_layout
+from refmaker.zarr.keys import METADATA, ancestors, chunk_like, owner_of, path_depth
 from refmaker.zarr.strict_json import key_name, shown
 
-__all__ = [
-    "METADATA",
-    "ancestors",
-    "check_key",
-    "check_manifest",
-    "check_nodes",
-    "check_references",
-    "chunk_like",
-    "owner_of",
-    "path_depth",
-]
+__all__ = ["check_manifest", "check_nodes", "check_references"]
 
-METADATA = {2: (".zgroup", ".zattrs", ".zarray"), 3: ("zarr.json",)}
-"""Last component of the keys of metadata, by Zarr format."""
 
 _MAX_DEPTH = limits.NODE_DEPTH
 """Levels of nesting: writing the groups above a node takes time and room in the square of its depth."""
-
-
-def ancestors(path: str) -> Iterator[str]:
-    """Give the paths of the groups above a node, the root "" first; nothing for the root."""
-    if path:
-        yield ""
-    at = path.find("/")
-    while at >= 0:
-        yield path[:at]
-        at = path.find("/", at + 1)
 
 
 def check_nodes(groups: Collection[str], arrays: Collection[str], *, source: str | None = None) -> None:
@@ -68,22 +47,6 @@ def check_nodes(groups: Collection[str], arrays: Collection[str], *, source: str
             above = next((a for a in ancestors(path) if a in arrays), None)
             if above is not None:
                 raise ManifestError(f"stands inside the array {shown(above)}", structure=structure, source=source)
-
-
-def check_key(key: str, *, source: str | None = None) -> None:
-    """Make sure that a key leads to one place only, below the root.
-
-    Raises
-    ------
-    ManifestError
-        It has empty, "." or ".." parts, or is no text.
-    """
-    if not {"", ".", ".."}.isdisjoint(key.split("/")):
-        raise ManifestError("a key with empty, '.' or '..' parts", structure=key_name(key), source=source)
-    try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        raise ManifestError("text with a lone surrogate", structure=key_name(key), source=source) from error
 
 
 def check_manifest(manifest: Manifest, *, streamed: bool = False) -> dict[str, ChunkLayout]:
@@ -145,23 +108,6 @@ def check_references(references: References, cells: int, targets: int, structure
         wanted = np.array(others, "i8")
         found = np.searchsorted(cell, wanted).clip(max=len(cell) - 1)
         require((cell[found] != wanted).all(), "a cell stands twice")
-
-
-def path_depth(paths: Iterable[str]) -> int:
-    """Give the number of parts of the deepest path."""
-    return max((path.count("/") + 1 for path in paths if path), default=0)
-
-
-def owner_of(key: str, arrays: Collection[str], depth: int) -> str | None:
-    """Give the path of the array that a key stands below; `depth` is the `path_depth` of the arrays."""
-    return next((above for above in itertools.islice(ancestors(key), depth + 1) if above in arrays), None)
-
-
-def chunk_like(tail: str, layout: ChunkLayout) -> bool:
-    """Tell whether a key below an array is meant for a chunk, well spelt or not."""
-    if tail == layout.scalar or (layout.head and tail.startswith(layout.head)):
-        return True
-    return tail.startswith(tuple("0123456789+-"))
 
 
 def _check_extra(manifest: Manifest, layouts: dict[str, ChunkLayout]) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refmaker.manifest.manifest import JSON, Manifest, ManifestArray, References
+from refmaker.manifest.manifest import JSON, Manifest, ManifestArray
+from refmaker.manifest.references import References
 from refmaker.model import Chunked, Contiguous, Dataset, Tree
 
 __all__ = ["ArraySummary", "summarise"]

@@ -18,13 +18,13 @@ from typing import Any, Literal
 import numpy as np
 
 from refmaker.errors import ManifestError, Unsupported
-from refmaker.manifest.check import ancestors
 from refmaker.manifest.manifest import Manifest, ManifestArray
-from refmaker.mapping.codecs import Codecs
-from refmaker.mapping.dtypes import ZarrDtype
-from refmaker.mapping.fill import encode_fill, is_plain, xarray_fill, xarray_unfill
 from refmaker.zarr import v2, v3
+from refmaker.zarr.codec_list import Codecs
 from refmaker.zarr.dtype_json import dtype_of_text
+from refmaker.zarr.fill_values import encode_fill, is_plain, xarray_fill, xarray_unfill
+from refmaker.zarr.keys import ancestors
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["with_zarr_format"]
 

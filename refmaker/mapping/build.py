@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker import limits
-from refmaker.conventions.view import JSON, Variable
+from refmaker.conventions.view import Variable
 from refmaker.errors import Unsupported
-from refmaker.manifest.manifest import ManifestArray, References
+from refmaker.manifest.manifest import ManifestArray
+from refmaker.manifest.references import References
 from refmaker.mapping.chunks import (
     Read,
     encode_chunk,
@@ -27,14 +28,15 @@ from refmaker.mapping.chunks import (
     fill_chunk,
     read_ranges,
 )
-from refmaker.mapping.codecs import Codecs
 from refmaker.mapping.decoding import fill_of
-from refmaker.mapping.dtypes import ZarrDtype, zarr_dtype
+from refmaker.mapping.dtypes import zarr_dtype
 from refmaker.mapping.fill import FillPlan, plan_fill
 from refmaker.mapping.layout import Layout, Rules, lay_out, split_rows
-from refmaker.model import ArrayType, Contiguous, Datatype, ObjectReference
+from refmaker.model import JSON, ArrayType, Contiguous, Datatype, ObjectReference
 from refmaker.zarr import v2, v3
 from refmaker.zarr.chunk_grid import check_extents, grid_of
+from refmaker.zarr.codec_list import Codecs
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["DEFAULT_INLINE_LIMIT", "BuildOptions", "Status", "assemble", "build_array", "text_layout"]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from refmaker.errors import Unsupported
-from refmaker.mapping.dtypes import ZarrDtype
 from refmaker.window import MissingBytes
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = [
     "Read",

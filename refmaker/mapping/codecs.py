@@ -16,53 +16,18 @@ refmaker's own (`refmaker.mapping.decoding`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from refmaker.errors import Unsupported
 from refmaker.model import Filter
+from refmaker.zarr.codec_list import Codecs, Config
 
-__all__ = ["Codecs", "zarr_codecs"]
+__all__ = ["zarr_codecs"]
 
-Config = dict[str, Any]
 
 DEFLATE, SHUFFLE, FLETCHER32, BZIP2, BLOSC, ZSTD = 1, 2, 3, 307, 32001, 32015
 FLETCHER32_SIZE = 4
 _BLOSC_NAMES = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
-
-
-@dataclass(frozen=True, slots=True)
-class Codecs:
-    """A pipeline as Zarr has it.
-
-    Attributes
-    ----------
-    configs
-        numcodecs configurations in encoding order. Shared: not to be changed.
-    trim
-        Bytes at the end of every stored chunk that belong to a checksum and are left out of its reference.
-    pipeline
-        The filters that `configs` stand for, those that do nothing or are trimmed left out.
-    need_refmaker
-        A reader needs a codec that refmaker registers.
-    """
-
-    configs: tuple[Config, ...] = ()
-    trim: int = 0
-    pipeline: tuple[Filter, ...] = ()
-    need_refmaker: bool = False
-
-    @property
-    def filters(self) -> list[Config] | None:
-        """All codecs but a compressor at the end: `filters` of Zarr 2."""
-        return list(self.configs[: len(self.configs) - (self.compressor is not None)]) or None
-
-    @property
-    def compressor(self) -> Config | None:
-        """The compressor at the end of the pipeline, which Zarr 2 keeps apart."""
-        last = self.configs[-1] if self.configs else None
-        return last if last is not None and last["id"] not in ("shuffle", "fletcher32") else None
 
 
 @lru_cache(1024)

@@ -18,9 +18,9 @@ from refmaker.codecs.plugins import require_filters
 from refmaker.errors import Unsupported
 from refmaker.hdf5.pipeline import decode_chunk
 from refmaker.mapping.chunks import as_zarr
-from refmaker.mapping.codecs import Codecs
-from refmaker.mapping.dtypes import ZarrDtype
 from refmaker.model import Dataset, FillValue, Filter
+from refmaker.zarr.codec_list import Codecs
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["CODEC_ID", "Decoder", "decodable", "fill_of", "hdf5_codecs"]
 

@@ -12,7 +12,7 @@ have to be repacked, or what libhdf5 makes of them (`ZarrDtype.target`); anythin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -34,59 +34,12 @@ from refmaker.model import (
     Time,
     VariableLength,
 )
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
-__all__ = ["ZarrDtype", "complex_parts", "zarr_dtype"]
+__all__ = ["complex_parts", "zarr_dtype"]
 
 _TIME_TAG = re.compile(r"NUMPY:([<>][mM]8\[\d*(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])")
 _COMPLEX_NAMES = ({"r", "i"}, {"real", "imag"})
-
-
-@dataclass(frozen=True, slots=True)
-class ZarrDtype:
-    """How the elements of a dataset stand in Zarr.
-
-    Attributes
-    ----------
-    dtype
-        The element. Object for text.
-    extra
-        Trailing axes that an array datatype adds.
-    stored
-        The element as stored, when it has to be repacked to become `dtype`.
-    text
-        Elements are strings, encoded by `vlen-utf8`; or sequences, encoded by `refmaker_sequences`.
-    items
-        The dtype of the items of sequences, as stored.
-    depth
-        How many sequences are within each other.
-    terminated
-        Offset and size, in an element of `dtype` or in an item, of null-terminated strings: what follows their NUL is
-        no part of them, but would be in Zarr.
-    target
-        The dtype that libhdf5 has to convert elements of the dataspace to, when `dtype` is not how they are stored; of
-        the same bytes as `dtype` over the axes `extra`.
-    """
-
-    dtype: np.dtype[Any]
-    extra: tuple[int, ...] = ()
-    stored: np.dtype[Any] | None = None
-    text: bool = False
-    items: np.dtype[Any] | None = None
-    depth: int = 0
-    terminated: tuple[tuple[int, int], ...] = ()
-    target: np.dtype[Any] | None = None
-
-    @property
-    def packed_items(self) -> np.dtype[Any]:
-        """The dtype of the items of sequences without padding."""
-        return packed(self.items) if self.items is not None else self.dtype
-
-    @property
-    def element(self) -> np.dtype[Any]:
-        """What libhdf5 is to make of an element of the dataspace: `target`, or one that holds the same values."""
-        if self.target is not None:
-            return self.target
-        return np.dtype((self.dtype, self.extra)) if self.extra else self.dtype
 
 
 @lru_cache(4096)
@@ -204,16 +157,6 @@ def _compound(datatype: Compound) -> ZarrDtype:
         {"names": names, "formats": formats, "offsets": [o for _, _, o in members], "itemsize": datatype.size}
     )
     return ZarrDtype(packed, stored=None if stored == packed else stored, terminated=terminated)
-
-
-def packed(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Give a structured dtype without what lies between its members, however deep."""
-    if dtype.subdtype is not None:
-        base, shape = dtype.subdtype
-        return np.dtype((packed(base), shape))
-    if dtype.names is None:
-        return dtype
-    return np.dtype([(name, packed(dtype[name])) for name in dtype.names])
 
 
 def complex_parts(datatype: Compound) -> np.dtype[Any] | None:

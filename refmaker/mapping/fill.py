@@ -16,20 +16,18 @@ none is missing, `fill_value` is null, and the attribute alone says what to mask
 
 from __future__ import annotations
 
-import base64
 import math
-import struct
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from refmaker.conventions.view import JSON
 from refmaker.errors import Unsupported
-from refmaker.mapping.dtypes import ZarrDtype
-from refmaker.model import FillValue
+from refmaker.model import JSON, FillValue
+from refmaker.zarr.fill_values import _only, encode_fill, is_plain, xarray_fill
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
-__all__ = ["FillPlan", "encode_fill", "is_plain", "plan_fill", "xarray_fill", "xarray_unfill"]
+__all__ = ["FillPlan", "plan_fill"]
 
 Scalar = np.generic | None
 
@@ -183,11 +181,6 @@ def _differ(values: np.ndarray) -> bool:
     return bool((rows != rows[0]).any())
 
 
-def _only(values: np.ndarray) -> np.generic:
-    value: np.generic = values[0]
-    return value
-
-
 def _as_element(attribute: np.generic | bytes | None, dtype: np.dtype[Any]) -> Scalar:
     """Give the attribute as an element of the array, None when it is none: of another kind, or not exact in it."""
     if isinstance(attribute, bytes):
@@ -231,73 +224,7 @@ def _sign(value: np.generic) -> bytes:
     return np.signbit([value.real, value.imag]).tobytes()
 
 
-def is_plain(value: np.generic) -> bool:
-    """Say whether JSON has a form for a value that xarray reads back as what it was."""
-    if value.dtype.kind in "iub":
-        return True
-    return value.dtype.kind == "f" and bool(np.isfinite(value))
-
-
 def _required(element: Scalar) -> np.generic:
     if element is None:
         raise Unsupported("no fill value")
     return element
-
-
-def encode_fill(value: np.generic, dtype: np.dtype[Any]) -> JSON:
-    """Write a fill value as Zarr 2 and Zarr 3 have it: numbers, "NaN", "Infinity", pairs, base64 for bytes."""
-    kind = dtype.kind
-    if kind == "f":
-        return _encode_float(float(value.item()))
-    if kind in "iu":
-        return int(value.item())
-    if kind == "b":
-        return bool(value)
-    if kind == "c":
-        number = complex(value.item())
-        return [_encode_float(number.real), _encode_float(number.imag)]
-    whole = np.array(value, dtype)
-    if kind in "mM":
-        return int(whole.view("i8" if dtype.isnative else np.dtype("i8").newbyteorder(dtype.byteorder)))
-    return base64.b64encode(whole.tobytes()).decode()
-
-
-def _encode_float(value: float) -> JSON:
-    if math.isfinite(value):
-        return value
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
-
-
-def xarray_fill(value: np.generic) -> JSON:
-    """Encode `_FillValue` for Zarr 3 as `xarray.backends.zarr.FillValueCoder` decodes it."""
-    kind = value.dtype.kind
-    if kind == "f":
-        return _packed(float(value.item()))
-    if kind == "c":
-        number = complex(value.item())
-        return [_packed(number.real), _packed(number.imag)]
-    return bool(value) if kind == "b" else int(value.item())
-
-
-def _packed(value: float) -> str:
-    return base64.standard_b64encode(struct.pack("<d", value)).decode()
-
-
-def xarray_unfill(value: Any, dtype: np.dtype[Any]) -> np.generic:
-    """Read what `xarray_fill` writes, for an array of `dtype`; a `TypeError` or `ValueError` where it is not that."""
-    kind = dtype.kind
-    if kind == "f":
-        return _only(np.array([_unpacked(value)]).astype(dtype))
-    if kind == "c":
-        real, imaginary = map(_unpacked, value)
-        return _only(np.array([complex(real, imaginary)]).astype(dtype))
-    if type(value) not in (bool, int):
-        raise TypeError(f"not a number: {value!r}")
-    return _only(np.array([value], dtype))
-
-
-def _unpacked(value: str) -> float:
-    (number,) = struct.unpack("<d", base64.standard_b64decode(value))
-    return float(number)

@@ -21,9 +21,10 @@ from refmaker.errors import Unsupported
 from refmaker.manifest.manifest import ManifestArray
 from refmaker.mapping.build import BuildOptions, Status, assemble, build_array, text_layout
 from refmaker.mapping.chunks import Read, as_zarr, encode_chunk
-from refmaker.mapping.dtypes import ZarrDtype, complex_parts, zarr_dtype
+from refmaker.mapping.dtypes import complex_parts, zarr_dtype
 from refmaker.mapping.layout import RECODED, Layout
 from refmaker.model import ArrayType, Compound, Datatype, Member, ObjectReference, VariableLength
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["NOTE", "build_arrays", "build_members", "is_divided"]
 

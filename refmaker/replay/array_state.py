@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 
 __all__ = ["Fetch", "Rows", "ShardedVariable", "Variable", "known_rows"]
 

@@ -7,21 +7,21 @@ for all of a target, go out alone.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 from refmaker.ranges import coalesce, distinct
+from refmaker.replay.requests import Want
 
 if TYPE_CHECKING:
     from refmaker.replay.prefetch_cache import Block
     from refmaker.replay.stores import Store
 
-__all__ = ["BLOCK", "NEAR", "SMALL", "Request", "Want", "merged", "neighbours", "ranges_ahead", "widest_gap"]
+__all__ = ["BLOCK", "NEAR", "SMALL", "merged", "neighbours", "ranges_ahead", "widest_gap"]
 
 SMALL = 128 * 1024
 """Bytes: requests of more are neither merged nor foreseen; they are worth a connection each."""
@@ -40,41 +40,6 @@ _FAR = 1 << 62
 
 NEAR = 4096
 """Bytes that are read in any case where they lie between two ranges."""
-
-
-class Request(NamedTuple):
-    """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
-
-    key: str
-    target: int
-    offset: int
-    size: int | None
-
-
-class Want:
-    """A request and the future of its bytes, or of what goes wrong: as it was, or `explained` for the request's key."""
-
-    __slots__ = ("explained", "future", "request", "start", "stop")
-
-    def __init__(self, request: Request, future: asyncio.Future[bytes], explained: bool = True) -> None:
-        self.request = request
-        self.explained = explained
-        self.start = request.offset
-        self.stop = request.offset + (request.size or 0)
-        self.future = future
-
-    def give(self, data: bytes, origin: int) -> None:
-        """Hand over the bytes, out of those read from `origin` on."""
-        if self.future.done():
-            return
-        whole = self.request.size is None or (origin == self.start and len(data) == self.stop - self.start)
-        self.future.set_result(data if whole else data[self.start - origin : self.stop - origin])
-
-    def fail(self, error: BaseException) -> None:
-        """Hand over an error."""
-        if not self.future.done():
-            self.future.set_exception(error)
-            self.future.exception()  # who was cancelled meanwhile does not ask for it
 
 
 def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[Want]]]:

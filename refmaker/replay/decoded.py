@@ -21,16 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker import limits
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 from refmaker.ranges import distinct
 from refmaker.replay.array_state import Fetch, Rows, Variable, known_rows
-from refmaker.replay.coalesce import Request
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.listing import Listing
 from refmaker.replay.loading import Opened
 from refmaker.replay.lookup import Lookup, Reference
 from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
-from refmaker.replay.rechunked import Coarse, coarsened
+from refmaker.replay.rechunked import coarsened
+from refmaker.replay.rechunked_array import Coarse
+from refmaker.replay.requests import Request
 from refmaker.replay.targets import Targets
 from refmaker.replay.threads import threads
 from refmaker.replay.transparent import Transparent, Wanted

@@ -20,10 +20,11 @@ from operator import itemgetter
 from refmaker import limits
 from refmaker.errors import SourceError
 from refmaker.replay.array_state import Variable
-from refmaker.replay.coalesce import BLOCK, NEAR, SMALL, Request, Want, merged, neighbours, ranges_ahead
+from refmaker.replay.coalesce import BLOCK, NEAR, SMALL, merged, neighbours, ranges_ahead
 from refmaker.replay.prefetch import Foresight, Stream
 from refmaker.replay.prefetch_cache import Block, Blocks
 from refmaker.replay.read_errors import transient
+from refmaker.replay.requests import Request, Want
 from refmaker.replay.stores import Store
 
 __all__ = ["Engine", "Variable"]

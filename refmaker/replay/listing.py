@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import ManifestError, Unsupported
-from refmaker.manifest.manifest import References, Target
+from refmaker.manifest.manifest import Target
+from refmaker.manifest.references import References
 from refmaker.replay.keys import indices_of, names_of, position
 from refmaker.replay.lookup import Lookup
 from refmaker.zarr.chunk_keys import ChunkLayout

@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from refmaker.errors import ManifestError, Unsupported
-from refmaker.manifest.check import ancestors
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.replay.keys import Spelling, cell_of
 from refmaker.zarr import strict_json as strict
 from refmaker.zarr.chunk_keys import ChunkLayout, chunk_layout
+from refmaker.zarr.keys import ancestors
 
 __all__ = ["Lookup", "Reference"]
 

@@ -18,7 +18,7 @@ from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import Target
 from refmaker.ranges import distinct
 from refmaker.replay.buffers import Unset
-from refmaker.replay.rechunked import Coarse
+from refmaker.replay.rechunked_array import Coarse
 
 __all__ = ["Assembly", "Pieces", "Stored", "pieces_of"]
 

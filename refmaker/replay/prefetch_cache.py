@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import OrderedDict
 
-from refmaker.replay.coalesce import Want
 from refmaker.replay.prefetch import Foresight
+from refmaker.replay.requests import Want
 
 __all__ = ["Block", "Blocks"]
 

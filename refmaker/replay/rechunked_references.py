@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.manifest.manifest import Range, References
+from refmaker.manifest.references import Range, References
 from refmaker.ranges import distinct
-from refmaker.replay.rechunked import Coarse, rows_of
+from refmaker.replay.rechunked_array import Coarse, rows_of
 
 __all__ = ["CoarseReferences"]
 

@@ -19,13 +19,13 @@ from refmaker import limits
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.redaction import holds_secrets
-from refmaker.replay.coalesce import Request
 from refmaker.replay.connections import call, pool
 from refmaker.replay.engine import Engine
 from refmaker.replay.identity import Check, Seen, changed
 from refmaker.replay.local import LocalStore
 from refmaker.replay.policy import Policy
 from refmaker.replay.read_errors import Differs, hidden, secrets_of
+from refmaker.replay.requests import Request
 from refmaker.replay.stores import Store, store_of
 from refmaker.urls import is_local, local_path, protocol_of, resolve
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from refmaker.ranges import distinct
 from refmaker.replay.array_state import ShardedVariable, Variable
-from refmaker.replay.coalesce import SMALL, Request
+from refmaker.replay.coalesce import SMALL
 from refmaker.replay.loading import Opened
 from refmaker.replay.lookup import Reference
+from refmaker.replay.requests import Request
 from refmaker.replay.targets import Targets
 
 __all__ = ["Transparent", "View", "Wanted"]

@@ -8,67 +8,26 @@ every array is a step of its own, which the driver may run again.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from refmaker import limits
 from refmaker.conventions.netcdf4 import zarr_name_problem
-from refmaker.conventions.view import JSON, Variable, View
+from refmaker.conventions.view import Variable, View
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.linked.address_space import Space
 from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
 from refmaker.mapping.build import BuildOptions
 from refmaker.mapping.members import NOTE, build_arrays
-from refmaker.model import Tree
+from refmaker.model import JSON, Tree
+from refmaker.path_filter import Selection
 from refmaker.redaction import public
 
-__all__ = ["Assembly", "Selection"]
+__all__ = ["Assembly"]
 
 Step: TypeAlias = Callable[[], Sequence["Step"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which objects of a file are asked for."""
-
-    group: str
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-
-    @property
-    def prefix(self) -> str:
-        """The Zarr path of the group, "" for the root."""
-        return self.group.strip("/")
-
-    @property
-    def narrows(self) -> bool:
-        """Whether anything may be left out."""
-        return bool(self.prefix or self.include or self.exclude)
-
-    def inside(self, zarr_path: str) -> bool:
-        """Say whether a path lies in the group asked for."""
-        return not self.prefix or zarr_path == self.prefix or zarr_path.startswith(self.prefix + "/")
-
-    def takes(self, path: str) -> bool:
-        """Say whether an array's path is asked for."""
-        path = path.strip("/")
-        included = not self.include or any(_matches(path, glob) for glob in self.include)
-        return self.inside(path) and included and not any(_matches(path, glob) for glob in self.exclude)
-
-    def reaches(self, path: str) -> bool:
-        """Say whether what is asked for may lie behind a link at this path."""
-        path = path.strip("/")
-        below = self.prefix.startswith(path + "/") or self.inside(path)
-        included = not self.include or any(_matches(path, glob) or _leads_below(glob, path) for glob in self.include)
-        return below and included and not any(_matches(path, glob) for glob in self.exclude)
-
-    def relative(self, zarr_path: str) -> str:
-        """Give a path relative to the group."""
-        return zarr_path[len(self.prefix) :].strip("/")
 
 
 def _inlined(array: ManifestArray) -> int:
@@ -79,19 +38,6 @@ def _inlined(array: ManifestArray) -> int:
     grid = array.metadata.get("chunk_grid", {})
     chunk = math.prod(array.metadata["chunks"] if "chunks" in array.metadata else grid["configuration"]["chunk_shape"])
     return sum(max(size, chunk) for size in {id(data): len(data) for data in held.values()}.values())
-
-
-def _matches(path: str, glob: str) -> bool:
-    """Say whether a glob matches the path or a group above it."""
-    parts, glob = path.split("/"), glob.strip("/")
-    return any(fnmatchcase("/".join(parts[: i + 1]), glob) for i in range(len(parts)))
-
-
-def _leads_below(glob: str, path: str) -> bool:
-    """Say whether a glob may match something below a path."""
-    glob, path = glob.strip("/"), path + "/"
-    plain = len(glob) if not (wild := re.search(r"[*?[]", glob)) else wild.start()
-    return glob[:plain].startswith(path) or (plain < len(glob) and path.startswith(glob[:plain]))
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from refmaker.hdf5.walk import Walk, WalkedObject
 from refmaker.mapping.build import DEFAULT_INLINE_LIMIT
 from refmaker.model import Tree, Virtual
 from refmaker.netcdf3.walk import walk as walk_netcdf3
-from refmaker.scanning.assembly import Selection
+from refmaker.path_filter import Selection
 from refmaker.sources.open import open_source
 from refmaker.window import Window
 

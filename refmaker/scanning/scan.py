@@ -24,8 +24,9 @@ from refmaker.linked.virtual import Workshop
 from refmaker.manifest.manifest import Manifest
 from refmaker.mapping.build import DEFAULT_INLINE_LIMIT, BuildOptions
 from refmaker.model import Tree
+from refmaker.path_filter import Selection
 from refmaker.redaction import secrets_in, secrets_of
-from refmaker.scanning.assembly import Assembly, Selection
+from refmaker.scanning.assembly import Assembly
 from refmaker.scanning.detect import kind_of, read_hdf5, read_netcdf3
 from refmaker.sources.memory_budget import Room
 from refmaker.sources.open import open_source

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from refmaker import limits
 from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, Unsupported
 from refmaker.sources.identity import Identity
-from refmaker.sources.open import Source, is_local
-from refmaker.window import Addresses, Buffer, MissingBytes, ShiftedWindow, Window
+from refmaker.sources.open import is_local
+from refmaker.window import Addresses, Buffer, MissingBytes, ShiftedWindow, Source, Window
 
 __all__ = ["MemberSource", "locate", "split_member"]
 

@@ -1,6 +1,6 @@
 """Sources on the local disk, through a memory map: no copy, no event loop.
 
-Contract: see `refmaker.sources.open.Source`. Nothing is ever missing.
+Contract: see `refmaker.window.Source`. Nothing is ever missing.
 """
 
 from __future__ import annotations

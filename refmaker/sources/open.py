@@ -7,30 +7,14 @@ meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from refmaker.sources.identity import Identity
 from refmaker.sources.memory_budget import Room
-from refmaker.window import MissingBytes, Window
+from refmaker.window import Source
 
-__all__ = ["Identity", "Source", "is_local", "open_source"]
-
-
-class Source(Protocol):
-    """An opened source."""
-
-    identity: Identity
-
-    @property
-    def window(self) -> Window:
-        """The bytes, as far as they are here."""
-
-    def fetch(self, missing: Sequence[MissingBytes]) -> None:
-        """Fetch all that was missed, together."""
-
-    def check_unchanged(self) -> None:
-        """Raise `TargetChanged` unless the file is still the one that was opened."""
+__all__ = ["Identity", "is_local", "open_source"]
 
 
 def is_local(url: str) -> bool:

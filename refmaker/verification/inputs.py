@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import SourceError
-from refmaker.manifest.manifest import Manifest, References
+from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.references import References
 from refmaker.verification.containers import Member
 from refmaker.verification.originals import Originals
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 
 __all__ = ["Block", "Cells", "blocks_of", "choose", "stored_cells"]
 

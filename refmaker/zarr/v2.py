@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from refmaker.conventions.view import JSON
-from refmaker.mapping.codecs import Codecs
-from refmaker.mapping.dtypes import ZarrDtype
+from refmaker.model import JSON
+from refmaker.zarr.codec_list import Codecs
 from refmaker.zarr.dtype_json import dtype_to_json
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["array_metadata"]
 

@@ -32,7 +32,8 @@ import numpy as np
 
 import refmaker
 from refmaker.kerchunk.json_writer import iter_json
-from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
+from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+from refmaker.manifest.references import References
 
 
 def with_kerchunk(files: Sequence[str]) -> str:

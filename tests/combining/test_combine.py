@@ -17,7 +17,8 @@ import refmaker
 from refmaker.combining import collection, rows
 from refmaker.errors import ManifestError, SourceError, TargetChanged
 from refmaker.kerchunk.parquet_writer import load_parquet
-from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
+from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+from refmaker.manifest.references import References
 
 from .making import LAT, LON, joined, original, shown, values, write
 

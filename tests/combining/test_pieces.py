@@ -15,7 +15,7 @@ from refmaker.combining.dimensions import Axis
 from refmaker.combining.pieces import pieces_of, place
 from refmaker.combining.records import CombineError
 from refmaker.combining.rows import FileRows, MemoryRows, Spill
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 
 
 @given(st.data())

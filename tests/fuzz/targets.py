@@ -635,7 +635,7 @@ def set_seeds() -> Iterator[bytes]:
 
 def shard_seeds() -> Iterator[bytes]:
     from refmaker.kerchunk.parquet_shard_codec import encode_shard
-    from refmaker.manifest.manifest import References
+    from refmaker.manifest.references import References
 
     references = References(np.arange(3), np.zeros(3, "u1"), np.array([5, 9, 20], "u8"), np.array([4, 4, 9], "u8"),
                             {3: b"inlined"}, {4: 1})  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from refmaker.manifest import Manifest, ManifestArray, References, Target
-from refmaker.manifest.check import ancestors
+from refmaker.zarr.keys import ancestors
 
 
 def strict_json(text):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refmaker.kerchunk import fast_json_writer
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 from refmaker.zarr.chunk_keys import ChunkLayout
 
 LEAD = b',\n"v/'

@@ -8,7 +8,7 @@ import pytest
 
 from refmaker.errors import SourceError, TruncatedError
 from refmaker.linked.address_space import FILE_BITS, Space, file_of
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 from refmaker.sources.open import open_source
 from refmaker.window import MissingBytes
 

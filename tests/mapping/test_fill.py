@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from refmaker.errors import Unsupported
-from refmaker.mapping.dtypes import ZarrDtype
-from refmaker.mapping.fill import FillPlan, encode_fill, plan_fill
+from refmaker.mapping.fill import FillPlan, plan_fill
 from refmaker.model import FillValue
+from refmaker.zarr.fill_values import encode_fill
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 F4 = ZarrDtype(np.dtype("<f4"))
 I2 = ZarrDtype(np.dtype(">i2"))

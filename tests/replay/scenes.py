@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
+from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+from refmaker.manifest.references import References
 
 __all__ = ["DATA", "FILL", "HEAD", "VALUES", "array", "manifest", "references", "scene"]
 

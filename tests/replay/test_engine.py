@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from refmaker.errors import SourceError
 from refmaker.replay import engine as module
 from refmaker.replay.array_state import Variable
-from refmaker.replay.coalesce import BLOCK, SMALL, Request
+from refmaker.replay.coalesce import BLOCK, SMALL
 from refmaker.replay.engine import Engine
 from refmaker.replay.read_errors import Incomplete
+from refmaker.replay.requests import Request
 from tests.replay.scenes import references
 
 DATA = np.random.default_rng(0).bytes(1 << 22)

@@ -15,7 +15,8 @@ import pytest
 
 import refmaker
 from refmaker.kerchunk.parquet_writer import load_parquet
-from refmaker.manifest.manifest import Manifest, References
+from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.references import References
 from refmaker.verification.verify import VerifyReport, verify
 from tests.combining.making import LAT, values, write
 from tests.servers import RangeServer, range_server

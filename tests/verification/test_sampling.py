@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refmaker.manifest.manifest import References
+from refmaker.manifest.references import References
 from refmaker.verification.sampling import BLOCK_CHUNKS, BLOCK_SIZE, blocks_of, choose, stored_cells
 
 grids = st.lists(st.integers(1, 7), max_size=3).map(tuple)

@@ -23,7 +23,8 @@ import pytest
 
 import refmaker
 from refmaker.errors import ManifestError, SourceError
-from refmaker.manifest.manifest import Manifest, ManifestArray, References, Target
+from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+from refmaker.manifest.references import References
 from refmaker.verification.verify import ArrayResult, Progress, VerifyReport, verify
 from tests.servers import RangeServer, range_server
 

@@ -1,0 +1,117 @@
+"""The chunk references of an array, as columns.
+
+Contract: one row a chunk, sorted by cell, and no row for a chunk that is absent; inlined chunks beside them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Range", "References"]
+
+
+Range: TypeAlias = tuple[int, int, int | None]
+"""Target, offset and size of a reference; size None: the whole target, from its first byte to its last."""
+
+
+@dataclass(slots=True)
+class References:
+    """Chunk references of one array, sorted by `cell`. An absent chunk is an absent row.
+
+    Attributes
+    ----------
+    cell : int64[n]
+        Ravelled (C order) position in the chunk grid.
+    target : integer[n]
+        Index into `Manifest.targets`; a zero-stride array where all are the same.
+    offset : uint64[n]
+        Bytes from the start of the target.
+    size : uint64[n]
+        Stored bytes.
+    inline
+        Cell -> the chunk's encoded bytes. No cell is both inline and a row.
+    whole
+        Cell -> index of the target that is the chunk from its first byte to its last, of whatever size. Foreign
+        manifests have such references; a scan makes none. No cell is both here and elsewhere.
+    streamed
+        Whether the columns are made when they are asked for, so that `windows` takes less memory than they do.
+    """
+
+    streamed: ClassVar[bool] = False
+
+    cell: npt.NDArray[np.int64]
+    target: npt.NDArray[np.integer[Any]]
+    offset: npt.NDArray[np.uint64]
+    size: npt.NDArray[np.uint64]
+    inline: dict[int, bytes] = field(default_factory=dict)
+    whole: dict[int, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.cell) + len(self.inline) + len(self.whole)
+
+    def at(self, cell: int) -> bytes | Range | None:
+        """Give what is recorded for a cell: its bytes, where they are, or None for nothing."""
+        count, row = len(self.cell), cell
+        if not (row < count and self.cell.item(row) == cell):  # else every cell before it has a row
+            if cell in self.inline:
+                return self.inline[cell]
+            if cell in self.whole:
+                return self.whole[cell], 0, None
+            row = int(np.searchsorted(self.cell, cell))
+            if row == count or self.cell.item(row) != cell:
+                return None
+        return self.target.item(row), self.offset.item(row), self.size.item(row)
+
+    def between(self, start: int, stop: int) -> References:
+        """Give the references of the cells from `start` to before `stop`; the columns are views."""
+        first, last = np.searchsorted(self.cell, (start, stop))
+        part = slice(int(first), int(last))
+        inline = {cell: data for cell, data in self.inline.items() if start <= cell < stop}
+        whole = {cell: code for cell, code in self.whole.items() if start <= cell < stop}
+        return References(self.cell[part], self.target[part], self.offset[part], self.size[part], inline, whole)
+
+    def any_between(self, start: int, stop: int) -> bool:
+        """Tell whether any of the cells from `start` to before `stop` is recorded."""
+        first, last = np.searchsorted(self.cell, (start, stop))
+        others = itertools.chain(self.inline, self.whole)
+        return bool(last > first) or any(start <= cell < stop for cell in others)
+
+    def parts(self) -> Iterator[References]:
+        """Give all references, in parts that need not be in memory together; cells ascend."""
+        yield self
+
+    def windows(self, size: int) -> Iterator[tuple[int, References]]:
+        """Give the references of every `size` cells, with the number of that window; those without any are left out."""
+        others = np.array([*self.inline, *self.whole], "i8")
+        for number in np.union1d(np.unique(self.cell // size), np.unique(others // size)).tolist():
+            yield number, self.between(number * size, (number + 1) * size)
+
+    def known(self, cells: npt.NDArray[np.int64]) -> tuple[References, list[int]]:
+        """Give what can be looked at without reading anything, cells of `cells` and others around them.
+
+        Returns
+        -------
+        references
+            Of them.
+        missing
+            The first of `cells` in each shard that was not read yet.
+        """
+        return self, []
+
+    def load(self) -> None:
+        """Read all that is read only when it is needed: nothing here, shards where a manifest has them."""
+
+    def is_loaded(self, cell: int | None = None) -> bool:
+        """Tell whether a cell, or all of them, can be looked at without reading anything."""
+        return True
+
+    @staticmethod
+    def empty() -> References:
+        """Give references to nothing."""
+        return References(np.empty(0, "i8"), np.empty(0, "u1"), np.empty(0, "u8"), np.empty(0, "u8"))

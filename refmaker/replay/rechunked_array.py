@@ -1,0 +1,112 @@
+"""An array on a coarser chunk grid, as the decoded view shows it.
+
+Contract: pure arithmetic over grids; nothing is read.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from refmaker.manifest.manifest import ManifestArray
+from refmaker.manifest.references import References
+from refmaker.ranges import distinct
+from refmaker.replay.decoding import Pipeline
+from refmaker.replay.elements import Elements
+
+__all__ = ["Coarse", "rows_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """An array of the decoded view.
+
+    Attributes
+    ----------
+    source
+        The array in the manifest.
+    chunk
+        Shape of one of its chunks.
+    factor
+        Chunks that make one of the view, along each dimension.
+    grid
+        Number of chunks of the view along each dimension.
+    size
+        Bytes of a chunk of the view.
+    """
+
+    path: str
+    source: ManifestArray
+    elements: Elements
+    pipeline: Pipeline
+    chunk: tuple[int, ...]
+    factor: tuple[int, ...]
+    grid: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a chunk of the view."""
+        return tuple(extent * factor for extent, factor in zip(self.chunk, self.factor, strict=True))
+
+    @property
+    def size(self) -> int:
+        """Bytes of a chunk of the view."""
+        return self.elements.size * math.prod(self.shape)
+
+    def cells(self, cell: int) -> npt.NDArray[np.int64]:
+        """Give the chunks of the array that a chunk of the view is made of: those of the grid, in C order."""
+        first, below, cells = 0, 1, np.zeros(1, "i8")
+        for count, factor, extent in zip(*map(reversed, (self.grid, self.factor, self.source.grid)), strict=True):
+            cell, i = divmod(cell, count)
+            first += i * factor * below
+            held = min(factor, extent - i * factor)
+            if held > 1:
+                cells = np.add.outer(np.arange(0, held * below, below), cells).ravel()
+            below *= extent
+        return cells + first
+
+    def holding(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Give the chunks of the view that chunks of the array lie in, each once, sorted."""
+        if not self.grid:
+            return distinct(cells)
+        index = np.unravel_index(cells, self.source.grid)
+        found = np.ravel_multi_index(tuple(i // f for i, f in zip(index, self.factor, strict=True)), self.grid)
+        return distinct(found).astype("i8")
+
+    @property
+    def consecutive(self) -> bool:
+        """Tell whether every chunk of the array is one row of bytes of the chunk of the view that it lies in."""
+        if self.elements.order == "F" and sum(extent > 1 for extent in self.chunk) > 1:
+            return False
+        first = next((d for d, extent in enumerate(self.chunk) if extent > 1), len(self.chunk))
+        return all(factor == 1 for factor in self.factor[first + 1 :])
+
+    def place(self, cell: int) -> int:
+        """Give which of those rows a chunk of the array is, in the order of bytes, where they are `consecutive`."""
+        place, below = 0, 1
+        for count, factor in zip(*map(reversed, (self.source.grid, self.factor)), strict=True):
+            cell, i = divmod(cell, count)
+            place += i % factor * below
+            below *= factor
+        return place
+
+    def corner(self, cell: int) -> tuple[int, ...]:
+        """Give where in its chunk of the view a chunk of the array begins."""
+        corner = []
+        for count, factor, extent in zip(*map(reversed, (self.source.grid, self.factor, self.chunk)), strict=True):
+            cell, i = divmod(cell, count)
+            corner.append(i % factor * extent)
+        return tuple(reversed(corner))
+
+
+def rows_of(coarse: Coarse, cells: npt.NDArray[np.int64], code: int) -> References:
+    """Give the references to chunks of the view, which are in the target `code`."""
+    return References(
+        cells,
+        np.broadcast_to(np.array(code, "u4"), len(cells)),
+        cells.astype("u8") * np.uint64(coarse.size),
+        np.broadcast_to(np.array(coarse.size, "u8"), len(cells)),
+    )

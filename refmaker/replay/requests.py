@@ -1,0 +1,46 @@
+"""What is asked of a store: one record for a range that is to be read, one for who waits for it.
+
+Contract: records only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+__all__ = ["Request", "Want"]
+
+
+class Request(NamedTuple):
+    """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
+
+    key: str
+    target: int
+    offset: int
+    size: int | None
+
+
+class Want:
+    """A request and the future of its bytes, or of what goes wrong: as it was, or `explained` for the request's key."""
+
+    __slots__ = ("explained", "future", "request", "start", "stop")
+
+    def __init__(self, request: Request, future: asyncio.Future[bytes], explained: bool = True) -> None:
+        self.request = request
+        self.explained = explained
+        self.start = request.offset
+        self.stop = request.offset + (request.size or 0)
+        self.future = future
+
+    def give(self, data: bytes, origin: int) -> None:
+        """Hand over the bytes, out of those read from `origin` on."""
+        if self.future.done():
+            return
+        whole = self.request.size is None or (origin == self.start and len(data) == self.stop - self.start)
+        self.future.set_result(data if whole else data[self.start - origin : self.stop - origin])
+
+    def fail(self, error: BaseException) -> None:
+        """Hand over an error."""
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # who was cancelled meanwhile does not ask for it

@@ -1,0 +1,58 @@
+"""Whether a file is a source: by its name, or by its first bytes.
+
+Contract: reads the first bytes of a local file at most; the scan itself says what is wrong with one that is taken.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from refmaker import netcdf3
+from refmaker.formats.detect import HEAD_SIZE, format_of, missing
+from refmaker.formats.detect import NAMES as FORMAT_NAMES
+from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
+
+__all__ = ["NAMES", "is_named_so", "is_recognised"]
+
+
+NAMES = (".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")
+"""Files that are named so are taken for sources whatever they hold: a damaged one is not to be overlooked.
+
+Those of the formats that kerchunk scans (`refmaker.formats.detect`) as well, where the packages for them are installed.
+"""
+
+
+@cache
+def _handed_over() -> tuple[frozenset[str], tuple[str, ...]]:
+    """Give the formats whose packages are installed, and how their files are named."""
+    kinds = [kind for kind in FORMAT_NAMES if not missing(kind)]
+    return frozenset(kinds), tuple(name for kind in kinds for name in FORMAT_NAMES[kind])
+
+
+def is_named_so(name: str) -> bool:
+    """Say whether a file is named as sources are."""
+    return name.lower().endswith((*NAMES, *_handed_over()[1]))
+
+
+def is_recognised(path: str) -> bool:
+    """Say whether a local file is a source: by its content, or by its name."""
+    if is_named_so(path):
+        return True
+    with open(path, "rb") as file:
+        head = file.read(HEAD_SIZE)
+        if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
+            return True
+        for address in signature_addresses(os.fstat(file.fileno()).st_size):
+            file.seek(address)
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                return True
+    return False
+
+
+def _begins_as_source(head: bytes) -> bool:
+    """Say whether a file of which these are the first bytes is a source."""
+    addresses = signature_addresses(len(head))
+    if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
+        return True
+    return any(head.startswith(SIGNATURE, address) for address in addresses)
