@@ -37,10 +37,10 @@ def append(
     Of the files that it refers to, none is read again but for arrays that all inputs have alike and that are not
     coordinates. Otherwise as `refmaker combine`.
     """
-    from refmaker.combining.combine import appended
+    from refmaker.combining.combine import append_with_report
 
     def work(given: Sequence[str], **options: Any) -> Combination:
-        return appended(combined, list(given), **options)
+        return append_with_report(combined, list(given), **options)
 
     destination = combined if output is None else output
     check_outputs(inputs, [destination, *([] if report is None else [report])])

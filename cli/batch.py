@@ -97,12 +97,12 @@ batch.params.extend(param for param in scan.params if param.name in _OF_SCAN)
 
 
 def _run(given: dict[str, Any], engine: Engine, observer: Observer) -> Result:
-    from refmaker.batch.discovery import Roots
+    from refmaker.batch.discovery import Inputs
     from refmaker.batch.naming import DEFAULT_TEMPLATE
     from refmaker.batch.run import Batch
 
     names = [name for source in given["sources"] for name in (_listed() if source == "-" else [source])]
-    roots = Roots(tuple(names), given["pattern"], given["base"], given["storage_options"] or {})
+    roots = Inputs(tuple(names), given["pattern"], given["base"], given["storage_options"] or {})
     scan_options = {name: given[name] for name in _OF_SCAN if _is_given(name, given[name])}
     plain = ("out", "form", "ledger", "relative", "retry_failed", "force", "prune", "max_failures")
     return Batch(

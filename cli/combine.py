@@ -97,7 +97,7 @@ def combine(
     refused them.
     """
     check_outputs(inputs, [output, *([] if report is None else [report])])
-    ctx.exit(run(refmaker.combination, list(inputs), output, report, quiet, given))
+    ctx.exit(run(refmaker.combine_with_report, list(inputs), output, report, quiet, given))
 
 
 def run(

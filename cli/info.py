@@ -46,7 +46,7 @@ def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[
         manifest = refmaker.open_manifest(file, storage_options=storage_options)
         layout, variables = _of_manifest(file, manifest), summarise(manifest)
     else:
-        inspection = refmaker.inspect(file, storage_options=storage_options, measure=True)
+        inspection = refmaker.scan_file(file, storage_options=storage_options, measure=True)
         manifest = inspection.manifest
         layout, variables = _of_source(file, inspection.tree), summarise(manifest, inspection.tree)
     if as_json:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from refmaker.errors import RefmakerError
-from refmaker.redaction import hidden
+from refmaker.redaction import redact
 
 if TYPE_CHECKING:
     from refmaker import Progress
@@ -52,7 +52,7 @@ def printable(text: str) -> str:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print one line, whatever it holds: but no logins and signatures of urls."""
-    click.echo(_encodable(printable(hidden(text)), err=err), err=err)
+    click.echo(_encodable(printable(redact(text)), err=err), err=err)
 
 
 def _encodable(text: str, *, err: bool) -> str:
@@ -66,7 +66,7 @@ def report_text(content: object) -> bytes:
     ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
     """
     text = json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False)
-    return hidden(text).encode("ascii", "backslashreplace") + b"\n"
+    return redact(text).encode("ascii", "backslashreplace") + b"\n"
 
 
 def describe(error: RefmakerError, source: str) -> str:
@@ -166,5 +166,5 @@ class ProgressLine:
         self.due = now + self.INTERVAL
         self.shown = True
         width = shutil.get_terminal_size().columns - 1
-        line = _encodable(printable(hidden(text)), err=True)[-width:]
+        line = _encodable(printable(redact(text)), err=True)[-width:]
         click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=True)

@@ -13,7 +13,7 @@ import click
 
 import refmaker
 from refmaker.errors import OutputError, RefmakerError
-from refmaker.redaction import has_secrets, public
+from refmaker.redaction import has_secrets, strip_credentials
 
 from .destination import check_outputs, write
 from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, list_refusals, report_text, say
@@ -113,10 +113,10 @@ def scan(
             write(manifest, destination)
         except RefmakerError as error:
             say(f"refmaker: {describe(error, source)}", err=True)
-            entries.append({"source": public(source), "objects": [], "error": str(error)})
+            entries.append({"source": strip_credentials(source), "objects": [], "error": str(error)})
             statuses.add(FAILED)
             continue
-        entries.append({"source": public(source), "objects": [asdict(line) for line in manifest.objects]})
+        entries.append({"source": strip_credentials(source), "objects": [asdict(line) for line in manifest.objects]})
         statuses.add(REFUSED if manifest.refusals else DONE)
         if not quiet:
             _summarise(manifest, source, destination, report)

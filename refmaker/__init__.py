@@ -24,14 +24,14 @@ from refmaker.errors import (
 )
 
 if TYPE_CHECKING:
-    from refmaker.combining.combine import append, combination, combine
+    from refmaker.combining.combine import append, combine, combine_with_report
     from refmaker.combining.records import Combination, CombineError, Mismatch
     from refmaker.driver import Progress
     from refmaker.kerchunk.open import open_manifest
     from refmaker.manifest.manifest import Manifest
     from refmaker.replay.filesystem import FileSystem
     from refmaker.scanning.many import scan_many
-    from refmaker.scanning.scan import Inspection, inspect, scan
+    from refmaker.scanning.scan import ScanResult, scan, scan_file
 
 __all__ = [
     "BatchError",
@@ -40,7 +40,7 @@ __all__ = [
     "EngineError",
     "FileSystem",
     "FormatError",
-    "Inspection",
+    "ScanResult",
     "Manifest",
     "ManifestError",
     "Mismatch",
@@ -53,9 +53,9 @@ __all__ = [
     "Unsupported",
     "__version__",
     "append",
-    "combination",
+    "combine_with_report",
     "combine",
-    "inspect",
+    "scan_file",
     "open_manifest",
     "scan",
     "scan_many",
@@ -65,14 +65,14 @@ _LAZY = {
     "Combination": ("refmaker.combining.records", "Combination"),
     "CombineError": ("refmaker.combining.records", "CombineError"),
     "FileSystem": ("refmaker.replay.filesystem", "FileSystem"),
-    "Inspection": ("refmaker.scanning.scan", "Inspection"),
+    "ScanResult": ("refmaker.scanning.scan", "ScanResult"),
     "Manifest": ("refmaker.manifest.manifest", "Manifest"),
     "Mismatch": ("refmaker.combining.records", "Mismatch"),
     "Progress": ("refmaker.driver", "Progress"),
     "append": ("refmaker.combining.combine", "append"),
-    "combination": ("refmaker.combining.combine", "combination"),
+    "combine_with_report": ("refmaker.combining.combine", "combine_with_report"),
     "combine": ("refmaker.combining.combine", "combine"),
-    "inspect": ("refmaker.scanning.scan", "inspect"),
+    "scan_file": ("refmaker.scanning.scan", "scan_file"),
     "open_manifest": ("refmaker.kerchunk.open", "open_manifest"),
     "scan": ("refmaker.scanning.scan", "scan"),
     "scan_many": ("refmaker.scanning.many", "scan_many"),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from refmaker.redaction import hidden
+from refmaker.redaction import redact
 
 __all__ = [
     "BatchError",
@@ -27,7 +27,7 @@ __all__ = [
     "TargetChanged",
     "TruncatedError",
     "Unsupported",
-    "conceal",
+    "redact_error",
 ]
 
 
@@ -61,7 +61,7 @@ class RefmakerError(Exception):
         got: object = None,
         source: str | None = None,
     ) -> None:
-        message = hidden(message)
+        message = redact(message)
         super().__init__(message)
         self.message = message
         self.path = path
@@ -85,7 +85,7 @@ class RefmakerError(Exception):
             what += f" (expected {self.expected}, got {self.got})"
         elif self.got is not None:
             what += f" (got {self.got})"
-        return hidden("".join(where) + self.message + what)
+        return redact("".join(where) + self.message + what)
 
 
 class FormatError(RefmakerError):
@@ -124,20 +124,20 @@ class EngineError(RefmakerError):
     """An engine cannot work: processes do not start, a cluster is not reached or lost."""
 
 
-def conceal(error: RefmakerError, secrets: Iterable[str] = ()) -> None:
+def redact_error(error: RefmakerError, secrets: Iterable[str] = ()) -> None:
     """Leave out of an error what lets others in: `secrets`, and causes whose text has them or secrets of urls."""
     secrets = frozenset(secrets)
-    error.message = hidden(error.message, secrets)
+    error.message = redact(error.message, secrets)
     error.args = (error.message,)
     for name in ("expected", "got"):
         value = getattr(error, name)
         if isinstance(value, str):
-            setattr(error, name, hidden(value, secrets))
-    error.source = None if error.source is None else hidden(error.source, secrets)
+            setattr(error, name, redact(value, secrets))
+    error.source = None if error.source is None else redact(error.source, secrets)
     cause: BaseException | None = error
     while cause is not None:
         following = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-        if following is not None and hidden(repr(following) + str(following), secrets) != repr(following) + str(
+        if following is not None and redact(repr(following) + str(following), secrets) != repr(following) + str(
             following
         ):
             cause.__cause__, cause.__suppress_context__ = None, True

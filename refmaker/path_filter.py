@@ -9,11 +9,11 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-__all__ = ["Selection"]
+__all__ = ["PathFilter"]
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class PathFilter:
     """Which objects of a file are asked for."""
 
     group: str

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ints", "bridge", "coalesce", "distinct", "split", "subtract", "unite"]
+__all__ = ["Ints", "merge_gaps", "coalesce", "distinct", "split", "difference", "union"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -25,7 +25,7 @@ def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return first
 
 
-def unite(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
+def union(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
     """Merge ranges that overlap or touch."""
     some = stops > starts
     starts, stops = starts[some], stops[some]
@@ -37,10 +37,10 @@ def unite(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
     return starts[np.append(True, apart)], stops[np.append(apart, True)]
 
 
-def subtract(starts: Ints, stops: Ints, less_starts: Ints, less_stops: Ints) -> tuple[Ints, Ints]:
+def difference(starts: Ints, stops: Ints, less_starts: Ints, less_stops: Ints) -> tuple[Ints, Ints]:
     """Give what is in the first ranges and not in the second."""
-    starts, stops = unite(starts, stops)
-    less_starts, less_stops = unite(less_starts, less_stops)
+    starts, stops = union(starts, stops)
+    less_starts, less_stops = union(less_starts, less_stops)
     if len(starts) == 0 or len(less_starts) == 0:
         return starts, stops
     points = np.concatenate([starts, stops, less_starts, less_stops])
@@ -49,10 +49,10 @@ def subtract(starts: Ints, stops: Ints, less_starts: Ints, less_stops: Ints) -> 
     inside = np.repeat(np.array([1, -1, 0, 0]), [len(starts)] * 2 + [len(less_starts)] * 2)[order].cumsum()
     without = np.repeat(np.array([0, 0, 1, -1]), [len(starts)] * 2 + [len(less_starts)] * 2)[order].cumsum()
     left = np.flatnonzero((inside[:-1] > 0) & (without[:-1] == 0))
-    return unite(points[left], points[left + 1])
+    return union(points[left], points[left + 1])
 
 
-def bridge(starts: Ints, stops: Ints, *, gap: int, budget: int) -> tuple[Ints, Ints]:
+def merge_gaps(starts: Ints, stops: Ints, *, gap: int, budget: int) -> tuple[Ints, Ints]:
     """Merge ranges across the gaps between them, the shortest first.
 
     Parameters

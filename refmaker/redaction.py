@@ -1,6 +1,6 @@
 """What lets others in, and must not be shown or written: logins and signatures in urls, secrets in options.
 
-Contract: pure text. `hidden` is for what people read (errors, logs, reports), `public` for what is written as a url:
+Contract: pure text. `redact` is for what people read (errors, logs, reports), `strip_credentials` for what is written as a url:
 manifests are handed on, and a signature in one hands on the access. A url without secrets comes out as it is. In HTTP
 urls everything before `@` counts as a secret (tokens stand there alone), elsewhere the password; of queries, the
 parameters by which S3, Google, Azure and CloudFront sign, and those named like keys and tokens.
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["has_secrets", "hidden", "holds_secrets", "public", "secrets_in", "secrets_of"]
+__all__ = ["has_secrets", "redact", "holds_secrets", "strip_credentials", "secrets_in", "secrets_of"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s'\"<>]*")
 _LOGIN = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]{0,20})://(?P<login>[^/?#\s'\"<>]*)@")
@@ -33,7 +33,7 @@ _OF_SIGNATURES = frozenset(_TIED.split())
 """Parameters that mean something beside a signature only."""
 
 
-def hidden(text: str, secrets: Iterable[str] = ()) -> str:
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Give a text for people: secrets of urls in it, and `secrets`, are left out."""
     for secret in secrets:
         text = text.replace(secret, "…")
@@ -43,7 +43,7 @@ def hidden(text: str, secrets: Iterable[str] = ()) -> str:
     return _URL.sub(lambda match: _PARAMETER.sub(_hidden_parameter, match[0]), text)
 
 
-def public(url: str) -> str:
+def strip_credentials(url: str) -> str:
     """Give a url as it may be written: without login, and without the parameters of a signature."""
     if "://" not in url or not ("@" in url or "=" in url):
         return url
@@ -52,7 +52,7 @@ def public(url: str) -> str:
 
 def has_secrets(url: str) -> bool:
     """Tell whether a url has what must not be written."""
-    return public(url) != url
+    return strip_credentials(url) != url
 
 
 def secrets_in(url: str) -> set[str]:

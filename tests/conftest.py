@@ -34,5 +34,5 @@ settings.load_profile("refmaker")
 def short_pauses() -> Iterator[None]:
     """Between attempts over loopback sockets there is nothing to wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retry, "PATIENCE", retry.Patience(pause=0.002, longest_pause=0.01))
+        patch.setattr(retry, "RETRY_POLICY", retry.RetryPolicy(pause=0.002, longest_pause=0.01))
         yield

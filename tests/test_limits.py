@@ -50,7 +50,7 @@ def test_options_that_change_limits_exist() -> None:
     """What the table says of options and keywords is so."""
     main = import_module("refmaker_cli.main").main
     options = {option for command in main.commands.values() for param in command.params for option in param.opts}
-    functions = (refmaker.inspect, refmaker.combine, refmaker.scan_many, refmaker.FileSystem.__init__)
+    functions = (refmaker.scan_file, refmaker.combine, refmaker.scan_many, refmaker.FileSystem.__init__)
     keywords = {name for function in functions for name in inspect.signature(function).parameters}
     for limit in LIMITS.values():
         for option in re.findall(r"--[a-z-]+", limit.change):

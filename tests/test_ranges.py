@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from refmaker.ranges import bridge, coalesce, distinct, split, subtract, unite
+from refmaker.ranges import coalesce, difference, distinct, merge_gaps, split, union
 
 RANGES = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 60)), max_size=30)
 
@@ -26,7 +26,7 @@ def check_form(starts, stops) -> None:
 
 @given(RANGES)
 def test_unite(ranges):
-    starts, stops = unite(*columns(ranges))
+    starts, stops = union(*columns(ranges))
     check_form(starts, stops)
     assert (starts[1:] > stops[:-1]).all()
     assert covered(starts, stops) == covered(*columns(ranges))
@@ -34,15 +34,15 @@ def test_unite(ranges):
 
 @given(RANGES, RANGES)
 def test_subtract(ranges, less):
-    starts, stops = subtract(*columns(ranges), *columns(less))
+    starts, stops = difference(*columns(ranges), *columns(less))
     check_form(starts, stops)
     assert covered(starts, stops) == covered(*columns(ranges)) - covered(*columns(less))
 
 
 @given(RANGES, st.integers(0, 40), st.integers(0, 200))
 def test_bridge(ranges, gap, budget):
-    before = unite(*columns(ranges))
-    starts, stops = bridge(*before, gap=gap, budget=budget)
+    before = union(*columns(ranges))
+    starts, stops = merge_gaps(*before, gap=gap, budget=budget)
     check_form(starts, stops)
     between = covered(starts, stops) - covered(*before)
     assert covered(*before) <= covered(starts, stops)
@@ -58,7 +58,7 @@ def test_bridge(ranges, gap, budget):
 
 def test_bridge_by_example():
     starts, stops = np.array([0, 12, 100, 200]), np.array([10, 20, 110, 300])
-    one = lambda **options: [x.tolist() for x in bridge(starts, stops, **options)]  # noqa: E731
+    one = lambda **options: [x.tolist() for x in merge_gaps(starts, stops, **options)]  # noqa: E731
     assert one(gap=1, budget=1000) == [[0, 12, 100, 200], [10, 20, 110, 300]]
     assert one(gap=2, budget=1000) == [[0, 100, 200], [20, 110, 300]]
     assert one(gap=80, budget=81) == [[0, 100, 200], [20, 110, 300]]
@@ -68,7 +68,7 @@ def test_bridge_by_example():
 
 @given(RANGES, st.integers(1, 50))
 def test_split(ranges, block):
-    before = unite(*columns(ranges))
+    before = union(*columns(ranges))
     starts, stops = split(*before, block)
     check_form(starts, stops)
     assert covered(starts, stops) == covered(*before)

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from refmaker.batch.destination import Destination, destination
-from refmaker.batch.discovery import Roots, find_sources, listed_roots
+from refmaker.batch.discovery import Inputs, find_sources, listed_roots
 from refmaker.batch.ledger import Ledger, Row, Run
-from refmaker.batch.listing import Remote, look_at
+from refmaker.batch.listing import Remote, stat_many
 from refmaker.batch.plan import LISTING, differences
 from refmaker.batch.remote_ledger import fetched
 from refmaker.batch.run import LEDGER
@@ -122,7 +122,7 @@ def check(
     report.new = sorted(url for url in listed if url not in rows)
     wanted = dict.fromkeys(target.url for row in rows.values() for target in (row.seen, *row.targets))
     seen: dict[str, Seen | Exception] = dict(listed)
-    seen.update(look_at([url for url in wanted if url not in seen], options))
+    seen.update(stat_many([url for url in wanted if url not in seen], options))
     sizes = place.sizes(row.output for row in rows.values() if row.status != "failed")
     for row in rows.values():
         _compare(row, seen, sizes, report)
@@ -160,7 +160,7 @@ def _list(runs: Iterable[Run], place: Destination, options: Mapping[str, Any], r
     found: dict[str, Seen] = {}
     for name, pattern in roots:
         try:
-            entries = find_sources(Roots((name,), pattern, None, options), out=place.url)
+            entries = find_sources(Inputs((name,), pattern, None, options), out=place.url)
         except BatchError:  # it holds nothing any more: what it held is gone, source by source
             continue
         except SourceError as error:

@@ -16,15 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from refmaker.batch.listing import UNKNOWN, Entry, Remote, absolute, has_magic, look_at, seen_at, walk_local
+from refmaker.batch.listing import UNKNOWN, Entry, Remote, absolute, is_glob, stat_local, stat_many, walk_local
 from refmaker.errors import BatchError
 from refmaker.urls import is_local
 
-__all__ = ["Roots", "covered", "find_sources", "listed_roots"]
+__all__ = ["Inputs", "covered", "find_sources", "listed_roots"]
 
 
 @dataclass(frozen=True, slots=True)
-class Roots:
+class Inputs:
     """What was asked for.
 
     Attributes
@@ -44,7 +44,7 @@ class Roots:
     storage_options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def find_sources(roots: Roots, *, out: str | None = None) -> list[Entry]:
+def find_sources(roots: Inputs, *, out: str | None = None) -> list[Entry]:
     """List all sources, each once, under the first name that leads to it.
 
     Parameters
@@ -71,19 +71,19 @@ def find_sources(roots: Roots, *, out: str | None = None) -> list[Entry]:
                 found.setdefault(entry.url, entry)
         if not some:
             raise BatchError("no source here: is it the right place? `--pattern` chooses files by name", source=name)
-    for url, seen in look_at(single, roots.storage_options).items():
+    for url, seen in stat_many(single, roots.storage_options).items():
         found[url] = replace(found[url], seen=UNKNOWN if isinstance(seen, Exception) else seen)
     if roots.base is None:
         return list(found.values())
     return [_based(entry, absolute(roots.base)) for entry in found.values()]
 
 
-def _expand(name: str, roots: Roots, leave_out: str | None, above: str | None, single: list[str]) -> Iterator[Entry]:
+def _expand(name: str, roots: Inputs, leave_out: str | None, above: str | None, single: list[str]) -> Iterator[Entry]:
     """Give the sources under a name; those in `single` have not been looked at."""
     if is_local(name):
         yield from _expand_local(name, roots.pattern, leave_out)
         return
-    if not has_magic(name.partition("::")[0]):
+    if not is_glob(name.partition("::")[0]):
         remote = None if _is_file_name(name) else Remote(name, roots.storage_options)
         if remote is None or not remote.is_directory():
             single.append(name)
@@ -96,11 +96,11 @@ def _expand(name: str, roots: Roots, leave_out: str | None, above: str | None, s
 
 def _expand_local(name: str, pattern: str | None, leave_out: str | None) -> Iterator[Entry]:
     path = absolute(name)
-    if leave_out is not None and _inside(path, leave_out) and not has_magic(name):
+    if leave_out is not None and _inside(path, leave_out) and not is_glob(name):
         raise BatchError("it lies in the output directory, where nothing is a source", source=name)
     if os.path.isdir(path):
         yield from walk_local(path, pattern, leave_out)
-    elif os.path.lexists(path) or not has_magic(path):
+    elif os.path.lexists(path) or not is_glob(path):
         yield _file(path, os.path.basename(path))
     else:
         yield from _glob_local(path, leave_out)
@@ -108,7 +108,7 @@ def _expand_local(name: str, pattern: str | None, leave_out: str | None) -> Iter
 
 def _glob_local(pattern: str, leave_out: str | None) -> Iterator[Entry]:
     parts = pattern.split("/")
-    base = "/".join(parts[: next(i for i, part in enumerate(parts) if has_magic(part))]) or "/"
+    base = "/".join(parts[: next(i for i, part in enumerate(parts) if is_glob(part))]) or "/"
     inside: dict[str, bool] = {}
     for path in sorted(glob.iglob(pattern, recursive=True)):
         folder = os.path.dirname(path)
@@ -126,7 +126,7 @@ def _inside(path: str, folder: str) -> bool:
 
 def _file(path: str, name: str) -> Entry:
     try:
-        return Entry(path, name, seen_at(path))
+        return Entry(path, name, stat_local(path))
     except OSError:  # the scan says what is wrong with it
         return Entry(path, name, UNKNOWN)
 
@@ -158,10 +158,10 @@ def covered(roots: Iterable[str], url: str) -> bool:
 
 def _below(root: str, url: str) -> bool:
     parts = root.split("/")
-    plain = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+    plain = next((i for i, part in enumerate(parts) if is_glob(part)), len(parts))
     return url.startswith("/".join(parts[:plain]).rstrip("/") + "/")
 
 
 def listed_roots(names: Sequence[str]) -> list[str]:
     """Give the names that may lead to new sources: directories and patterns."""
-    return [name for name in names if has_magic(name) or (os.path.isdir(absolute(name)) if is_local(name) else True)]
+    return [name for name in names if is_glob(name) or (os.path.isdir(absolute(name)) if is_local(name) else True)]

@@ -20,10 +20,10 @@ from refmaker import netcdf3
 from refmaker.errors import SourceError
 from refmaker.hdf5.superblock import SIGNATURE
 from refmaker.replay.identity import Seen
-from refmaker.scanning.recognise import _begins_as_source, is_named_so, is_recognised
+from refmaker.scanning.recognise import _head_is_recognised, has_known_suffix, is_recognised
 from refmaker.urls import is_local, local_path
 
-__all__ = ["Entry", "Remote", "absolute", "has_magic", "look_at", "seen_at", "walk_local"]
+__all__ = ["Entry", "Remote", "absolute", "is_glob", "stat_many", "stat_local", "walk_local"]
 
 _ASKED_TOGETHER = 32
 _HEAD = 4096 + len(SIGNATURE)
@@ -58,12 +58,12 @@ def absolute(name: str) -> str:
     return os.path.abspath(os.path.expanduser(local_path(name))) if is_local(name) else name
 
 
-def has_magic(name: str) -> bool:
+def is_glob(name: str) -> bool:
     """Say whether a path or url is a pattern. In urls of HTTP only `*` is one, the rest is common there."""
     return "*" in name if name.startswith(("http://", "https://")) else glob.has_magic(name)
 
 
-def seen_at(path: str) -> Seen:
+def stat_local(path: str) -> Seen:
     """Give what tells the version of a local file. Raises `OSError`."""
     status = os.stat(path)
     return Seen(status.st_size, None, status.st_mtime)
@@ -109,7 +109,7 @@ def _file(child: os.DirEntry[str], name: str, pattern: str | None) -> Iterator[E
         if stat.S_ISREG(status.st_mode) and (is_recognised(child.path) if pattern is None else _matches(name, pattern)):
             yield Entry(child.path, name, Seen(status.st_size, None, status.st_mtime))
     except FileNotFoundError:  # it went away meanwhile, or is a link that leads nowhere
-        if _matches(name, pattern) if pattern is not None else is_named_so(name):
+        if _matches(name, pattern) if pattern is not None else has_known_suffix(name):
             yield Entry(child.path, name, UNKNOWN)
     except OSError:
         yield Entry(child.path, name, UNKNOWN)
@@ -150,7 +150,7 @@ class Remote:
     def glob(self) -> Iterator[Entry]:
         """List the files that match the url, by their paths below the part of it that is no pattern."""
         parts = self.path.split("/")
-        plain = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+        plain = next((i for i, part in enumerate(parts) if is_glob(part)), len(parts))
         yield from self._entries(self._ask("glob", self.path, detail=True), "/".join(parts[:plain]))
 
     def find(self, pattern: str | None, leave_out: str | None = None) -> Iterator[Entry]:
@@ -172,11 +172,11 @@ class Remote:
         if pattern is not None:
             yield from (entry for entry in found if _matches(entry.name, pattern))
             return
-        unknown = [entry for entry in found if not is_named_so(entry.name) and _may_be_source(entry.seen)]
+        unknown = [entry for entry in found if not has_known_suffix(entry.name) and _may_be_source(entry.seen)]
         heads = dict(zip((one.url for one in unknown), self._heads([paths[one.url] for one in unknown]), strict=True))
         for entry in found:
             outcome = heads.get(entry.url, b"")
-            if is_named_so(entry.name) or (isinstance(outcome, bytes) and _begins_as_source(outcome)):
+            if has_known_suffix(entry.name) or (isinstance(outcome, bytes) and _head_is_recognised(outcome)):
                 yield entry
             elif not isinstance(outcome, bytes | FileNotFoundError):
                 yield Entry(entry.url, entry.name, UNKNOWN)  # the scan says what is wrong with it
@@ -238,7 +238,7 @@ def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     return future.exception() or future.result()
 
 
-def look_at(urls: Sequence[str], storage_options: Mapping[str, Any]) -> dict[str, Seen | Exception]:
+def stat_many(urls: Sequence[str], storage_options: Mapping[str, Any]) -> dict[str, Seen | Exception]:
     """Ask for the version of each file, many at a time; give why where there is none."""
     found: dict[str, Seen | Exception] = {}
     remote = []
@@ -247,13 +247,13 @@ def look_at(urls: Sequence[str], storage_options: Mapping[str, Any]) -> dict[str
             remote.append(url)
             continue
         try:
-            found[url] = seen_at(local_path(url))
+            found[url] = stat_local(local_path(url))
         except OSError as error:
             found[url] = error
-    return found | dict(_look_remote(remote, storage_options))
+    return found | dict(_stat_remote(remote, storage_options))
 
 
-def _look_remote(urls: Iterable[str], options: Mapping[str, Any]) -> Iterator[tuple[str, Seen | Exception]]:
+def _stat_remote(urls: Iterable[str], options: Mapping[str, Any]) -> Iterator[tuple[str, Seen | Exception]]:
     def info(url: str) -> Seen:
         import fsspec
 

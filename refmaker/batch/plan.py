@@ -13,8 +13,8 @@ from typing import Any
 
 from refmaker.batch.discovery import covered
 from refmaker.batch.ledger import Row
-from refmaker.batch.listing import Entry, absolute, look_at
-from refmaker.batch.scan_task import Settings, Task, lost
+from refmaker.batch.listing import Entry, absolute, stat_many
+from refmaker.batch.scan_task import Settings, Task, failed_row
 from refmaker.errors import BatchError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.identity import Seen
@@ -81,7 +81,7 @@ def make_plan(
         task = Task(_target(source), output)
         row = rows.get(source.url)
         if source.problem is not None:
-            plan.problems.append(lost(settings, task, LISTING, source.problem))
+            plan.problems.append(failed_row(settings, task, LISTING, source.problem))
             continue
         why = "new" if row is None else "forced" if force else _why(source, output, row, settings, sizes, retry_failed)
         if why is None and row is not None:
@@ -151,7 +151,7 @@ def _look_behind(
     """Have sources done again where another file that their manifest refers to has changed."""
     seen: dict[str, Seen | Exception] = {source.url: source.seen for source in sources}
     behind = dict.fromkeys(target.url for _, row in kept for target in row.targets)
-    seen.update(look_at([url for url in behind if url not in seen], storage_options))
+    seen.update(stat_many([url for url in behind if url not in seen], storage_options))
     for task, row in kept:
         if any(_changed(seen[target.url], target, row) for target in row.targets):
             plan.todo.append((task, "a file it refers to has changed"))

@@ -28,14 +28,14 @@ from refmaker.batch.listing import Remote
 from refmaker.errors import BatchError
 from refmaker.replay.identity import Seen
 
-__all__ = ["Shelf", "fetched"]
+__all__ = ["RemoteLedger", "fetched"]
 
 BEAT = 60.0
 DEAD_AFTER = 300.0
 """Seconds between signs of life, and without one after which another run is taken for dead."""
 
 
-class Shelf:
+class RemoteLedger:
     """Keeps the ledger of a remote output directory there.
 
     Parameters
@@ -62,7 +62,7 @@ class Shelf:
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="refmaker-shelf", daemon=True)
 
-    def __enter__(self) -> Shelf:
+    def __enter__(self) -> RemoteLedger:
         self._take_lock()
         try:
             self._fetch()

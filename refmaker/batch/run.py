@@ -20,14 +20,14 @@ from typing import Any, Literal, Protocol
 
 from refmaker._version import __version__
 from refmaker.batch.destination import Destination, destination
-from refmaker.batch.discovery import Roots, find_sources
+from refmaker.batch.discovery import Inputs, find_sources
 from refmaker.batch.ledger import Ledger, Row, Status
 from refmaker.batch.lock import Lock
 from refmaker.batch.naming import DEFAULT_TEMPLATE, name_outputs
 from refmaker.batch.plan import LISTING, Plan, make_plan
-from refmaker.batch.remote_ledger import Shelf
-from refmaker.batch.scan_task import Settings, Task, lost, scan_one
-from refmaker.engines.engine import Engine, Item, Lost
+from refmaker.batch.remote_ledger import RemoteLedger
+from refmaker.batch.scan_task import Settings, Task, failed_row, scan_one
+from refmaker.engines.engine import Engine, Item, TaskFailed
 from refmaker.errors import BatchError
 from refmaker.redaction import has_secrets
 from refmaker.urls import is_local
@@ -36,7 +36,7 @@ __all__ = ["LEDGER", "Batch", "Observer", "Result", "ledger_path"]
 
 LEDGER = "refmaker.sqlite"
 """Name of the ledger in the output directory."""
-_SIGHT = 2.0
+VISIBILITY_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Batch:
     ledger
         Path of the ledger; without, it is in the output directory.
     scan
-        Options of `inspect`.
+        Options of `scan_file`.
     relative
         Targets are written relative to their manifests.
     retry_failed, force
@@ -63,7 +63,7 @@ class Batch:
         Stop when so many sources have failed.
     """
 
-    roots: Roots
+    roots: Inputs
     out: str
     form: str = "json"
     template: str = DEFAULT_TEMPLATE
@@ -200,7 +200,7 @@ def _make_folders(place: Destination, ledger: str) -> None:
 
 
 def _shelf(place: Destination, ledger: str) -> AbstractContextManager[object]:
-    return nullcontext() if place.local else Shelf(place, LEDGER, ledger)
+    return nullcontext() if place.local else RemoteLedger(place, LEDGER, ledger)
 
 
 class _Run:
@@ -213,7 +213,7 @@ class _Run:
         self.engine = engine
         self.observer = observer
         self.result = Result(batch.out, uuid.uuid4().hex, time.time())
-        self.blind = False
+        self.outputs_invisible = False
         self.settings = Settings(
             place,
             self.result.run,
@@ -302,21 +302,23 @@ class _Run:
 
     def _row(self, item: Item, found: Any) -> Row:
         task: Task = item.argument
-        if isinstance(found, Lost):
-            return lost(self.settings, task, found.kind, found.reason)
+        if isinstance(found, TaskFailed):
+            return failed_row(self.settings, task, found.kind, found.reason)
         row: Row = found
         return (
-            row if row.status == "failed" or self._is_there(row) else lost(self.settings, task, "OutputError", _UNSEEN)
+            row
+            if row.status == "failed" or self._is_there(row)
+            else failed_row(self.settings, task, "OutputError", _UNSEEN)
         )
 
     def _is_there(self, row: Row) -> bool:
         """Say whether a manifest that a process wrote is seen from here. Network filesystems may take their time."""
         if not self.place.local:
             return True
-        until = time.monotonic() + (0.0 if self.blind else _SIGHT)
+        until = time.monotonic() + (0.0 if self.outputs_invisible else VISIBILITY_TIMEOUT)
         while self.place.sizes([row.output]).get(row.output) != row.output_size:
             if time.monotonic() >= until:
-                self.blind = True
+                self.outputs_invisible = True
                 return False
             time.sleep(0.1)
         return True

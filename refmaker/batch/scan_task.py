@@ -19,8 +19,8 @@ from refmaker.batch.ledger import Row
 from refmaker.engines.engine import TOGETHER
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest, Target
-from refmaker.scanning.scan import inspect
-from refmaker.sources.memory_budget import Shared
+from refmaker.scanning.scan import scan_file
+from refmaker.sources.memory_budget import SharedBudget
 
 __all__ = ["Settings", "Task", "scan_one"]
 
@@ -34,7 +34,7 @@ class Settings:
     Attributes
     ----------
     scan
-        Options of `inspect`.
+        Options of `scan_file`.
     relative
         Targets are written relative to their manifests.
     options
@@ -60,11 +60,11 @@ class Task:
 def scan_one(settings: Settings, task: Task) -> Row:
     """Scan a source and write its manifest."""
     began = time.perf_counter()
-    row = blank(settings, task)
+    row = new_row(settings, task)
     try:
-        with _shared().room() as room:
-            manifest = inspect(
-                task.seen.url, storage_options=settings.storage_options, room=room, **settings.scan
+        with _shared().memory_budget() as memory_budget:
+            manifest = scan_file(
+                task.seen.url, storage_options=settings.storage_options, memory_budget=memory_budget, **settings.scan
             ).manifest
         written = settings.destination.relative(manifest, task.output) if settings.relative else manifest
         row.output_size = settings.destination.write(written, task.output)
@@ -77,7 +77,7 @@ def scan_one(settings: Settings, task: Task) -> Row:
     return row
 
 
-def blank(settings: Settings, task: Task) -> Row:
+def new_row(settings: Settings, task: Task) -> Row:
     """Give a row that says nothing yet but what it is about."""
     return Row(
         task.seen,
@@ -90,9 +90,9 @@ def blank(settings: Settings, task: Task) -> Row:
     )
 
 
-def lost(settings: Settings, task: Task, kind: str, reason: str) -> Row:
+def failed_row(settings: Settings, task: Task, kind: str, reason: str) -> Row:
     """Give the row of a source whose scan had no outcome."""
-    row = blank(settings, task)
+    row = new_row(settings, task)
     row.status, row.error_kind, row.error = "failed", kind, reason
     return row
 
@@ -109,5 +109,5 @@ def _describe(row: Row, manifest: Manifest) -> None:
 
 
 @cache
-def _shared() -> Shared:
-    return Shared(TOGETHER)
+def _shared() -> SharedBudget:
+    return SharedBudget(TOGETHER)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from refmaker.combining.collection import Collection
 from refmaker.combining.coordinates import Coordinate, masked
 from refmaker.combining.dimensions import Axis
-from refmaker.combining.encodings import Form, with_extent
+from refmaker.combining.encodings import ArrayEncoding, with_extent
 from refmaker.combining.pieces import Pieces, place
 from refmaker.combining.planning import Plan
 from refmaker.combining.reading import Reader
@@ -51,9 +51,9 @@ def build(
             if path in written:
                 arrays[path] = written[path]
             elif path in plan.axes:
-                arrays[path] = _along(collection, plan, plan.axes[path], options)
+                arrays[path] = _index_coordinate(collection, plan, plan.axes[path], options)
             elif path in plan.pieces:
-                arrays[path] = _together(collection, path, plan.pieces[path], made.get(path))
+                arrays[path] = _concatenated(collection, path, plan.pieces[path], made.get(path))
             else:
                 arrays[path] = _same(collection, plan, path, options, reader)
         except RefmakerError as error:
@@ -101,7 +101,7 @@ def _grid(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
     return tuple(-(-extent // chunk) if chunk else 0 for extent, chunk in zip(shape, chunks, strict=True))
 
 
-def _together(collection: Collection, path: str, pieces: Pieces, made: References | None) -> ManifestArray:
+def _concatenated(collection: Collection, path: str, pieces: Pieces, made: References | None) -> ManifestArray:
     series = collection.series[path]
     entries = pieces.entry.tolist()
     form = collection.form(series, entries[0])
@@ -131,7 +131,7 @@ def _same(collection: Collection, plan: Plan, path: str, options: Options, reade
     return ManifestArray(with_extent(form, shape), dict(form.attributes), _grid(shape, form.chunks), references)
 
 
-def _along(collection: Collection, plan: Plan, axis: Axis, options: Options) -> ManifestArray:
+def _index_coordinate(collection: Collection, plan: Plan, axis: Axis, options: Options) -> ManifestArray:
     """Give the coordinate of a dimension along which inputs are put together."""
     coordinate = axis.coordinate
     if coordinate is None:
@@ -145,7 +145,7 @@ def _along(collection: Collection, plan: Plan, axis: Axis, options: Options) -> 
     own = dtype_of(form)
     if values.dtype.kind != own.kind and form.fill_value is not None:
         metadata = {**form.metadata, "fill_value": np.array(fill_of(form)).astype(values.dtype).item()}
-        form = Form(form.zarr_format, metadata, form.attributes, form.dimensions, form.chunks)
+        form = ArrayEncoding(form.zarr_format, metadata, form.attributes, form.dimensions, form.chunks)
     return written(form, dict(form.attributes), values)
 
 
@@ -166,7 +166,7 @@ def _joined(axis: Axis, blocks: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return joined
 
 
-def written(form: Form, attributes: dict[str, Any], values: npt.NDArray[Any]) -> ManifestArray:
+def written(form: ArrayEncoding, attributes: dict[str, Any], values: npt.NDArray[Any]) -> ManifestArray:
     """Write values into the manifest: one chunk, without compression.
 
     Parameters
@@ -192,7 +192,7 @@ def written(form: Form, attributes: dict[str, Any], values: npt.NDArray[Any]) ->
             metadata["data_type"] = values.dtype.newbyteorder("=").name
     references = References.empty()
     if values.size:
-        own = Form(form.zarr_format, metadata, attributes, form.dimensions, shape)
+        own = ArrayEncoding(form.zarr_format, metadata, attributes, form.dimensions, shape)
         references.inline = {0: encoded(own, values)}
     return ManifestArray(metadata, attributes, _grid(values.shape, shape), references)
 
@@ -207,10 +207,10 @@ def _written_times(collection: Collection, plan: Plan, reader: Reader) -> dict[s
         numbers, units, values = [], [], []
         linked = [other for other, owner in plan.times.items() if owner == path]
         for other in linked:
-            parts, spelt = _time_parts(collection, plan, other, axis, axis.coordinate, reader)
+            parts, as_written = _time_parts(collection, plan, other, axis, axis.coordinate, reader)
             numbers.append(len(parts))
             values += parts
-            units += spelt
+            units += as_written
         found, per_second = ticks(values, units)
         wished = units[0]
         whole, chosen = encode(found, per_second, wished)
@@ -224,14 +224,14 @@ def _written_times(collection: Collection, plan: Plan, reader: Reader) -> dict[s
     return made
 
 
-def _in_units(form: Form, values: npt.NDArray[np.int64], units: TimeUnits, *, own: bool) -> ManifestArray:
+def _in_units(form: ArrayEncoding, values: npt.NDArray[np.int64], units: TimeUnits, *, own: bool) -> ManifestArray:
     attributes = dict(form.attributes)
     if own or "units" in attributes:
         attributes["units"] = units.text
     if form.attributes.get("_FillValue") is not None:
         del attributes["_FillValue"]  # no value is missing, and none of the new ones may be taken for it
     metadata = {**form.metadata, "fill_value": None if form.zarr_format == 2 else 0}
-    plain = Form(form.zarr_format, metadata, attributes, form.dimensions, form.chunks)
+    plain = ArrayEncoding(form.zarr_format, metadata, attributes, form.dimensions, form.chunks)
     return written(plain, attributes, values)
 
 
@@ -265,8 +265,8 @@ def _time_parts(
         if "units" not in attributes:
             parent = collection.form(owner, by_input[series.inputs[entry]]).attributes
             attributes |= {name: parent[name] for name in ("units", "calendar") if name in parent}
-        spelt = time_units(attributes)
-        if spelt is None:
+        as_written = time_units(attributes)
+        if as_written is None:
             raise Unsupported(f"units {attributes.get('units')!r} where its coordinate has times", path="/" + path)
-        units.append(spelt)
+        units.append(as_written)
     return parts, units

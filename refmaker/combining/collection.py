@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.combining.encodings import Form, Forms
+from refmaker.combining.encodings import ArrayEncoding, ArrayEncodings
 from refmaker.combining.rows import Columns, FileRows, MemoryRows, Rows, Spill
 from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
@@ -143,7 +143,7 @@ class Collection:
         Takes the rows of references; None: they stay in memory.
     """
 
-    forms: Forms = field(default_factory=Forms)
+    forms: ArrayEncodings = field(default_factory=ArrayEncodings)
     names: list[str] = field(default_factory=list)
     zarr_formats: list[int] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
@@ -161,7 +161,7 @@ class Collection:
     def __len__(self) -> int:
         return len(self.names)
 
-    def form(self, series: Series, entry: int) -> Form:
+    def form(self, series: Series, entry: int) -> ArrayEncoding:
         """Give the form of an entry."""
         return self.forms.all[series.forms[entry]]
 

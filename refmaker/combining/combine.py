@@ -16,7 +16,7 @@ from refmaker.combining.building import build
 from refmaker.combining.collection import Collection
 from refmaker.combining.comparing import Disagreement
 from refmaker.combining.loading import Input, collect, is_manifest
-from refmaker.combining.new_dimension import lifted
+from refmaker.combining.new_dimension import with_new_dimension
 from refmaker.combining.planning import Plan, make_plan
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import (
@@ -30,25 +30,25 @@ from refmaker.combining.records import (
     Outcome,
     Progress,
 )
-from refmaker.combining.reencode import rechunked, unified
+from refmaker.combining.reencode import rechunked, reencoded
 from refmaker.combining.subchunks import subchunked
 from refmaker.engines.engine import Engine
 from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.references import References
 
-__all__ = ["append", "combination", "combine"]
+__all__ = ["append", "combine_with_report", "combine"]
 
 
 def combine(inputs: Iterable[Input], **options: Any) -> Manifest:
-    """Combine manifests, or source files, to one manifest. Takes the options of `combination`."""
-    return combination(inputs, **options).manifest
+    """Combine manifests, or source files, to one manifest. Takes the options of `combine_with_report`."""
+    return combine_with_report(inputs, **options).manifest
 
 
 def append(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any) -> Manifest:
     """Add inputs to a combined manifest.
 
-    Only what is new is read: the coordinates of the others stand in the manifest. Takes the options of `combination`.
+    Only what is new is read: the coordinates of the others stand in the manifest. Takes the options of `combine_with_report`.
 
     Parameters
     ----------
@@ -62,18 +62,20 @@ def append(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[In
     manifest
         What `combine` gives for all inputs together, but for the history.
     """
-    return appended(combined, new, **options).manifest
+    return append_with_report(combined, new, **options).manifest
 
 
-def appended(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any) -> Combination:
+def append_with_report(
+    combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any
+) -> Combination:
     """Add inputs to a combined manifest; give it with how it came about. See `append`."""
     if not isinstance(combined, Manifest) and not is_manifest(combined, options.get("storage_options")):
         raise ManifestError("not a manifest: only to one can anything be appended", source=os.fspath(combined))
     added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
-    return combination([combined, *added], **options)
+    return combine_with_report([combined, *added], **options)
 
 
-def combination(
+def combine_with_report(
     inputs: Iterable[Input],
     *,
     concat: str | Sequence[str] | None = None,
@@ -148,7 +150,7 @@ def combination(
         progress=progress,
     )
     reader = Reader(collection.targets, options.storage_options)
-    collection, along = lifted(_without_refused(collection), options.concat, reader)
+    collection, along = with_new_dimension(_without_refused(collection), options.concat, reader)
     return _combined(collection, replace(options, concat=along), reader)
 
 
@@ -240,7 +242,7 @@ def _inlined(
         else:
             held = collection.series[path]
             first = held.inputs.index(plan.first) if plan.first in held.inputs else 0
-            series[path] = unified(collection, path, first, reader, options.inline_limit)
+            series[path] = reencoded(collection, path, first, reader, options.inline_limit)
     return replace(collection, series=series)
 
 

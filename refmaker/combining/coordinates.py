@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.combining.collection import Collection, Series
-from refmaker.combining.encodings import Form
+from refmaker.combining.encodings import ArrayEncoding
 from refmaker.combining.reading import Chunks, Reader
 from refmaker.combining.times import TimeUnits, before_reform, check_plain, same_calendar, ticks, time_units
 from refmaker.combining.values import decoded, missing_of, sameness
@@ -126,10 +126,12 @@ def read_values(
     return values, which, kept
 
 
-def _compared(path: str, forms: Sequence[Form], raw: Sequence[npt.NDArray[Any]]) -> tuple[list[npt.NDArray[Any]], int]:
+def _compared(
+    path: str, forms: Sequence[ArrayEncoding], raw: Sequence[npt.NDArray[Any]]
+) -> tuple[list[npt.NDArray[Any]], int]:
     units = [time_units(form.attributes) for form in forms]
-    spelt = {str((form.attributes.get("units"), form.attributes.get("calendar"))) for form in forms}
-    if len(spelt) > 1 and all(units):
+    as_written = {str((form.attributes.get("units"), form.attributes.get("calendar"))) for form in forms}
+    if len(as_written) > 1 and all(units):
         known: list[TimeUnits] = [unit for unit in units if unit is not None]
         if not same_calendar(known):
             names = ", ".join(sorted({unit.calendar for unit in known}))
@@ -145,7 +147,7 @@ def _compared(path: str, forms: Sequence[Form], raw: Sequence[npt.NDArray[Any]])
     return _promoted(raw), 0
 
 
-def masked(form: Form) -> dict[str, Any]:
+def masked(form: ArrayEncoding) -> dict[str, Any]:
     """Give the attributes of a form, with the `_FillValue` that readers take where Zarr's own stands for it."""
     value = missing_of(form)
     return dict(form.attributes) if value is None else {**form.attributes, "_FillValue": value}

@@ -1,7 +1,7 @@
 """The form of an array: all that its metadata and attributes say, but how long it is.
 
-Contract: equal forms are one object (`Forms` interns them by their text), so that 20,000 inputs are compared by a
-number each, and only the few distinct forms in detail. `Form.aspects` names everything that decides what bytes mean:
+Contract: equal forms are one object (`ArrayEncodings` interns them by their text), so that 20,000 inputs are compared by a
+number each, and only the few distinct forms in detail. `ArrayEncoding.aspects` names everything that decides what bytes mean:
 where it is equal, chunks of two inputs may stand in one array. Sources: Zarr 2 and Zarr 3 metadata; CF 1.11, sections
 2.5.1, 3.1, 3.5, 4.4, 7.1, 8.1; xarray's documentation of what it decodes.
 """
@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from refmaker.errors import ManifestError
 
-__all__ = ["DECODING", "Form", "Forms"]
+__all__ = ["DECODING", "ArrayEncoding", "ArrayEncodings"]
 
 DECODING = (
     "_FillValue",
@@ -62,7 +62,7 @@ def canonical(value: object) -> str:
 
 
 @dataclass(eq=False)
-class Form:
+class ArrayEncoding:
     """Metadata and attributes of arrays that differ in their extent only.
 
     Attributes
@@ -161,13 +161,13 @@ class Form:
         return {name: canonical(value) for name, value in self.attributes.items() if name not in own}
 
 
-class Forms:
+class ArrayEncodings:
     """All forms met so far, each once."""
 
     def __init__(self) -> None:
-        self.all: list[Form] = []
+        self.all: list[ArrayEncoding] = []
         self._numbers: dict[str, int] = {}
-        self._spelt: dict[str, int] = {}
+        self._by_text: dict[str, int] = {}
 
     def number(self, zarr_format: Literal[2, 3], metadata: Mapping[str, Any], attributes: dict[str, Any]) -> int:
         """Give the number of the form of an array.
@@ -178,17 +178,17 @@ class Forms:
             As in `ManifestArray`.
         """
         rest = {name: value for name, value in metadata.items() if name != "shape"}
-        spelt = repr((rest, attributes))  # quicker to make, and mostly the same where the form is
-        number = self._spelt.get(spelt)
+        as_written = repr((rest, attributes))  # quicker to make, and mostly the same where the form is
+        number = self._by_text.get(as_written)
         if number is None:
             text = canonical([rest, attributes])
             number = self._numbers.setdefault(text, len(self.all))
             if number == len(self.all):
                 self.all.append(_form(zarr_format, rest, attributes))
-            self._spelt[spelt] = number
+            self._by_text[as_written] = number
         return number
 
-    def take(self, other: Forms) -> list[int]:
+    def take(self, other: ArrayEncodings) -> list[int]:
         """Take over the forms of another collection; give the number here of each of them."""
         return [self.number(form.zarr_format, form.metadata, form.attributes) for form in other.all]
 
@@ -212,7 +212,7 @@ def _check(zarr_format: int, metadata: Mapping[str, Any], attributes: object) ->
             raise ManifestError(f"bad {name} in the metadata of an array", got=str(value)[:80])
 
 
-def _form(zarr_format: Literal[2, 3], metadata: dict[str, Any], attributes: dict[str, Any]) -> Form:
+def _form(zarr_format: Literal[2, 3], metadata: dict[str, Any], attributes: dict[str, Any]) -> ArrayEncoding:
     _check(zarr_format, metadata, attributes)
     if zarr_format == 2:
         names, chunks = attributes.get("_ARRAY_DIMENSIONS"), metadata["chunks"]
@@ -224,7 +224,7 @@ def _form(zarr_format: Literal[2, 3], metadata: dict[str, Any], attributes: dict
             raise ManifestError("names of dimensions that do not fit the shape", got=names, expected=f"{len(chunks)}")
         if all(isinstance(name, str) for name in names):
             dimensions = tuple(names)
-    return Form(zarr_format, metadata, attributes, dimensions, tuple(chunks))
+    return ArrayEncoding(zarr_format, metadata, attributes, dimensions, tuple(chunks))
 
 
 _ENCODING_ONLY = {
@@ -252,7 +252,7 @@ def _name(codec: object) -> object:
     return codec.get("name") if isinstance(codec, Mapping) else codec
 
 
-def with_extent(form: Form, shape: Sequence[int], chunks: Sequence[int] | None = None) -> dict[str, Any]:
+def with_extent(form: ArrayEncoding, shape: Sequence[int], chunks: Sequence[int] | None = None) -> dict[str, Any]:
     """Give the metadata of an array of this form, with a shape and, if they change, with other chunks."""
     metadata = {**form.metadata, "shape": list(shape)}
     if chunks is not None and form.zarr_format == 2:

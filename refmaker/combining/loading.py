@@ -20,7 +20,7 @@ from refmaker.combining.collection import Collection
 from refmaker.combining.records import Progress
 from refmaker.combining.rows import Spill
 from refmaker.combining.template_reader import QuickReader
-from refmaker.engines.engine import Engine, Item, Lost
+from refmaker.engines.engine import Engine, Item, TaskFailed
 from refmaker.engines.local import LocalEngine
 from refmaker.errors import EngineError, RefmakerError, SourceError
 from refmaker.hdf5.checksum import Deferred, deferring, wrong
@@ -112,7 +112,7 @@ def _by_engine(
     rest = names[1:]
     work = partial(_collect_slice, loader.settings)
     slices = (Item(i, rest[start : start + size]) for i, start in enumerate(range(0, len(rest), size)))
-    found: dict[int, Collection | RefmakerError | Lost] = {}
+    found: dict[int, Collection | RefmakerError | TaskFailed] = {}
     joined, done = 0, 1
     with closing(engine.run(work, slices)) as outcomes:
         for pairs in outcomes:
@@ -129,10 +129,10 @@ def _by_engine(
     return loader.collection
 
 
-def _sound(part: Collection | RefmakerError | Lost) -> Collection:
+def _sound(part: Collection | RefmakerError | TaskFailed) -> Collection:
     if isinstance(part, RefmakerError):
         raise part
-    if isinstance(part, Lost):
+    if isinstance(part, TaskFailed):
         raise EngineError(f"inputs could not be read: {part.reason}")
     return part
 

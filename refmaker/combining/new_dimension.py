@@ -19,12 +19,12 @@ import numpy as np
 from refmaker.combining.collection import Collection, Series
 from refmaker.combining.comparing import compare_values, labelled
 from refmaker.combining.dimensions import index_paths
-from refmaker.combining.encodings import Form, with_extent
+from refmaker.combining.encodings import ArrayEncoding, with_extent
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError
 from refmaker.combining.rows import MemoryRows
 
-__all__ = ["lifted"]
+__all__ = ["with_new_dimension"]
 
 _RELATED = (
     "coordinates",
@@ -42,7 +42,7 @@ _RELATED = (
 """Attributes that name arrays: those that xarray makes coordinates of. CF 1.11, appendix A."""
 
 
-def lifted(
+def with_new_dimension(
     collection: Collection, concat: tuple[str, ...] | None, reader: Reader
 ) -> tuple[Collection, tuple[str, ...] | None]:
     """Give inputs the dimensions that they are to be put together along and do not have.
@@ -65,7 +65,7 @@ def lifted(
     """
     wished = [(name, None) for name in _both(collection)] if concat is None else [_taken_apart(one) for one in concat]
     for name, pattern in wished:
-        collection = _lift(collection, name.strip("/"), pattern, reader)
+        collection = _expand_dims(collection, name.strip("/"), pattern, reader)
     return collection, None if concat is None else tuple(name for name, _ in wished)
 
 
@@ -87,7 +87,7 @@ def _both(collection: Collection) -> list[str]:
     return found
 
 
-def _lift(collection: Collection, path: str, pattern: re.Pattern[str] | None, reader: Reader) -> Collection:
+def _expand_dims(collection: Collection, path: str, pattern: re.Pattern[str] | None, reader: Reader) -> Collection:
     having = _having(collection, path.rpartition("/")[2])
     lacking = [number for number in range(len(collection)) if number not in having]
     scalars, attributes = _scalars(collection, path), _attributes(collection, path)
@@ -262,12 +262,12 @@ def _with_dimension(collection: Collection, path: str, name: str, lacking: set[i
             continue
         old = series.forms[entry]
         if old not in numbers:
-            numbers[old] = _widened(collection, path, collection.forms.all[old], name)
+            numbers[old] = _prepend_axis(collection, path, collection.forms.all[old], name)
         forms[entry], shapes[entry] = numbers[old], (1, *shapes[entry])
     return replace(series, forms=forms, shapes=shapes)
 
 
-def _widened(collection: Collection, path: str, form: Form, name: str) -> int:
+def _prepend_axis(collection: Collection, path: str, form: ArrayEncoding, name: str) -> int:
     dimensions = () if form.dimensions is None and not form.chunks else form.dimensions
     if dimensions is None:
         raise CombineError(f"/{path} has no names of dimensions, which the new dimension {name!r} would stand before")
@@ -277,11 +277,11 @@ def _widened(collection: Collection, path: str, form: Form, name: str) -> int:
         attributes["_ARRAY_DIMENSIONS"] = [name, *dimensions]
     else:
         metadata["dimension_names"] = [name, *dimensions]
-        metadata["codecs"] = [_turned(codec) for codec in metadata["codecs"]]
+        metadata["codecs"] = [_shift_transpose(codec) for codec in metadata["codecs"]]
     return collection.forms.number(form.zarr_format, metadata, attributes)
 
 
-def _turned(codec: Any) -> Any:
+def _shift_transpose(codec: Any) -> Any:
     """Give a codec for chunks with one more dimension in front."""
     if not isinstance(codec, Mapping) or codec.get("name") != "transpose":
         return codec

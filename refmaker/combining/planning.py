@@ -230,9 +230,9 @@ def _plan_pieces(
         }
         found.append(Disagreement(Mismatch("/" + path, "duplicates", pairs)))
     if (pieces.entry < 0).any():
-        found.append(_holes(collection, path, axes))
+        found.append(_gaps(collection, path, axes))
     elif path not in plan.times and not any(one.mismatch.what == "chunk grid" for one in found):
-        found += _ragged(collection, path, pieces, axes)
+        found += _unaligned(collection, path, pieces, axes)
     plan.found += found
     plan.pieces[path] = pieces
     _note(collection, plan, path, entries)
@@ -275,7 +275,7 @@ def _missing_chunks(collection: Collection, path: str, entries: Sequence[int]) -
     return [labelled(collection, path, "fill value", inputs, texts, can_recode=True)]
 
 
-def _holes(collection: Collection, path: str, axes: Sequence[Axis]) -> Disagreement:
+def _gaps(collection: Collection, path: str, axes: Sequence[Axis]) -> Disagreement:
     series = collection.series[path]
     having = set(series.inputs)
     inputs = sorted({number for axis in axes for number in axis.block_of})
@@ -287,7 +287,7 @@ def _holes(collection: Collection, path: str, axes: Sequence[Axis]) -> Disagreem
     return Disagreement(Mismatch("/" + path, "holes", {f"{len(having)} inputs for a grid of {extents}": names}))
 
 
-def _ragged(collection: Collection, path: str, pieces: Pieces, axes: Sequence[Axis]) -> list[Disagreement]:
+def _unaligned(collection: Collection, path: str, pieces: Pieces, axes: Sequence[Axis]) -> list[Disagreement]:
     """Find pieces that do not begin or end on bounds of chunks."""
     series = collection.series[path]
     chunks = collection.form(series, int(pieces.entry[0])).chunks
@@ -307,12 +307,12 @@ def _ragged(collection: Collection, path: str, pieces: Pieces, axes: Sequence[Ax
             name = collection.names[series.inputs[int(pieces.entry[number])]]
             values.setdefault(text, {})[name] = None
         mismatch = Mismatch("/" + path, "partial chunk", {text: tuple(names) for text, names in values.items()})
-        labels = _stretches(axis, chunks[dim])
+        labels = _alignment_runs(axis, chunks[dim])
         found.append(Disagreement(mismatch, labels, can_recode=True))
     return found
 
 
-def _stretches(axis: Axis, chunk: int) -> dict[int, int]:
+def _alignment_runs(axis: Axis, chunk: int) -> dict[int, int]:
     """Part inputs so that a partial chunk is the last of its part."""
     part = 0
     parts: dict[int, int] = {}

@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.combining.collection import Collection, Series
-from refmaker.combining.encodings import Form
+from refmaker.combining.encodings import ArrayEncoding
 from refmaker.combining.pieces import Pieces, place
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError
 from refmaker.combining.values import decoded, dtype_of, encoded, fill_of, missing_of
 from refmaker.manifest.references import References
 
-__all__ = ["rechunked", "unified"]
+__all__ = ["rechunked", "reencoded"]
 
 Values = npt.NDArray[Any]
 
@@ -42,7 +42,7 @@ class _Budget:
             raise CombineError(f"more than the inline limit of {self.limit} bytes", path="/" + self.path)
 
 
-def unified(collection: Collection, path: str, first: int, reader: Reader, limit: int) -> Series:
+def reencoded(collection: Collection, path: str, first: int, reader: Reader, limit: int) -> Series:
     """Write the entries whose form is another than that of the input that comes first in that form.
 
     Parameters
@@ -76,18 +76,18 @@ def unified(collection: Collection, path: str, first: int, reader: Reader, limit
     return made
 
 
-def _agree(one: Form, other: Form) -> bool:
+def _agree(one: ArrayEncoding, other: ArrayEncoding) -> bool:
     return one is other or one.aspects == other.aspects
 
 
-def _turned(values: Values, own: Form, form: Form) -> Values:
+def _turned(values: Values, own: ArrayEncoding, form: ArrayEncoding) -> Values:
     """Bring axes into the order of another form."""
     if own.dimensions == form.dimensions or own.dimensions is None or form.dimensions is None:
         return values
     return values.transpose([own.dimensions.index(name) for name in form.dimensions])
 
 
-def _chunked(form: Form, values: Values) -> dict[int, bytes]:
+def _chunked(form: ArrayEncoding, values: Values) -> dict[int, bytes]:
     grid = tuple(-(-extent // chunk) for extent, chunk in zip(values.shape, form.chunks, strict=True))
     found = {}
     for cell, index in enumerate(np.ndindex(*grid)):
@@ -96,7 +96,7 @@ def _chunked(form: Form, values: Values) -> dict[int, bytes]:
     return found
 
 
-def _padded(form: Form, part: Values) -> Values:
+def _padded(form: ArrayEncoding, part: Values) -> Values:
     """Fill a chunk at the edge up."""
     if part.shape == form.chunks:
         return part
@@ -105,7 +105,7 @@ def _padded(form: Form, part: Values) -> Values:
     return whole
 
 
-def _as(values: Values, own: Form, form: Form, path: str) -> Values:
+def _as(values: Values, own: ArrayEncoding, form: ArrayEncoding, path: str) -> Values:
     """Give raw values that mean in another form what these mean in their own."""
     dtype = dtype_of(form)
     if values.dtype.kind not in "iuf" or dtype.kind not in "iuf":
@@ -139,11 +139,11 @@ def _inexact(path: str, what: str) -> CombineError:
     return CombineError(f"cannot be written in the encoding of the first input: {what}", path="/" + path)
 
 
-def _packing(form: Form) -> tuple[str, str]:
+def _packing(form: ArrayEncoding) -> tuple[str, str]:
     return tuple(json.dumps(form.attributes.get(name)) for name in ("scale_factor", "add_offset"))  # type: ignore[return-value]
 
 
-def _packed(values: Values, masked: Values, own: Form, form: Form, path: str) -> Values:
+def _packed(values: Values, masked: Values, own: ArrayEncoding, form: ArrayEncoding, path: str) -> Values:
     """Unpack values, and pack them as another form does; exact in 32 and in 64 bits, as readers use both."""
     (scale, offset), (scale2, offset2) = _numbers(own, path), _numbers(form, path)
     meant = values.astype("f8") * scale + offset
@@ -159,7 +159,7 @@ def _packed(values: Values, masked: Values, own: Form, form: Form, path: str) ->
     return packed
 
 
-def _numbers(form: Form, path: str) -> tuple[float, float]:
+def _numbers(form: ArrayEncoding, path: str) -> tuple[float, float]:
     scale, offset = form.attributes.get("scale_factor", 1.0), form.attributes.get("add_offset", 0.0)
     if not all(type(number) in (int, float) for number in (scale, offset)) or not scale:
         raise _inexact(path, f"scale_factor {scale!r}, add_offset {offset!r}")
@@ -247,7 +247,7 @@ def _slab(
     return np.concatenate(parts, axis=dim)
 
 
-def _slab_chunks(form: Form, slab: Values, dim: int) -> Sequence[tuple[tuple[int, ...], bytes]]:
+def _slab_chunks(form: ArrayEncoding, slab: Values, dim: int) -> Sequence[tuple[tuple[int, ...], bytes]]:
     """Cut a slab into chunks: their indices, 0 along the dimension of the slab, and their bytes."""
     grid = tuple(1 if d == dim else -(-n // c) for d, (n, c) in enumerate(zip(slab.shape, form.chunks, strict=True)))
     found = []

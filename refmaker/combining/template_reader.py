@@ -92,8 +92,8 @@ class QuickReader:
         keys = tuple(document["refs"])
         if keys not in self._skeletons:
             self._learn(keys, data, name)
-        skeleton = self._skeletons.get(keys)
-        return skeleton is not None and self._add(name, base, document, skeleton)
+        template = self._skeletons.get(keys)
+        return template is not None and self._add(name, base, document, template)
 
     def _learn(self, keys: tuple[str, ...], data: bytes, name: str) -> None:
         if len(self._skeletons) >= _SKELETONS:
@@ -101,25 +101,25 @@ class QuickReader:
         manifest = read_json(data, source=name)
         self._skeletons[keys] = None if len(keys) > _MOST_KEYS else _skeleton(keys, manifest)
 
-    def _add(self, name: str, base: str, document: dict[str, Any], skeleton: _Skeleton) -> bool:
+    def _add(self, name: str, base: str, document: dict[str, Any], template: _Skeleton) -> bool:
         values: list[Any] = list(document["refs"].values())
         extension = extension_of(document, name)
         if extension is None:
             return False
         entries = []
-        for array in skeleton.arrays:
-            known = self._form(array, values, skeleton.zarr_format)
+        for array in template.arrays:
+            known = self._form(array, values, template.zarr_format)
             entry = None if known is None else self._entry(array, values, name)
             if known is None or entry is None:
                 return False
             entries.append((array.path, known, entry))
         groups = {}
-        for path, place in skeleton.groups:
+        for path, place in template.groups:
             found = {} if place < 0 else self._document(values[place])
             if found is None:
                 return False
-            groups[path] = found.get("attributes", {}) if skeleton.zarr_format == 3 else found
-        self._put(name, base, extension, skeleton, groups, entries)
+            groups[path] = found.get("attributes", {}) if template.zarr_format == 3 else found
+        self._put(name, base, extension, template, groups, entries)
         return True
 
     def _form(
@@ -174,7 +174,7 @@ class QuickReader:
         name: str,
         base: str,
         extension: Extension,
-        skeleton: _Skeleton,
+        template: _Skeleton,
         groups: dict[str, dict[str, Any]],
         entries: Sequence[tuple[str, tuple[int, tuple[int, ...]], tuple[list[Any], dict[int, bytes]]]],
     ) -> None:
@@ -192,11 +192,11 @@ class QuickReader:
             targets = np.full(len(urls), numbers[codes[urls[0]]], "u4")
         else:
             targets = np.fromiter((numbers[codes[url]] for url in urls), "u4", len(urls))
-        number = collection.begin(name, skeleton.zarr_format, groups, extension.history)
+        number = collection.begin(name, template.zarr_format, groups, extension.history)
         for path, reason in extension.refusals.items():
             collection.refusals.setdefault(path, {}).setdefault(reason, []).append(number)
         start = 0
-        for array, (path, (form, shape), (found, inline)) in zip(skeleton.arrays, entries, strict=True):
+        for array, (path, (form, shape), (found, inline)) in zip(template.arrays, entries, strict=True):
             part = slice(start, start + len(found))
             start += len(found)
             columns = array.cells[: len(found)], targets[part], offset[part], size[part]

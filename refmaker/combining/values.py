@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from refmaker import limits
 from refmaker.codecs.allowed import unknown_codecs
-from refmaker.combining.encodings import Form
+from refmaker.combining.encodings import ArrayEncoding
 from refmaker.combining.reading import Chunks
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.replay.decoding import pipeline, unpacked
@@ -48,7 +48,7 @@ _WIDER = 16
 _PLAIN3 = {"gzip": "gzip", "zstd": "zstd", "blosc": "blosc", "refmaker.hdf5": "refmaker_hdf5", "crc32c": "crc32c"}
 
 
-def dtype_of(form: Form) -> np.dtype[Any]:
+def dtype_of(form: ArrayEncoding) -> np.dtype[Any]:
     """Give the numpy dtype of decoded chunks, `object` for strings of any length."""
     try:
         dtype = _dtype2(form.metadata["dtype"]) if form.zarr_format == 2 else _dtype3(form)
@@ -65,7 +65,7 @@ def _dtype2(name: Any) -> np.dtype[Any]:
     return np.dtype([(str(member), dtype_of_text(kind)) for member, kind in name])
 
 
-def _dtype3(form: Form) -> np.dtype[Any]:
+def _dtype3(form: ArrayEncoding) -> np.dtype[Any]:
     name = form.metadata["data_type"]
     if name == "string":
         return np.dtype(object)
@@ -76,12 +76,12 @@ def _dtype3(form: Form) -> np.dtype[Any]:
     raise ValueError(name)
 
 
-def is_text(form: Form) -> bool:
+def is_text(form: ArrayEncoding) -> bool:
     """Tell whether elements are strings of any length."""
     return dtype_of(form) == np.dtype(object)
 
 
-def fill_of(form: Form) -> Any:
+def fill_of(form: ArrayEncoding) -> Any:
     """Give what a missing chunk reads as."""
     dtype, value = dtype_of(form), form.fill_value
     if dtype == np.dtype(object):
@@ -101,7 +101,7 @@ def fill_of(form: Form) -> Any:
         raise Unsupported(f"fill value {value!r} is not known here") from error
 
 
-def missing_of(form: Form) -> Any:
+def missing_of(form: ArrayEncoding) -> Any:
     """Give the raw value that is masked."""
     value = form.attributes.get("_FillValue")
     if form.zarr_format == 2 and form.fill_value is not None:
@@ -124,7 +124,7 @@ def _unpacked(text: str) -> float:
     return value
 
 
-def decoded(form: Form, shape: tuple[int, ...], chunks: Chunks) -> npt.NDArray[Any]:
+def decoded(form: ArrayEncoding, shape: tuple[int, ...], chunks: Chunks) -> npt.NDArray[Any]:
     """Decode all chunks of an array and put them together.
 
     Parameters
@@ -148,7 +148,7 @@ def decoded(form: Form, shape: tuple[int, ...], chunks: Chunks) -> npt.NDArray[A
     return whole
 
 
-def _decoder(form: Form, dtype: np.dtype[Any], count: int) -> Callable[[bytes], npt.NDArray[Any]]:
+def _decoder(form: ArrayEncoding, dtype: np.dtype[Any], count: int) -> Callable[[bytes], npt.NDArray[Any]]:
     """Give what makes the elements of a chunk of its bytes."""
     configs = _configs(form)
     plain = pipeline(configs, count * dtype.itemsize) if dtype != np.dtype(object) else None
@@ -213,7 +213,7 @@ def _piece(value: Any) -> Any:
     return sameness(value) if isinstance(value, np.ndarray) else value
 
 
-def encoded(form: Form, block: npt.NDArray[Any]) -> bytes:
+def encoded(form: ArrayEncoding, block: npt.NDArray[Any]) -> bytes:
     """Encode one whole chunk.
 
     Raises
@@ -233,7 +233,7 @@ def encoded(form: Form, block: npt.NDArray[Any]) -> bytes:
     return bytes(value)
 
 
-def _configs(form: Form) -> list[Mapping[str, Any]]:
+def _configs(form: ArrayEncoding) -> list[Mapping[str, Any]]:
     """Give the codecs as numcodecs has them, in the order in which they are applied when writing."""
     configs = form.codecs if form.zarr_format == 2 else [_plain(config) for config in form.codecs]
     for config in configs:

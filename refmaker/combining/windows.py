@@ -17,7 +17,7 @@ from refmaker.combining.collection import Series
 from refmaker.combining.rows import Columns, joined
 from refmaker.combining.shift import Integers, Moves
 from refmaker.errors import ManifestError
-from refmaker.manifest.references import Range, References
+from refmaker.manifest.references import ByteRange, References
 
 __all__ = ["PlacedReferences", "boxes"]
 
@@ -66,7 +66,7 @@ class PlacedReferences(References):
             self._known = sum(len(part.cell) for _, part in self.windows(_TOGETHER))
         return self._known + len(self.inline) + len(self.whole)
 
-    def at(self, cell: int) -> bytes | Range | None:
+    def at(self, cell: int) -> bytes | ByteRange | None:
         """Give what is recorded for a cell."""
         return self.between(cell, cell + 1).at(cell)
 

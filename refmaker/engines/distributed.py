@@ -21,7 +21,7 @@ from itertools import islice
 from typing import Any
 
 from refmaker._version import __version__
-from refmaker.engines.engine import TICK, TOGETHER, Done, Item, Lost
+from refmaker.engines.engine import TICK, TOGETHER, Done, Item, TaskFailed
 from refmaker.engines.local import LocalEngine
 from refmaker.engines.running import Run
 from refmaker.errors import EngineError
@@ -154,7 +154,9 @@ class _Run(Run):
             if self.may_try_again(item) and len(group) > 1:
                 self.again.append(replace(item, alone=True))
             else:
-                done.append((item, Lost("crashed", f"several workers went away while they worked on it: {error}")))
+                done.append(
+                    (item, TaskFailed("crashed", f"several workers went away while they worked on it: {error}"))
+                )
 
     def end(self) -> None:
         """Have the cluster forget what it has not done."""

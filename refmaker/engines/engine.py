@@ -1,6 +1,6 @@
 """What an engine is to whoever has much to do: items in, each with its result or with why there is none.
 
-Contract: `Engine.run` gives every item it took exactly once, with what the function returned or with a `Lost`: a
+Contract: `Engine.run` gives every item it took exactly once, with what the function returned or with a `TaskFailed`: a
 process that dies, an item that takes too long and an error that nobody expected cost their item, not the run. Items
 are taken as they are needed, so that there may be any number of them. An empty list comes now and then while nothing
 is ready. Closing the generator ends what is under way.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-__all__ = ["TICK", "TOGETHER", "Done", "Engine", "Item", "Lost"]
+__all__ = ["TICK", "TOGETHER", "Done", "Engine", "Item", "TaskFailed"]
 
 TOGETHER = 16
 """Items that wait for a network, which one process has under way together."""
@@ -40,7 +40,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class TaskFailed:
     """Why an item has no result."""
 
     kind: Literal["crashed", "timeout", "defect"]
@@ -48,7 +48,7 @@ class Lost:
 
 
 Done: TypeAlias = list[tuple[Item, Any]]
-"""Items with their results, or with `Lost`."""
+"""Items with their results, or with `TaskFailed`."""
 
 
 class Engine(Protocol):

@@ -14,7 +14,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from refmaker.engines.child import Child
-from refmaker.engines.engine import TICK, Done, Item, Lost
+from refmaker.engines.engine import TICK, Done, Item, TaskFailed
 from refmaker.engines.running import Run
 from refmaker.engines.worker import READY
 from refmaker.errors import EngineError
@@ -121,7 +121,7 @@ class _Run(Run):
                 self.again.append(replace(item, alone=True))
             else:
                 reason = f"the process that worked on it ended with {how}, and so did one that worked on it alone"
-                done.append((item, Lost("crashed", reason)))
+                done.append((item, TaskFailed("crashed", reason)))
 
     def _end_overdue(self, done: Done) -> None:
         timeout = self.engine.timeout
@@ -136,7 +136,7 @@ class _Run(Run):
             child.kill()
             for key, (item, _) in child.running.items():
                 if key in overdue:
-                    done.append((item, Lost("timeout", f"it took longer than {timeout:g} s")))
+                    done.append((item, TaskFailed("timeout", f"it took longer than {timeout:g} s")))
                 else:
                     self.again.append(item)
 

@@ -15,7 +15,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from refmaker.engines.engine import TOGETHER, Lost
+from refmaker.engines.engine import TOGETHER, TaskFailed
 
 __all__ = ["READY", "main"]
 
@@ -49,7 +49,7 @@ class _Sender:
     def finish(self, key: int, future: Future[Any]) -> None:
         """Send what became of an item."""
         error = future.exception()
-        self.send((key, future.result() if error is None else Lost("defect", _traced(error))))
+        self.send((key, future.result() if error is None else TaskFailed("defect", _traced(error))))
 
     def send(self, message: Any) -> None:
         """Send, or end where nobody listens."""

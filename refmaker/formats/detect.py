@@ -12,26 +12,37 @@ from typing import Final, Literal, TypeAlias
 
 from refmaker.errors import Unsupported
 
-__all__ = ["HEAD_SIZE", "INSTALL", "NAMES", "PACKAGES", "TITLES", "Kind", "format_of", "is_kind", "missing", "require"]
+__all__ = [
+    "HEAD_SIZE",
+    "INSTALL",
+    "NAMES",
+    "PACKAGES",
+    "TITLES",
+    "Format",
+    "format_of",
+    "is_kind",
+    "missing",
+    "require",
+]
 
-Kind: TypeAlias = Literal["tiff", "fits", "grib"]
+Format: TypeAlias = Literal["tiff", "fits", "grib"]
 
 HEAD_SIZE: Final = 10
 """Bytes that tell."""
 INSTALL: Final = "pip install 'refmaker[formats]'"
-TITLES: Final[dict[Kind, str]] = {"tiff": "TIFF", "fits": "FITS", "grib": "GRIB"}
-PACKAGES: Final[dict[Kind, tuple[str, ...]]] = {
+TITLES: Final[dict[Format, str]] = {"tiff": "TIFF", "fits": "FITS", "grib": "GRIB"}
+PACKAGES: Final[dict[Format, tuple[str, ...]]] = {
     "tiff": ("kerchunk", "tifffile", "imagecodecs"),
     "fits": ("kerchunk", "astropy"),
     "grib": ("kerchunk", "cfgrib", "eccodes"),
 }
-NAMES: Final[dict[Kind, tuple[str, ...]]] = {
+NAMES: Final[dict[Format, tuple[str, ...]]] = {
     "tiff": (".tif", ".tiff"),
     "fits": (".fits", ".fit"),
     "grib": (".grib2", ".grb2", ".grib"),
 }
 """How files are named that are looked for where only names are known."""
-_MAGIC: Final[tuple[tuple[bytes, Kind], ...]] = (
+_MAGIC: Final[tuple[tuple[bytes, Format], ...]] = (
     (b"II*\x00", "tiff"),
     (b"MM\x00*", "tiff"),
     (b"II+\x00\x08\x00\x00\x00", "tiff"),
@@ -41,7 +52,7 @@ _MAGIC: Final[tuple[tuple[bytes, Kind], ...]] = (
 )
 
 
-def format_of(head: bytes) -> Kind | None:
+def format_of(head: bytes) -> Format | None:
     """Tell the format from the first `HEAD_SIZE` bytes of a file; None for one that is none of these."""
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
 
@@ -51,12 +62,12 @@ def is_kind(name: str) -> bool:
     return name in TITLES
 
 
-def missing(kind: Kind) -> list[str]:
+def missing(kind: Format) -> list[str]:
     """Name the packages that a format needs and that are not installed."""
     return [name for name in PACKAGES[kind] if find_spec(name) is None]
 
 
-def require(kind: Kind) -> None:
+def require(kind: Format) -> None:
     """Raise `Unsupported`, with what to install, unless the packages for a format are there."""
     absent = missing(kind)
     if absent:

@@ -1,6 +1,6 @@
 """A file of a format that kerchunk scans, as a manifest like any other.
 
-Contract: `hand_over` gives a manifest whose target is the file as refmaker's own source saw it, with references that
+Contract: `scan_with_kerchunk` gives a manifest whose target is the file as refmaker's own source saw it, with references that
 lie within it and what was refused by name. Options that say what is asked for work as in other scans. kerchunk and the
 libraries behind it are called by one thread at a time, as some of these are not made for several. What they raise
 becomes a `FormatError`.
@@ -17,16 +17,16 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 
 from refmaker.errors import FormatError, RefmakerError, Unsupported
-from refmaker.formats.detect import TITLES, Kind, require
+from refmaker.formats.detect import TITLES, Format, require
 from refmaker.formats.kerchunk_references import Found
-from refmaker.linked.address_space import Space
+from refmaker.linked.address_space import AddressSpace
 from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
 from refmaker.manifest.zarr_conversion import with_zarr_format
 from refmaker.mapping.chunks import read_ranges
-from refmaker.path_filter import Selection
+from refmaker.path_filter import PathFilter
 from refmaker.sources.open import is_local
 
-__all__ = ["Wishes", "hand_over"]
+__all__ = ["ScanOptions", "scan_with_kerchunk"]
 
 Step: TypeAlias = Callable[[], Sequence["Step"]]
 
@@ -34,22 +34,22 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ScanOptions:
     """What is asked for; see the parameters of `scanning.inspect`."""
 
-    selection: Selection
+    selection: PathFilter
     inline_threshold: int
     zarr_format: Literal[2, 3]
     strict: bool
 
 
-def hand_over(
-    kind: Kind,
+def scan_with_kerchunk(
+    kind: Format,
     url: str,
     storage_options: Mapping[str, Any] | None,
-    space: Space,
+    space: AddressSpace,
     run: Callable[[Sequence[Step]], None],
-    wishes: Wishes,
+    scan_options: ScanOptions,
 ) -> Manifest:
     """Have kerchunk scan a file.
 
@@ -69,20 +69,20 @@ def hand_over(
     """
     require(kind)
     found = _scanned(kind, url, {} if storage_options is None else storage_options, space, _reader(space, run))
-    manifest = _manifest(found, space, wishes)
-    if wishes.inline_threshold > 0:
-        run([lambda: _inline_small(manifest, space, wishes.inline_threshold)])
+    manifest = _manifest(found, space, scan_options)
+    if scan_options.inline_threshold > 0:
+        run([lambda: _inline_small(manifest, space, scan_options.inline_threshold)])
     for array in manifest.arrays.values():
         array.references = space.settle(array.references)
-    if wishes.zarr_format == 3:
+    if scan_options.zarr_format == 3:
         manifest = _converted(manifest, 3)
-    if wishes.strict and manifest.refusals:
+    if scan_options.strict and manifest.refusals:
         path, reason = next(iter(manifest.refusals.items()))
         raise Unsupported(reason, path=path)
     return manifest
 
 
-def _reader(space: Space, run: Callable[[Sequence[Step]], None]) -> Callable[[int, int], bytes]:
+def _reader(space: AddressSpace, run: Callable[[Sequence[Step]], None]) -> Callable[[int, int], bytes]:
     def read(offset: int, size: int) -> bytes:
         blocks: list[bytes] = []
 
@@ -97,10 +97,10 @@ def _reader(space: Space, run: Callable[[Sequence[Step]], None]) -> Callable[[in
 
 
 def _scanned(
-    kind: Kind,
+    kind: Format,
     url: str,
     storage_options: Mapping[str, Any],
-    space: Space,
+    space: AddressSpace,
     read: Callable[[int, int], bytes],
 ) -> Found:
     # kerchunk is given the url that the target has, so that references need not be renamed.
@@ -127,9 +127,9 @@ def _scanned(
         raise FormatError(f"kerchunk cannot scan this {TITLES[kind]} file: {cause}") from error
 
 
-def _manifest(found: Found, space: Space, wishes: Wishes) -> Manifest:
+def _manifest(found: Found, space: AddressSpace, scan_options: ScanOptions) -> Manifest:
     """Make a manifest of what was found and is asked for."""
-    selection = wishes.selection
+    selection = scan_options.selection
     if selection.prefix and selection.prefix not in found.groups:
         raise FormatError(f"no group {selection.group!r}; list the groups with `refmaker info`")
     arrays = {path: array for path, array in found.arrays.items() if selection.takes(path)}
@@ -157,7 +157,7 @@ def _manifest(found: Found, space: Space, wishes: Wishes) -> Manifest:
     )
 
 
-def _inline_small(manifest: Manifest, space: Space, threshold: int) -> list[Step]:
+def _inline_small(manifest: Manifest, space: AddressSpace, threshold: int) -> list[Step]:
     """Read chunks of at most `threshold` bytes into the manifest."""
     kept: dict[str, ManifestArray] = {}
     for path, array in manifest.arrays.items():

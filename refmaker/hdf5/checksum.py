@@ -170,7 +170,7 @@ def _words(parts: list[Rows]) -> npt.NDArray[np.uint32]:
 def _mix(words: npt.NDArray[np.uint32], state: list[npt.NDArray[np.uint32]]) -> None:
     one, other = np.empty_like(state[0]), np.empty_like(state[0])
     rounds = [(state[x], state[y], np.uint32(k), np.uint32(32 - k), state[z]) for x, y, k, z in _MIX]
-    add, subtract, left, right, both, xor = (
+    add, difference, left, right, both, xor = (
         np.add,
         np.subtract,
         np.left_shift,
@@ -182,7 +182,7 @@ def _mix(words: npt.NDArray[np.uint32], state: list[npt.NDArray[np.uint32]]) -> 
         for k in range(3):
             add(state[k], words[i + k], out=state[k])
         for x, y, up, down, z in rounds:
-            subtract(x, y, out=x)
+            difference(x, y, out=x)
             both(left(y, up, out=one), right(y, down, out=other), out=one)
             xor(x, one, out=x)
             add(y, z, out=y)

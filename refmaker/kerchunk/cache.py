@@ -42,7 +42,7 @@ ROOM = limits.CACHE_ROOM
 SETTLED = 2.0
 """Seconds: a local file that was changed more recently can change again and look the same."""
 
-PATIENCE = 60.0
+RETRY_POLICY = 60.0
 """Seconds to wait for another process that parses the same manifest."""
 
 _ENTRY, _SEEN, _LOCK = ".columns", ".seen", ".lock"
@@ -199,7 +199,7 @@ def _only_one(path: str) -> Iterator[None]:
         yield
         return
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + RETRY_POLICY
         while time.monotonic() < deadline:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -205,14 +205,14 @@ class Chunks:
         return References(cells[order], target[order], offset[order], size[order])
 
     def _targets(self, urls: UrlTable) -> npt.NDArray[np.integer[Any]]:
-        spelt = [value[0] for value in self.values]
-        if not set(map(type, spelt)) <= {str}:
-            index = next(i for i, url in enumerate(spelt) if type(url) is not str)
-            raise self._error(index, "bad url", "a string", spelt[index])
-        if spelt and spelt.count(spelt[0]) == len(spelt):
-            code = urls[spelt[0]]
-            return np.broadcast_to(np.array(code, np.min_scalar_type(code)), len(spelt))
-        codes = np.fromiter(map(urls.__getitem__, spelt), "i8", len(spelt))
+        as_written = [value[0] for value in self.values]
+        if not set(map(type, as_written)) <= {str}:
+            index = next(i for i, url in enumerate(as_written) if type(url) is not str)
+            raise self._error(index, "bad url", "a string", as_written[index])
+        if as_written and as_written.count(as_written[0]) == len(as_written):
+            code = urls[as_written[0]]
+            return np.broadcast_to(np.array(code, np.min_scalar_type(code)), len(as_written))
+        codes = np.fromiter(map(urls.__getitem__, as_written), "i8", len(as_written))
         return codes.astype(np.min_scalar_type(int(codes.max(initial=0))))
 
     def _numbers(self, position: int, name: str) -> npt.NDArray[np.uint64]:

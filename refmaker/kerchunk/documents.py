@@ -11,7 +11,7 @@ from typing import Any
 from refmaker._version import __version__
 from refmaker.kerchunk.extension import EXTENSION_FORMAT
 from refmaker.manifest.manifest import Manifest, Target
-from refmaker.redaction import hidden
+from refmaker.redaction import redact
 from refmaker.zarr.keys import ancestors
 
 __all__ = ["CONSOLIDATED", "below", "consolidated", "documents", "extension"]
@@ -83,4 +83,4 @@ def _known(target: Target) -> dict[str, Any]:
 
 def _printable(line: str) -> str:
     """Spell out lone surrogates, and leave out secrets. These lines are for people: a bad name may be why."""
-    return hidden(line).encode("utf-8", "backslashreplace").decode()
+    return redact(line).encode("utf-8", "backslashreplace").decode()

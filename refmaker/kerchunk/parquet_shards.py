@@ -20,7 +20,7 @@ from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.kerchunk.parquet_shard_codec import Digest, decode_shard
 from refmaker.kerchunk.urls import UrlTable
-from refmaker.manifest.references import Range, References
+from refmaker.manifest.references import ByteRange, References
 from refmaker.ranges import distinct
 
 __all__ = ["Files", "ShardSet", "ShardedReferences"]
@@ -170,7 +170,7 @@ class ShardedReferences(References):
     def __reduce__(self) -> tuple[Any, ...]:
         return ShardedReferences, (self.shards, self.path, self.cells, self.digests)
 
-    def at(self, cell: int) -> bytes | Range | None:
+    def at(self, cell: int) -> bytes | ByteRange | None:
         """Give what is recorded for a cell; read its shard if that was not done yet."""
         return self._all().at(cell) if self.complete is not None else self._shard(cell // self._size).at(cell)
 

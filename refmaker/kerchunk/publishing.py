@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.rewriting import with_targets_at
-from refmaker.redaction import has_secrets, hidden, public
+from refmaker.redaction import has_secrets, redact, strip_credentials
 
 __all__ = ["publishable"]
 
@@ -31,6 +31,6 @@ def publishable(manifest: Manifest) -> Manifest:
     number = sum(has_secrets(target.url) for target in manifest.targets)
     if not number:
         return manifest
-    moved = with_targets_at(manifest, lambda target: replace(target, url=public(target.url)))
-    moved.history = [*map(hidden, moved.history), NOTE.format(number)]
+    moved = with_targets_at(manifest, lambda target: replace(target, url=strip_credentials(target.url)))
+    moved.history = [*map(redact, moved.history), NOTE.format(number)]
     return moved

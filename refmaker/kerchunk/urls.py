@@ -44,11 +44,11 @@ class UrlTable(dict[str, int]):
         self.indices: dict[str, int] = {}
         self.closed = False
 
-    def __missing__(self, spelt: str) -> int:
-        url = self._expanded(spelt)
+    def __missing__(self, as_written: str) -> int:
+        url = self._expanded(as_written)
         if url not in self.indices:
             self.add(Target(url))
-        index = self[spelt] = self.indices[url]
+        index = self[as_written] = self.indices[url]
         return index
 
     def _error(self, message: str, expected: str, got: object) -> ManifestError:
@@ -67,16 +67,16 @@ class UrlTable(dict[str, int]):
         self.indices[target.url] = len(self.targets)
         self.targets.append(target)
 
-    def _expanded(self, spelt: str) -> str:
+    def _expanded(self, as_written: str) -> str:
         """Put templates in. Where there are none, a url is literal: other readers of the format do the same."""
-        if not self.templates or "{" not in spelt:
-            return spelt
-        parts = _TEMPLATE.split(spelt)  # literal, name, literal, ... literal
+        if not self.templates or "{" not in as_written:
+            return as_written
+        parts = _TEMPLATE.split(as_written)  # literal, name, literal, ... literal
         if any(mark in literal for literal in parts[::2] for mark in ("{{", "}}", "{%", "{#")):
-            raise self._error("template calls are not supported", "{{name}}", spelt)
+            raise self._error("template calls are not supported", "{{name}}", as_written)
         for name in parts[1::2]:
             if name not in self.templates or "{{" in self.templates[name]:
-                raise self._error(f"no plain template {name!r}", shown(sorted(self.templates)), spelt)
+                raise self._error(f"no plain template {name!r}", shown(sorted(self.templates)), as_written)
         parts[1::2] = [self.templates[name] for name in parts[1::2]]
         return "".join(parts)
 

@@ -1,9 +1,9 @@
 """One address space over all files of a scan.
 
 Contract: file number `n` lies at `n << FILE_BITS`, the scanned file itself at 0, so that its addresses are what they
-are without any other. Chunk offsets of this space need one column only, whatever file they are in, until `Space.settle`
+are without any other. Chunk offsets of this space need one column only, whatever file they are in, until `AddressSpace.settle`
 takes them apart into target and offset. The last number stands for bytes that are in no file (`keep`): they end up
-inside the manifest. A `Space` is a `Source`: what is missing of any file is fetched in one round.
+inside the manifest. A `AddressSpace` is a `Source`: what is missing of any file is fetched in one round.
 
 Files are known by their urls and opened once. Local ones are closed again when many are open, and checked to be the
 same when they are opened again.
@@ -23,14 +23,14 @@ from refmaker.manifest.references import References
 from refmaker.sources.container import MemberSource
 from refmaker.sources.identity import Identity
 from refmaker.sources.local import LocalSource
-from refmaker.sources.memory_budget import Room
+from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.sources.open import is_local, open_source
 from refmaker.window import Addresses, Buffer, MissingBytes, Source, Window
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["FILE_BITS", "Space", "file_of"]
+__all__ = ["FILE_BITS", "AddressSpace", "file_of"]
 
 FILE_BITS = 48
 MEMORY = (1 << 63 - FILE_BITS) - 1
@@ -59,12 +59,12 @@ def _pool() -> ThreadPoolExecutor:
 
 
 @dataclass(slots=True)
-class Space:
-    """The files of a scan, the scanned one first. What is fetched of any takes its place in `room`."""
+class AddressSpace:
+    """The files of a scan, the scanned one first. What is fetched of any takes its place in `memory_budget`."""
 
     main: Source
     storage_options: Mapping[str, Any] | None = None
-    room: Room | None = None
+    memory_budget: MemoryBudget | None = None
     identity: Identity = field(init=False)
     files: list[_File] = field(init=False)
     numbers: dict[str, int] = field(init=False)
@@ -129,7 +129,7 @@ class Space:
 
     def _looked_up(self, url: str) -> Source | RefmakerError:
         try:
-            return open_source(url, self.storage_options, self.room)
+            return open_source(url, self.storage_options, self.memory_budget)
         except RefmakerError as error:
             return error
 
@@ -140,7 +140,11 @@ class Space:
         if found is not None:
             return found
         # A local path may contain "://" or "::", which would lead elsewhere.
-        return LocalSource.open("file://" + url) if self.local else open_source(url, self.storage_options, self.room)
+        return (
+            LocalSource.open("file://" + url)
+            if self.local
+            else open_source(url, self.storage_options, self.memory_budget)
+        )
 
     def _opened(self, number: int) -> None:
         """Note the use of a local file; close the one that was used least lately when there are too many."""
@@ -267,7 +271,7 @@ class Space:
 class _FileWindow:
     """A Window over one file of a space, whose missing bytes are named by addresses of the space."""
 
-    def __init__(self, space: Space, number: int) -> None:
+    def __init__(self, space: AddressSpace, number: int) -> None:
         self.space = space
         self.number = number
 

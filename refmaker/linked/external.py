@@ -16,7 +16,7 @@ import numpy as np
 from refmaker.errors import Unsupported
 from refmaker.linked.files import Step
 from refmaker.linked.grids import MAX_CELLS, largest_divisor
-from refmaker.linked.virtual import Placed, Workshop
+from refmaker.linked.virtual import ResolveContext, ResolvedStorage
 from refmaker.model import Chunked, ChunkIndex, Contiguous
 
 __all__ = ["Segment", "external_storage"]
@@ -35,8 +35,8 @@ class Segment:
 
 
 def external_storage(
-    shape: tuple[int, ...], item: int, fill: bytes, segments: Sequence[Segment], workshop: Workshop
-) -> Placed:
+    shape: tuple[int, ...], item: int, fill: bytes, segments: Sequence[Segment], context: ResolveContext
+) -> ResolvedStorage:
     """Find storage for external data.
 
     Parameters
@@ -54,11 +54,11 @@ def external_storage(
     if total >= 1 << 62:
         raise Unsupported(f"a dataset of {total} bytes")
     if total == 0:
-        return Placed(Contiguous(None, 0), (), fill)
+        return ResolvedStorage(Contiguous(None, 0), (), fill)
     if len(segments) == 1 and segments[0].address is not None:
-        return Placed(Contiguous(segments[0].address, total), (), fill)
+        return ResolvedStorage(Contiguous(segments[0].address, total), (), fill)
     ends = np.cumsum([s.size for s in segments])
-    chunks = _chunks(shape, item, ends[:-1].tolist(), workshop.subchunk_size)
+    chunks = _chunks(shape, item, ends[:-1].tolist(), context.subchunk_size)
     size = item * math.prod(chunks)
     if total // size > MAX_CELLS:
         raise Unsupported(f"raw data in more than {MAX_CELLS} chunks")
@@ -69,27 +69,27 @@ def external_storage(
     offset = address + start - (ends - [s.size for s in segments])[first]
     zeros = (first == last) & (address < 0)
     crossing = np.flatnonzero(first != last)
-    if len(crossing) * size > workshop.inline_limit:
+    if len(crossing) * size > context.inline_limit:
         raise Unsupported(f"{len(crossing)} chunks of {size} bytes lie in more than one raw data file")
     stretches = []
     for at in crossing.tolist():
         own = segments[first[at] : last[at] + 1]
         stretches.append(_Stretch(int(start[at] - ends[first[at]]) + own[0].size, size, own))
-    offset[crossing] = [workshop.space.keep(data) for data in _read(stretches, workshop)]
+    offset[crossing] = [context.space.keep(data) for data in _read(stretches, context)]
     there = np.ones(len(start), bool)
     if zeros.any():
         if fill.strip(b"\0"):
-            _check_zeros(int(zeros.sum()) * size, workshop)
-            offset[zeros] = workshop.space.keep(b"\0" * size)
+            _check_zeros(int(zeros.sum()) * size, context)
+            offset[zeros] = context.space.keep(b"\0" * size)
         else:
             there = ~zeros
     n = int(there.sum())
     index = ChunkIndex(np.flatnonzero(there), offset[there].astype("u8"), np.full(n, size, "u8"), np.zeros(n, "u4"))
-    return Placed(Chunked(chunks, index), (), fill)
+    return ResolvedStorage(Chunked(chunks, index), (), fill)
 
 
-def _check_zeros(size: int, workshop: Workshop) -> None:
-    if size > workshop.inline_limit:
+def _check_zeros(size: int, context: ResolveContext) -> None:
+    if size > context.inline_limit:
         raise Unsupported(
             f"{size} bytes behind the ends of raw data files, which read as zeros: more than may be inlined"
         )
@@ -120,23 +120,23 @@ class _Stretch:
     segments: Sequence[Segment]
 
 
-def _read(stretches: Sequence[_Stretch], workshop: Workshop) -> list[bytes]:
+def _read(stretches: Sequence[_Stretch], context: ResolveContext) -> list[bytes]:
     """Read stretches of the stream, whatever files they are in."""
     made: list[bytes] = []
 
     def step() -> list[Step]:
-        made[:] = [_joined(stretch, workshop) for stretch in stretches]
+        made[:] = [_joined(stretch, context) for stretch in stretches]
         return []
 
     if stretches:
-        workshop.run([step])
+        context.run([step])
     return made
 
 
-def _joined(stretch: _Stretch, workshop: Workshop) -> bytes:
+def _joined(stretch: _Stretch, context: ResolveContext) -> bytes:
     parts, skip, left = [], stretch.start, stretch.size
     for segment in stretch.segments:
         n = min(segment.size - skip, left)
-        parts.append(b"\0" * n if segment.address is None else workshop.space.read(segment.address + skip, n))
+        parts.append(b"\0" * n if segment.address is None else context.space.read(segment.address + skip, n))
         skip, left = 0, left - n
     return b"".join(parts)

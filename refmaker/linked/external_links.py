@@ -1,6 +1,6 @@
 """External links: objects of another file put under the path of the link.
 
-Contract: `graft` copies records of one tree into another under new paths, and reads nothing. Groups that contain
+Contract: `insert_subtree` copies records of one tree into another under new paths, and reads nothing. Groups that contain
 themselves become links there as they do in one file. What another file calls its own dimension ids means nothing here
 and is left out.
 """
@@ -12,7 +12,7 @@ from typing import Literal
 
 from refmaker.model import Attribute, Dataset, ExternalLink, Group, LinkNote, Refusal, Tree
 
-__all__ = ["graft", "kind_of"]
+__all__ = ["insert_subtree", "object_kind"]
 
 # Attributes of netCDF-4 whose values are numbers within one file.
 _FILE_NUMBERS = frozenset({"_Netcdf4Dimid", "_Netcdf4Coordinates"})
@@ -27,7 +27,7 @@ class _Graft:
     links: list[ExternalLink] = field(default_factory=list)
 
 
-def graft(tree: Tree, at: str, other: Tree, found: Dataset | Group, note: str) -> list[ExternalLink]:
+def insert_subtree(tree: Tree, at: str, other: Tree, found: Dataset | Group, note: str) -> list[ExternalLink]:
     """Put an object of another tree, and all below it, under the path `at`.
 
     Parameters
@@ -47,7 +47,7 @@ def graft(tree: Tree, at: str, other: Tree, found: Dataset | Group, note: str) -
         owner = named if link is None else link.first
         first = work.placed.get(owner)
         if first is not None:
-            tree.links[path] = LinkNote(path, "hard" if link is None else link.kind, first, kind_of(other, owner))
+            tree.links[path] = LinkNote(path, "hard" if link is None else link.kind, first, object_kind(other, owner))
             continue
         work.placed[owner] = path
         if owner in other.datasets:
@@ -81,7 +81,7 @@ def _place_other(work: _Graft, path: str, owner: str) -> None:
     work.tree.refusals[path] = Refusal(path, "link" if refusal is None else refusal.kind, reason)
 
 
-def kind_of(tree: Tree, path: str) -> Literal["dataset", "group", "type"]:
+def object_kind(tree: Tree, path: str) -> Literal["dataset", "group", "type"]:
     """Say what stands under a first path."""
     if path in tree.groups:
         return "group"

@@ -17,7 +17,7 @@ from refmaker.errors import RefmakerError
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.values import NULL_REFERENCE
 from refmaker.hdf5.walk import Walk
-from refmaker.linked.address_space import FILE_BITS, Space
+from refmaker.linked.address_space import FILE_BITS, AddressSpace
 from refmaker.model import (
     ArrayType,
     Attribute,
@@ -45,7 +45,7 @@ Run: TypeAlias = Callable[[Sequence[Step]], None]
 class Files:
     """The trees of the files of a space, by number; that of the scanned file is known from the start."""
 
-    space: Space
+    space: AddressSpace
     run: Run
     inline_limit: int
     known: dict[int, Tree | RefmakerError] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from refmaker.linked.regions import Region, Segments
 from refmaker.linked.sources import SourceChunks, pipeline_key
 from refmaker.model import Filter
 
-__all__ = ["MAX_CELLS", "Laid", "choose_grid", "largest_divisor", "lay_on_grid"]
+__all__ = ["MAX_CELLS", "GridMapping", "choose_grid", "largest_divisor", "map_to_grid"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -29,7 +29,7 @@ MAX_CELLS = limits.VIRTUAL_CELLS
 
 
 @dataclass(slots=True)
-class Laid:
+class GridMapping:
     """A region on a chunk grid.
 
     Attributes
@@ -51,7 +51,7 @@ class Laid:
         return math.prod(len(t) for t in self.touched) - len(self.cell)
 
 
-def lay_on_grid(region: Region, source: SourceChunks, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Laid:
+def map_to_grid(region: Region, source: SourceChunks, shape: tuple[int, ...], chunks: tuple[int, ...]) -> GridMapping:
     """Lay a region on the grid of `chunks` over a virtual dataset of `shape`."""
     grid = [-(-n // c) for n, c in zip(shape, chunks, strict=True)]
     block = [1] * len(source.shape)
@@ -67,7 +67,7 @@ def lay_on_grid(region: Region, source: SourceChunks, shape: tuple[int, ...], ch
         touched[v] = axis.touched
     if not fits or math.prod(len(axis.cell) for axis in along) == 0:
         nothing = np.empty(0, "i8")
-        return Laid(nothing, nothing, nothing, tuple(touched))
+        return GridMapping(nothing, nothing, nothing, tuple(touched))
     if math.prod(len(axis.cell) for axis in along) > MAX_CELLS:
         raise Unsupported(f"a virtual dataset of more than {MAX_CELLS} chunks")
     cell, source_cell, inner = _constants(region, source, grid, chunks)
@@ -76,7 +76,7 @@ def lay_on_grid(region: Region, source: SourceChunks, shape: tuple[int, ...], ch
         cell = (cell[:, None] + axis.cell * strides[v]).ravel()
         source_cell = (source_cell[:, None] + axis.source_cell * source_strides[s]).ravel()
         inner = (inner[:, None] + axis.inner * within[s]).ravel()
-    return Laid(cell, source_cell, inner * source.item, tuple(touched))
+    return GridMapping(cell, source_cell, inner * source.item, tuple(touched))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Opening the files that a file names.
 
-Contract: a name is looked for in the places of `places_of`, the first that is there is taken; what was found is kept. A
+Contract: a name is looked for in the places of `search_paths`, the first that is there is taken; what was found is kept. A
 file that is there but out of reach is an error, never taken for missing.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from refmaker.hdf5.virtual import numbered_name
-from refmaker.linked.address_space import Space
+from refmaker.linked.address_space import AddressSpace
 from refmaker.linked.permission import ANY, Permission
-from refmaker.linked.search_paths import Kind, places_of
+from refmaker.linked.search_paths import Kind, search_paths
 
 __all__ = ["NamedFiles", "listed"]
 
@@ -25,7 +25,7 @@ LOOK_AHEAD = 64
 class NamedFiles:
     """Files of a space by the names that others have for them, as far as they may be opened."""
 
-    space: Space
+    space: AddressSpace
     permission: Permission = ANY
     opened: dict[tuple[int, str, Kind], tuple[int | None, list[str]]] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ class NamedFiles:
         key = origin, name, kind
         if key not in self.opened:
             url, local = self.space.url(origin), self.space.local
-            places = self.permission.permitted(places_of(url, name, kind, local=local), url, kind, local=local)
+            places = self.permission.permitted(search_paths(url, name, kind, local=local), url, kind, local=local)
             numbers = (self.space.open(place) for place in places)
             self.opened[key] = next((n for n in numbers if n is not None), None), places
         return self.opened[key]
@@ -48,7 +48,7 @@ class NamedFiles:
         """Open sources one by one, after looking them up together where that takes a while."""
         if not self.space.local:
             url = self.space.url(origin)
-            wanted = [place for name in names for place in places_of(url, name, "virtual", local=False)]
+            wanted = [place for name in names for place in search_paths(url, name, "virtual", local=False)]
             self.space.look_up(self.permission.permitted(wanted, url, "virtual", local=False) if wanted else [])
         return (self.open(origin, name, "virtual")[0] for name in names)
 

@@ -1,6 +1,6 @@
 """Following what a file says of other files: the stage between its tree and the conventions.
 
-Contract: `follow` changes a tree in place. After it, every dataset's storage is compact, contiguous or chunked, with
+Contract: `resolve_external` changes a tree in place. After it, every dataset's storage is compact, contiguous or chunked, with
 addresses of the space; virtual datasets have the extent that their sources give them; external links are datasets and
 groups under the links' paths. What cannot be followed is refused by name. Virtual datasets of virtual datasets and
 links into files with links are followed to a depth of `MAX_DEPTH`, never in circles.
@@ -19,15 +19,15 @@ from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.hdf5.selection import unlimited_axis
 from refmaker.hdf5.values import is_variable
 from refmaker.hdf5.virtual import is_numbered, numbered_name
-from refmaker.linked.address_space import FILE_BITS, Space, file_of
+from refmaker.linked.address_space import FILE_BITS, AddressSpace, file_of
 from refmaker.linked.extents import Binding, bind, extent_of
 from refmaker.linked.external import Segment, external_storage
-from refmaker.linked.external_links import graft, kind_of
+from refmaker.linked.external_links import insert_subtree, object_kind
 from refmaker.linked.files import COMMITTED, Files, find
 from refmaker.linked.open_named import NamedFiles, listed
 from refmaker.linked.permission import Permission
 from refmaker.linked.sources import SourceChunks, chunks_of, conversion, fill_element
-from refmaker.linked.virtual import Part, Placed, Workshop, virtual_storage
+from refmaker.linked.virtual import Part, ResolveContext, ResolvedStorage, virtual_storage
 from refmaker.model import (
     Dataset,
     Dataspace,
@@ -40,17 +40,17 @@ from refmaker.model import (
     Virtual,
     VirtualMapping,
 )
-from refmaker.redaction import hidden
+from refmaker.redaction import redact
 
-__all__ = ["follow"]
+__all__ = ["resolve_external"]
 
 MAX_DEPTH = limits.LINK_DEPTH
 MAX_LINKS = limits.LINKS
 
 
-def follow(
+def resolve_external(
     tree: Tree,
-    workshop: Workshop,
+    context: ResolveContext,
     *,
     strict: bool,
     permission: Permission,
@@ -74,7 +74,7 @@ def follow(
     """
     if tree.kind != "hdf5":
         return
-    work = _Following(tree, workshop, strict, permission)
+    work = _Resolver(tree, context, strict, permission)
     if links is not None:
         work.follow_links([link for path, link in tree.external.items() if links(path)])
     for path, dataset in list(tree.datasets.items()):
@@ -83,11 +83,11 @@ def follow(
 
 
 @dataclass(slots=True)
-class _Following:
-    """One run of `follow`."""
+class _Resolver:
+    """One run of `resolve_external`."""
 
     tree: Tree
-    workshop: Workshop
+    context: ResolveContext
     strict: bool
     permission: Permission
     files: Files = field(init=False)
@@ -97,13 +97,13 @@ class _Following:
     chunks: dict[int, SourceChunks] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.files = Files(self.space, self.workshop.run, self.workshop.inline_limit, {0: self.tree})
+        self.files = Files(self.space, self.context.run, self.context.inline_limit, {0: self.tree})
         self.named = NamedFiles(self.space, self.permission)
 
     @property
-    def space(self) -> Space:
+    def space(self) -> AddressSpace:
         """The files of the scan."""
-        return self.workshop.space
+        return self.context.space
 
     def place(self, path: str, dataset: Dataset) -> None:
         """Put a dataset whose values are elsewhere into the tree, or refuse it."""
@@ -165,7 +165,7 @@ class _Following:
             left -= size
         if left:
             raise Unsupported(f"the raw data files are {left} bytes too short for the dataset")
-        placed = external_storage(shape, item, fill_element(dataset), segments, self.workshop)
+        placed = external_storage(shape, item, fill_element(dataset), segments, self.context)
         return self._with(dataset, placed, dataset.dataspace, notes)
 
     def _segment(self, origin: int, name: str, offset: int, size: int, notes: list[str]) -> list[Segment]:
@@ -196,13 +196,13 @@ class _Following:
         shape = extent_of(dataset.dataspace, storage.mappings, bindings)
         parts = []
         for binding in bindings:
-            part = binding.part(shape, self.workshop.inline_limit // dataset.datatype.size)
+            part = binding.part(shape, self.context.inline_limit // dataset.datatype.size)
             if part is not None:
                 region, virtual, own = part
                 convert = conversion(binding.source.datatype, dataset.datatype)
                 parts.append(Part(self._chunks(binding.source), region, virtual, own, convert))
         growing = any(n is None for n in dataset.dataspace.max_shape)
-        placed = virtual_storage(shape, fill_element(dataset), parts, self.workshop, growing=growing)
+        placed = virtual_storage(shape, fill_element(dataset), parts, self.context, growing=growing)
         notes = [f"missing, reads as the fill value: {listed(list(missing))}"] if missing else []
         return self._with(dataset, placed, replace(dataset.dataspace, shape=shape), notes)
 
@@ -258,7 +258,7 @@ class _Following:
             raise Unsupported(f"the source {name!r} in {file!r} cannot be read: {reason}")
         return self.resolved(found)
 
-    def _with(self, dataset: Dataset, placed: Placed, space: Dataspace, notes: list[str]) -> Dataset:
+    def _with(self, dataset: Dataset, placed: ResolvedStorage, space: Dataspace, notes: list[str]) -> Dataset:
         fill = dataset.fill
         if placed.fill != fill_element(dataset):
             fill = FillValue(placed.fill, fill.write_time)
@@ -317,8 +317,8 @@ class _Following:
             raise Unsupported(found)
         del self.tree.refusals[link.path]
         if number == 0:
-            kind = kind_of(self.tree, found.path)
+            kind = object_kind(self.tree, found.path)
             self.tree.links[link.path] = LinkNote(link.path, "external", found.path, kind)
             return [], 0, ()
-        note = hidden(f"external link to {link.target} in {self.space.url(number)}")
-        return graft(self.tree, link.path, other, found, note), number, (*above, found.address)
+        note = redact(f"external link to {link.target} in {self.space.url(number)}")
+        return insert_subtree(self.tree, link.path, other, found, note), number, (*above, found.address)

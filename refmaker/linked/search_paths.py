@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from refmaker.errors import Unsupported
 
-__all__ = ["Kind", "places_of", "raw_prefix"]
+__all__ = ["Kind", "search_paths", "raw_prefix"]
 
 Kind = Literal["virtual", "link", "raw"]
 
@@ -24,7 +24,7 @@ _RAW_PREFIX = "HDF5_EXTFILE_PREFIX"
 _ORIGIN = "${ORIGIN}"
 
 
-def places_of(url: str, name: str, kind: Kind, *, local: bool) -> list[str]:
+def search_paths(url: str, name: str, kind: Kind, *, local: bool) -> list[str]:
     """Give the places where the file `name`, as the file at `url` calls it, is looked for.
 
     Parameters

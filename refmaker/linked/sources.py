@@ -15,7 +15,7 @@ import numpy as np
 from refmaker.errors import Unsupported
 from refmaker.hdf5.pipeline import DEFLATE, FLETCHER32, SHUFFLE, decode_chunk, fletcher32
 from refmaker.hdf5.values import is_ieee
-from refmaker.linked.address_space import Space
+from refmaker.linked.address_space import AddressSpace
 from refmaker.model import (
     Chunked,
     ChunkIndex,
@@ -70,7 +70,7 @@ class SourceChunks:
         return self.item * math.prod(self.chunks)
 
 
-def chunks_of(dataset: Dataset, space: Space) -> SourceChunks:
+def chunks_of(dataset: Dataset, space: AddressSpace) -> SourceChunks:
     """Give a dataset's chunks; compact values are kept in the space."""
     storage, shape, item = dataset.storage, dataset.dataspace.shape, dataset.datatype.size
     chunks = tuple(max(n, 1) for n in shape)

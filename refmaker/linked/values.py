@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from refmaker import limits
 from refmaker.errors import FormatError, Unsupported
-from refmaker.linked.address_space import Space
+from refmaker.linked.address_space import AddressSpace
 from refmaker.linked.files import Run, Step
 from refmaker.linked.regions import Region, Segments
 from refmaker.linked.sources import SourceChunks, decoded
@@ -57,7 +57,7 @@ class Reader:
         How many bytes may be decoded in all.
     """
 
-    space: Space
+    space: AddressSpace
     limit: int
     planning: bool = True
     wanted: set[tuple[int, int]] = field(default_factory=set)

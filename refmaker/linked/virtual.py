@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import Unsupported
-from refmaker.linked.address_space import Space
+from refmaker.linked.address_space import AddressSpace
 from refmaker.linked.files import Run
-from refmaker.linked.grids import Laid, choose_grid, lay_on_grid
+from refmaker.linked.grids import GridMapping, choose_grid, map_to_grid
 from refmaker.linked.regions import Region
 from refmaker.linked.sources import SourceChunks, encoded, pipeline_key
 from refmaker.linked.values import Box, Conversion, Reader, converted, paint, paint_positions
 from refmaker.mapping.layout import split_rows
 from refmaker.model import Chunked, ChunkIndex, Contiguous, Filter
 
-__all__ = ["Part", "Placed", "Workshop", "virtual_storage"]
+__all__ = ["Part", "ResolvedStorage", "ResolveContext", "virtual_storage"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -52,7 +52,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class ResolvedStorage:
     """Where a dataset's values are: storage, its pipeline, the element that absent chunks hold."""
 
     storage: Chunked | Contiguous
@@ -61,7 +61,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class ResolveContext:
     """What putting values together needs.
 
     Parameters
@@ -72,7 +72,7 @@ class Workshop:
         The largest chunk of unfiltered sources.
     """
 
-    space: Space
+    space: AddressSpace
     run: Run
     inline_limit: int
     subchunk_size: int
@@ -98,7 +98,7 @@ class _Table:
         self.size.append(np.asarray(columns.get("size", np.zeros(n)), "u8"))
         self.mask.append(np.asarray(columns.get("mask", np.zeros(n)), "u4"))
 
-    def keep(self, rows: Ints, data: bytes, filters: tuple[Filter, ...], space: Space) -> None:
+    def keep(self, rows: Ints, data: bytes, filters: tuple[Filter, ...], space: AddressSpace) -> None:
         """Keep the values of a chunk in the space, for one row or several."""
         stored = encoded(data, filters)
         self.offset[0][rows] = space.keep(data if stored is None else stored)
@@ -120,8 +120,8 @@ class _Table:
 
 
 def virtual_storage(
-    shape: tuple[int, ...], fill: bytes, parts: Sequence[Part], workshop: Workshop, *, growing: bool = False
-) -> Placed:
+    shape: tuple[int, ...], fill: bytes, parts: Sequence[Part], context: ResolveContext, *, growing: bool = False
+) -> ResolvedStorage:
     """Find storage for a virtual dataset.
 
     Parameters
@@ -141,23 +141,23 @@ def virtual_storage(
     item = len(fill)
     total = item * math.prod(shape)
     if total == 0 or not parts:
-        return Placed(Contiguous(None, total), (), fill)
+        return ResolvedStorage(Contiguous(None, total), (), fill)
     alike = [(p.region, p.source) for p in parts if p.region is not None and p.convert is None]
-    grid = choose_grid(alike, shape, item, workshop.subchunk_size)
+    grid = choose_grid(alike, shape, item, context.subchunk_size)
     why = "its selections or datatypes fit no chunks of its sources"
     if grid is not None and all(p.region is not None for p in parts):
         chunks, filters = grid
         chunk_size = item * math.prod(chunks)
-        if filters or chunk_size >= REFERENCE_SIZE or total > workshop.inline_limit:
-            placed, left = _on_grid(shape, fill, parts, chunks, filters, workshop, growing=growing)
+        if filters or chunk_size >= REFERENCE_SIZE or total > context.inline_limit:
+            placed, left = _on_grid(shape, fill, parts, chunks, filters, context, growing=growing)
             if placed is not None:
                 return placed
             why = f"{left} chunks of shape {chunks} are not, as they are, chunks of its sources"
-    if total > workshop.inline_limit:
+    if total > context.inline_limit:
         raise Unsupported(
-            f"virtual dataset of {total} bytes, more than the inline limit of {workshop.inline_limit} bytes: {why}"
+            f"virtual dataset of {total} bytes, more than the inline limit of {context.inline_limit} bytes: {why}"
         )
-    return _put_together(shape, fill, parts, workshop)
+    return _put_together(shape, fill, parts, context)
 
 
 def _on_grid(
@@ -166,10 +166,10 @@ def _on_grid(
     parts: Sequence[Part],
     chunks: tuple[int, ...],
     filters: tuple[Filter, ...],
-    workshop: Workshop,
+    context: ResolveContext,
     *,
     growing: bool,
-) -> tuple[Placed | None, int]:
+) -> tuple[ResolvedStorage | None, int]:
     """Lay all parts on a grid; give None, and the number of chunks in the way, when too many are to be put together."""
     grid = tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
     chunk_size, key = len(fill) * math.prod(chunks), pipeline_key(filters)
@@ -177,32 +177,32 @@ def _on_grid(
     for number, part in enumerate(parts):
         if part.region is None:
             return None, math.prod(grid)
-        laid = lay_on_grid(part.region, part.source, shape, chunks)
+        laid = map_to_grid(part.region, part.source, shape, chunks)
         if part.convert is not None or pipeline_key(part.source.filters) != key:
             laid.cell = laid.source_cell = laid.inner = np.empty(0, "i8")
         left += laid.others
-        if left * chunk_size > workshop.inline_limit:
+        if left * chunk_size > context.inline_limit:
             return None, left
         _add_rows(table, number, part.source, laid, chunk_size)
         _add_others(table, number, laid, grid)
         laid_parts.append(laid)
     table.finish()
-    if not (table.state[0] == _TAKEN).any() and math.prod(shape) * len(fill) <= workshop.inline_limit:
+    if not (table.state[0] == _TAKEN).any() and math.prod(shape) * len(fill) <= context.inline_limit:
         return None, left
     # With a chunk for each of its own, nothing shows the fill value of the virtual dataset.
     free = len(table.cell[0]) == math.prod(grid) and not growing
-    own_fill = _fill_holes(table, parts, fill, chunk_size, filters, workshop, free=free)
+    own_fill = _fill_holes(table, parts, fill, chunk_size, filters, context, free=free)
     made = np.flatnonzero(table.state[0] == _MADE)
     for row, box in zip(
-        made.tolist(), _boxes(table.cell[0][made], grid, chunks, fill, parts, laid_parts, workshop), strict=True
+        made.tolist(), _boxes(table.cell[0][made], grid, chunks, fill, parts, laid_parts, context), strict=True
     ):
-        table.keep(np.array([row]), box, filters, workshop.space)
+        table.keep(np.array([row]), box, filters, context.space)
     there = table.state[0] != _HOLE
     index = ChunkIndex(*(column[0][there] for column in (table.cell, table.offset, table.size, table.mask)))
-    return Placed(Chunked(chunks, index), filters, own_fill), left
+    return ResolvedStorage(Chunked(chunks, index), filters, own_fill), left
 
 
-def _add_rows(table: _Table, number: int, source: SourceChunks, laid: Laid, chunk_size: int) -> None:
+def _add_rows(table: _Table, number: int, source: SourceChunks, laid: GridMapping, chunk_size: int) -> None:
     """Add the chunks that can be referred to, and those that the source lacks."""
     index = source.index
     row = np.searchsorted(index.cell, laid.source_cell)
@@ -219,7 +219,7 @@ def _add_rows(table: _Table, number: int, source: SourceChunks, laid: Laid, chun
     table.add(laid.cell[~there], _HOLE, number)
 
 
-def _add_others(table: _Table, number: int, laid: Laid, grid: tuple[int, ...]) -> None:
+def _add_others(table: _Table, number: int, laid: GridMapping, grid: tuple[int, ...]) -> None:
     """Add the chunks that have to be put together."""
     if laid.others == 0:
         return
@@ -235,7 +235,7 @@ def _fill_holes(
     fill: bytes,
     chunk_size: int,
     filters: tuple[Filter, ...],
-    workshop: Workshop,
+    context: ResolveContext,
     *,
     free: bool,
 ) -> bytes:
@@ -251,12 +251,12 @@ def _fill_holes(
         return next(iter(fills.values()))
     for element in sorted(set(fills.values()) - {fill}):
         rows = holes[np.isin(owner, [n for n, found in fills.items() if found == element])]
-        if len(rows) * chunk_size > workshop.inline_limit:
+        if len(rows) * chunk_size > context.inline_limit:
             raise Unsupported(
                 f"{len(rows)} chunks that the sources lack have another fill value than the virtual dataset: "
-                f"more than the inline limit of {workshop.inline_limit} bytes"
+                f"more than the inline limit of {context.inline_limit} bytes"
             )
-        table.keep(rows, element * (chunk_size // len(element)), filters, workshop.space)
+        table.keep(rows, element * (chunk_size // len(element)), filters, context.space)
     return fill
 
 
@@ -270,15 +270,15 @@ def _boxes(
     chunks: tuple[int, ...],
     fill: bytes,
     parts: Sequence[Part],
-    laid_parts: Sequence[Laid],
-    workshop: Workshop,
+    laid_parts: Sequence[GridMapping],
+    context: ResolveContext,
 ) -> list[bytes]:
     """Put chunks together."""
     if len(made) == 0:
         return []
     at = np.stack(np.unravel_index(made, grid), axis=1) if grid else np.zeros((1, 0), "i8")
     boxes = [Box(tuple((row * chunks).tolist()), _filled(chunks, fill)) for row in at]
-    reader = Reader(workshop.space, DECODINGS * workshop.inline_limit)
+    reader = Reader(context.space, DECODINGS * context.inline_limit)
     for _ in ("plan", "paint"):
         for part, laid in zip(parts, laid_parts, strict=True):
             touched = np.ones(len(made), bool)
@@ -287,7 +287,7 @@ def _boxes(
             for n in np.flatnonzero(touched).tolist():
                 _paint(boxes[n], part, reader)
         if reader.planning:
-            reader.load(workshop.run)
+            reader.load(context.run)
     return [box.values.tobytes() for box in boxes]
 
 
@@ -302,13 +302,15 @@ def _filled(shape: tuple[int, ...], fill: bytes) -> npt.NDArray[np.uint8]:
     return np.broadcast_to(np.frombuffer(fill, "u1"), (*shape, len(fill))).copy()
 
 
-def _put_together(shape: tuple[int, ...], fill: bytes, parts: Sequence[Part], workshop: Workshop) -> Placed:
+def _put_together(
+    shape: tuple[int, ...], fill: bytes, parts: Sequence[Part], context: ResolveContext
+) -> ResolvedStorage:
     """Put the whole dataset together; chunks of it are kept compressed, those of nothing but the fill value are not."""
     box = Box((0,) * len(shape), _filled(shape, fill))
-    reader = Reader(workshop.space, DECODINGS * workshop.inline_limit)
+    reader = Reader(context.space, DECODINGS * context.inline_limit)
     for part in parts:
         _paint(box, part, reader)
-    reader.load(workshop.run)
+    reader.load(context.run)
     for part in parts:
         _paint(box, part, reader)
     chunks = split_rows(shape, len(fill), INLINE_CHUNK)
@@ -320,7 +322,7 @@ def _put_together(shape: tuple[int, ...], fill: bytes, parts: Sequence[Part], wo
         if data != empty:
             packed = zlib.compress(data, 1)
             cell.append(number)
-            offset.append(workshop.space.keep(packed))
+            offset.append(context.space.keep(packed))
             size.append(len(packed))
     index = ChunkIndex(np.array(cell, "i8"), np.array(offset, "u8"), np.array(size, "u8"), np.zeros(len(cell), "u4"))
-    return Placed(Chunked(chunks, index), (_DEFLATE,), fill)
+    return ResolvedStorage(Chunked(chunks, index), (_DEFLATE,), fill)

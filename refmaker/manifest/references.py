@@ -13,10 +13,10 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Range", "References"]
+__all__ = ["ByteRange", "References"]
 
 
-Range: TypeAlias = tuple[int, int, int | None]
+ByteRange: TypeAlias = tuple[int, int, int | None]
 """Target, offset and size of a reference; size None: the whole target, from its first byte to its last."""
 
 
@@ -55,7 +55,7 @@ class References:
     def __len__(self) -> int:
         return len(self.cell) + len(self.inline) + len(self.whole)
 
-    def at(self, cell: int) -> bytes | Range | None:
+    def at(self, cell: int) -> bytes | ByteRange | None:
         """Give what is recorded for a cell: its bytes, where they are, or None for nothing."""
         count, row = len(self.cell), cell
         if not (row < count and self.cell.item(row) == cell):  # else every cell before it has a row

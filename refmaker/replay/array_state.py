@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from refmaker.manifest.references import References
 
-__all__ = ["Fetch", "Rows", "ShardedVariable", "Variable", "known_rows"]
+__all__ = ["Fetch", "Rows", "ShardedVariable", "ArrayState", "known_rows"]
 
 Fetch: TypeAlias = Callable[[Callable[[], object]], None]
 """Has a function called in another thread."""
@@ -27,7 +27,7 @@ _SHARDS = 2
 """Shards that are asked for at a time before somebody waits for them."""
 
 
-class Variable:
+class ArrayState:
     """An array whose chunks are foreseen.
 
     Parameters
@@ -54,7 +54,7 @@ class Variable:
         return self.references, positions, len(positions)
 
 
-class ShardedVariable(Variable):
+class ShardedVariable(ArrayState):
     """An array whose references are read shard by shard.
 
     Parameters
@@ -69,7 +69,7 @@ class ShardedVariable(Variable):
         self.fetch = fetch
 
     def rows(self, positions: npt.NDArray[np.int64]) -> Rows:
-        """See `Variable.rows`."""
+        """See `ArrayState.rows`."""
         return known_rows(self.references, positions, self.fetch)
 
 

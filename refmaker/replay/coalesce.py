@@ -1,6 +1,6 @@
 """Requests, and how those that lie close together are put into one.
 
-Contract: pure; nothing is read. Small requests (`SMALL`) are merged across gaps that are no larger than they are, into
+Contract: pure; nothing is read. Small requests (`MAX_COALESCED_REQUEST`) are merged across gaps that are no larger than they are, into
 ranges of at most `BLOCK` bytes, or an eighth of all that is wanted at a time where that is more; larger ones, and those
 for all of a target, go out alone.
 """
@@ -15,15 +15,23 @@ import numpy.typing as npt
 
 from refmaker.manifest.references import References
 from refmaker.ranges import coalesce, distinct
-from refmaker.replay.requests import Want
+from refmaker.replay.requests import PendingRead
 
 if TYPE_CHECKING:
-    from refmaker.replay.prefetch_cache import Block
+    from refmaker.replay.prefetch_cache import PrefetchedRange
     from refmaker.replay.stores import Store
 
-__all__ = ["BLOCK", "NEAR", "SMALL", "merged", "neighbours", "ranges_ahead", "widest_gap"]
+__all__ = [
+    "BLOCK",
+    "MIN_GAP",
+    "MAX_COALESCED_REQUEST",
+    "coalesce_requests",
+    "coalesce_sorted",
+    "prefetch_ranges",
+    "max_gap",
+]
 
-SMALL = 128 * 1024
+MAX_COALESCED_REQUEST = 128 * 1024
 """Bytes: requests of more are neither merged nor foreseen; they are worth a connection each."""
 
 BLOCK = 1 << 20
@@ -38,11 +46,11 @@ _UNKNOWN = 1 << 18
 _FAR = 1 << 62
 """Bytes: farther than any target reaches."""
 
-NEAR = 4096
+MIN_GAP = 4096
 """Bytes that are read in any case where they lie between two ranges."""
 
 
-def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[Want]]]:
+def coalesce_requests(wants: list[PendingRead], gap: int) -> Iterator[tuple[int, int | None, list[PendingRead]]]:
     """Merge requests for one target; give start, stop (None: all of the target) and requests of each range.
 
     Parameters
@@ -50,15 +58,15 @@ def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[
     gap
         Bytes that the store would rather read than leave out, at most.
     """
-    group: list[Want] = []
+    group: list[PendingRead] = []
     stop = 0
     block = longest_of(sum(want.stop - want.start for want in wants))
     for want in sorted(wants, key=_start):
         size = want.stop - want.start
-        if want.request.size is None or size > SMALL:
+        if want.request.size is None or size > MAX_COALESCED_REQUEST:
             yield want.start, None if want.request.size is None else want.stop, [want]
             continue
-        near = want.start - stop <= widest_gap(gap, size)
+        near = want.start - stop <= max_gap(gap, size)
         if group and not (near and max(stop, want.stop) - group[0].start <= block):
             yield group[0].start, stop, group
             group = []
@@ -68,13 +76,13 @@ def merged(wants: list[Want], gap: int) -> Iterator[tuple[int, int | None, list[
         yield group[0].start, stop, group
 
 
-def neighbours(
+def coalesce_sorted(
     starts: Sequence[int],
     sizes: Sequence[int],
     gap: int,
     longest: int,
-    find: Callable[[int, int], Block | None] | None,
-) -> Iterator[tuple[slice, int, int, Block | None, int]]:
+    find: Callable[[int, int], PrefetchedRange | None] | None,
+) -> Iterator[tuple[slice, int, int, PrefetchedRange | None, int]]:
     """Merge ranges of one target that are sorted by start; those that stand in one block that was read ahead, too.
 
     Parameters
@@ -97,11 +105,11 @@ def neighbours(
     """
     longest = min(longest_of(sum(sizes)), longest)
     first, stop, useful = 0, 0, 0
-    held: Block | None = None
+    held: PrefetchedRange | None = None
     for place, (start, size) in enumerate(zip(starts, sizes, strict=True)):
         block = find(start, start + size) if find is not None and size else None
-        near = start - stop <= widest_gap(gap, size) and start + size - starts[first] <= longest
-        small = max(size, sizes[place - 1]) <= SMALL
+        near = start - stop <= max_gap(gap, size) and start + size - starts[first] <= longest
+        small = max(size, sizes[place - 1]) <= MAX_COALESCED_REQUEST
         if place > first and not (block is held and (block is not None or (near and small))):
             yield slice(first, place), starts[first], stop, held, useful
             first, stop, useful = place, 0, 0
@@ -112,18 +120,18 @@ def neighbours(
         yield slice(first, None), starts[first], stop, held, useful
 
 
-def ranges_ahead(
+def prefetch_ranges(
     references: References, rows: npt.NDArray[np.int64], block: int, stores: Mapping[int, Store]
 ) -> Iterator[tuple[int, int, int, int]]:
     """Merge the ranges of chunks to be read ahead, where they are small: target, start, stop, and bytes of chunks."""
     codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
-    fit = (sizes > 0) & (sizes <= SMALL) & (starts < _FAR)
+    fit = (sizes > 0) & (sizes <= MAX_COALESCED_REQUEST) & (starts < _FAR)
     for code in distinct(codes[fit]).tolist():
         store = stores.get(code)
-        farthest, longest = (NEAR, _UNKNOWN) if store is None else (store.gap, store.block)
+        farthest, longest = (MIN_GAP, _UNKNOWN) if store is None else (store.gap, store.block)
         mine = fit & (codes == code)
         first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
-        gap = widest_gap(farthest, int(size.mean()))
+        gap = max_gap(farthest, int(size.mean()))
         merged = coalesce(first, first + size, gap=gap, block=min(block, longest))
         used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
         for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
@@ -135,10 +143,10 @@ def longest_of(size: int) -> int:
     return min(max(BLOCK, size // _WAYS), LONGEST)
 
 
-def widest_gap(gap: int, size: int) -> int:
+def max_gap(gap: int, size: int) -> int:
     """Give the gap that is worth reading beside a range: what is read in vain stays less than what is wanted."""
-    return min(gap, max(NEAR, size // 2))
+    return min(gap, max(MIN_GAP, size // 2))
 
 
-def _start(want: Want) -> int:
+def _start(want: PendingRead) -> int:
     return want.start

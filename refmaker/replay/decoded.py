@@ -23,20 +23,20 @@ import numpy.typing as npt
 from refmaker import limits
 from refmaker.manifest.references import References
 from refmaker.ranges import distinct
-from refmaker.replay.array_state import Fetch, Rows, Variable, known_rows
+from refmaker.replay.array_state import ArrayState, Fetch, Rows, known_rows
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.listing import Listing
-from refmaker.replay.loading import Opened
-from refmaker.replay.lookup import Lookup, Reference
+from refmaker.replay.loading import LoadedManifest
+from refmaker.replay.lookup import ChunkRef, Lookup
 from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
-from refmaker.replay.rechunked import coarsened
-from refmaker.replay.rechunked_array import Coarse
-from refmaker.replay.requests import Request
+from refmaker.replay.rechunked import rechunked
+from refmaker.replay.rechunked_array import RechunkedArray
+from refmaker.replay.requests import ReadRequest
 from refmaker.replay.targets import Targets
 from refmaker.replay.threads import threads
-from refmaker.replay.transparent import Transparent, Wanted
+from refmaker.replay.transparent import RawView, Wanted
 
-__all__ = ["Decoded"]
+__all__ = ["DecodedView"]
 
 _MEMORY = limits.DECODED_KEPT
 """Bytes of decoded chunks that are kept, for readers that come for one row after the other."""
@@ -50,7 +50,7 @@ _KEPT = 60.0
 _Part: TypeAlias = tuple[bytes | asyncio.Future[bytes], Callable[[bytes], Iterable[Stored]], str | None]
 
 
-class Decoded:
+class DecodedView:
     """A manifest as uncompressed arrays.
 
     Parameters
@@ -59,17 +59,17 @@ class Decoded:
         Bytes of a chunk that are aimed at.
     """
 
-    def __init__(self, opened: Opened, targets: Targets, size: int) -> None:
-        manifest, self.arrays = coarsened(opened.lookup.manifest, size)
+    def __init__(self, opened: LoadedManifest, targets: Targets, size: int) -> None:
+        manifest, self.arrays = rechunked(opened.lookup.manifest, size)
         self.targets = targets
         lookup = Lookup(manifest, opened.lookup.withheld)
-        self.opened = Opened(opened.location, lookup, Listing(lookup))
-        self._others = Transparent(opened, targets)
-        self._variables: dict[int, Variable] = {}
+        self.opened = LoadedManifest(opened.location, lookup, Listing(lookup))
+        self._others = RawView(opened, targets)
+        self._variables: dict[int, ArrayState] = {}
         self._kept: OrderedDict[tuple[int, int], tuple[float, bytes]] = OrderedDict()
         self._held = 0
 
-    def now(self, key: str) -> bytes | None:
+    def read_nowait(self, key: str) -> bytes | None:
         """See `View.now`."""
         return None
 
@@ -77,7 +77,7 @@ class Decoded:
         """See `View.read_whole`."""
         return [None] * len(keys)
 
-    async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
+    async def read(self, key: str, found: ChunkRef, start: int | None, end: int | None) -> bytes:
         """See `View.read`."""
         array = self.arrays.get(found.target)
         if array is None:
@@ -90,7 +90,7 @@ class Decoded:
         largest = max((found.size or 0 for _, found, _, _ in wanted), default=0)
         gate = asyncio.Semaphore(min(max(_FLIGHT // max(largest, 1), 4), PARALLEL))
 
-        async def one(key: str, found: Reference, start: int | None, end: int | None) -> bytes:
+        async def one(key: str, found: ChunkRef, start: int | None, end: int | None) -> bytes:
             async with gate:
                 return await self.read(key, found, start, end)
 
@@ -100,11 +100,11 @@ class Decoded:
                 raise outcome
         return [outcome for outcome in done if not isinstance(outcome, BaseException) or isinstance(outcome, Exception)]
 
-    async def size(self, key: str, found: Reference) -> int | None:
+    async def size(self, key: str, found: ChunkRef) -> int | None:
         """See `View.size`."""
         return found.size if found.target in self.arrays else await self._others.size(key, found)
 
-    async def _chunk(self, key: str, code: int, array: Coarse, cell: int) -> bytes:
+    async def _chunk(self, key: str, code: int, array: RechunkedArray, cell: int) -> bytes:
         when, data = self._kept.get((code, cell), (-math.inf, b""))
         if time.monotonic() - when < _KEPT:
             self._kept.move_to_end((code, cell))
@@ -114,12 +114,14 @@ class Decoded:
         self._keep((code, cell), data)
         return data
 
-    async def _assembled(self, key: str, array: Coarse, pieces: Pieces, variable: Variable, cell: int) -> bytes:
+    async def _assembled(
+        self, key: str, array: RechunkedArray, pieces: Pieces, variable: ArrayState, cell: int
+    ) -> bytes:
         """Read what a chunk of the view is made of; decode what has come while the rest is on its way."""
         engine = await self.targets.engine()
         await engine.prepare(distinct(pieces.target).tolist())
         reading = list(self._reading(engine, key, pieces))
-        engine.foresee(variable, cell, int(pieces.size.sum()))
+        engine.observe(variable, cell, int(pieces.size.sum()))
         assembly = Assembly(key, array, complete=len(pieces) == math.prod(array.factor))
         loop, workers = asyncio.get_running_loop(), threads("decode", os.cpu_count() or 1)
         here = [(held(data), url) for data, held, url in reading if isinstance(data, bytes)]
@@ -143,7 +145,7 @@ class Decoded:
         if pieces.inline:
             yield b"", lambda _: ((cell, data, 0) for cell, data in pieces.inline), None
         for cell, code in pieces.whole:
-            future = engine.begin(Request(key, code, 0, None))
+            future = engine.begin(ReadRequest(key, code, 0, None))
             yield future, partial(_cut, [cell], [0], [None], 0), self.targets.records[code].url
         bounds = np.flatnonzero(np.diff(pieces.target, prepend=-1, append=-1)).tolist()
         for first, stop in itertools.pairwise(bounds):
@@ -153,7 +155,7 @@ class Decoded:
                 held = partial(_cut, cells[part], starts[part], sizes[part], origin)
                 yield data, held, self.targets.records[code].url
 
-    def _variable(self, code: int, array: Coarse) -> Variable:
+    def _variable(self, code: int, array: RechunkedArray) -> ArrayState:
         variable = self._variables.get(code)
         if variable is None:
             shown = self.opened.lookup.manifest.arrays[array.path].references
@@ -180,17 +182,17 @@ def _cut(
         yield cell, view[first : None if size is None else first + size], start
 
 
-class _CoarseVariable(Variable):
+class _CoarseVariable(ArrayState):
     """An array of the view, whose chunks are foreseen."""
 
-    def __init__(self, array: Coarse, shown: References, fetch: Fetch) -> None:
+    def __init__(self, array: RechunkedArray, shown: References, fetch: Fetch) -> None:
         super().__init__(f"{array.path} decoded", array.grid, shown)
         self.array = array
         self.stored = array.source.references
         self.fetch = fetch
 
     def rows(self, positions: npt.NDArray[np.int64]) -> Rows:
-        """See `Variable.rows`."""
+        """See `ArrayState.rows`."""
         cells = positions if self.complete else self.references.cell[positions]
         wanted = [self.array.cells(cell) for cell in cells.tolist()]
         known, rows, looked = known_rows(self.stored, np.concatenate(wanted), self.fetch)

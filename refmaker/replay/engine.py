@@ -19,15 +19,22 @@ from operator import itemgetter
 
 from refmaker import limits
 from refmaker.errors import SourceError
-from refmaker.replay.array_state import Variable
-from refmaker.replay.coalesce import BLOCK, NEAR, SMALL, merged, neighbours, ranges_ahead
-from refmaker.replay.prefetch import Foresight, Stream
-from refmaker.replay.prefetch_cache import Block, Blocks
-from refmaker.replay.read_errors import transient
-from refmaker.replay.requests import Request, Want
+from refmaker.replay.array_state import ArrayState
+from refmaker.replay.coalesce import (
+    BLOCK,
+    MAX_COALESCED_REQUEST,
+    MIN_GAP,
+    coalesce_requests,
+    coalesce_sorted,
+    prefetch_ranges,
+)
+from refmaker.replay.prefetch import Prefetcher, Stream
+from refmaker.replay.prefetch_cache import PrefetchCache, PrefetchedRange
+from refmaker.replay.read_errors import is_transient
+from refmaker.replay.requests import PendingRead, ReadRequest
 from refmaker.replay.stores import Store
 
-__all__ = ["Engine", "Variable"]
+__all__ = ["Engine", "ArrayState"]
 
 START, LIMIT = 1 << 18, 1 << 25
 """Bytes that are read ahead of one walk through an array, at first and at most."""
@@ -61,7 +68,7 @@ class Engine:
     def __init__(
         self,
         connect: Callable[[int], Awaitable[Store]],
-        explain: Callable[[Request, Exception], Exception],
+        explain: Callable[[ReadRequest, Exception], Exception],
         *,
         timeout: float,
         attempts: int,
@@ -72,28 +79,28 @@ class Engine:
         self.attempts = attempts
         self._loop = asyncio.get_running_loop()
         self._stores: dict[int, Store] = {}
-        self._pending: dict[int, list[Want]] = {}
-        self._due: dict[int, tuple[Variable, Foresight, Stream]] = {}
-        self._foresights: dict[str, Foresight] = {}
-        self._blocks = Blocks(MEMORY)
+        self._pending: dict[int, list[PendingRead]] = {}
+        self._to_prefetch: dict[int, tuple[ArrayState, Prefetcher, Stream]] = {}
+        self._foresights: dict[str, Prefetcher] = {}
+        self._blocks = PrefetchCache(MEMORY)
         self._tasks: set[asyncio.Task[bytes]] = set()
         self._gate, self._ahead = asyncio.Semaphore(PARALLEL), asyncio.Semaphore(PARALLEL_AHEAD)
 
     # Asking
 
-    def now(self, code: int, start: int, stop: int, variable: Variable, cell: int) -> bytes | None:
+    def read_nowait(self, code: int, start: int, stop: int, variable: ArrayState, cell: int) -> bytes | None:
         """Give what is wanted of a chunk if that takes no waiting; None where it would, or where it fails."""
         block = self._blocks.find(code, start, stop) if self._blocks else None
         if block is None:
             store = self._stores.get(code)
-            data = None if store is None else store.now(start, stop)
+            data = None if store is None else store.read_nowait(start, stop)
         else:
             data = None if block.data is None else self._cut(block, start, stop)
-        if data is not None and (due := self._foreseen(variable, cell, stop - start)) is not None:
-            self._read_ahead(*due)
+        if data is not None and (due := self._observed(variable, cell, stop - start)) is not None:
+            self._prefetch(*due)
         return data
 
-    async def read(self, request: Request, variable: Variable | None = None, cell: int = 0) -> bytes:
+    async def read(self, request: ReadRequest, variable: ArrayState | None = None, cell: int = 0) -> bytes:
         """Give what is wanted; raises what `explain` makes of a failure.
 
         Parameters
@@ -102,11 +109,11 @@ class Engine:
             What chunk it is, where others are likely to follow.
         """
         got = self.begin(request)
-        if variable is not None and request.size is not None and request.size <= SMALL:
-            self.foresee(variable, cell, request.size)
+        if variable is not None and request.size is not None and request.size <= MAX_COALESCED_REQUEST:
+            self.observe(variable, cell, request.size)
         return got if isinstance(got, bytes) else await got
 
-    async def read_all(self, requests: Sequence[Request]) -> list[bytes | Exception]:
+    async def read_all(self, requests: Sequence[ReadRequest]) -> list[bytes | Exception]:
         """Give all that is wanted, for each its bytes or its error; see `read`."""
         rows = [(r.target, r.offset, r.size, place) for place, r in enumerate(requests) if r.size is not None]
         out = await self.read_rows(rows, [request.key for request in requests])
@@ -146,7 +153,7 @@ class Engine:
                 if isinstance(outcome, bytes):
                     out[place] = outcome[start - origin : start - origin + size]
                 else:
-                    out[place] = self.explain(Request(keys[place], code, start, size), outcome)
+                    out[place] = self.explain(ReadRequest(keys[place], code, start, size), outcome)
         return out
 
     async def prepare(self, codes: Iterable[int]) -> None:
@@ -183,67 +190,69 @@ class Engine:
             Those bytes, or the future of them.
         """
         store = self._stores.get(code)
-        farthest, longest = (NEAR, BLOCK) if store is None else (store.gap, store.block)
+        farthest, longest = (MIN_GAP, BLOCK) if store is None else (store.gap, store.block)
         find = partial(self._blocks.find, code) if self._blocks else None
-        for places, start, stop, block, useful in neighbours(starts, sizes, farthest, longest, find):
-            request = Request(key, code, start, stop - start)
+        for places, start, stop, block, useful in coalesce_sorted(starts, sizes, farthest, longest, find):
+            request = ReadRequest(key, code, start, stop - start)
             yield places, start, self._together(request, block, useful, explained)
 
     def _together(
-        self, request: Request, block: Block | None, useful: int, explained: bool
+        self, request: ReadRequest, block: PrefetchedRange | None, useful: int, explained: bool
     ) -> bytes | asyncio.Future[bytes]:
         """Begin to read one range, out of a block where that has it; `useful` bytes of it are wanted."""
-        want = Want(request, self._loop.create_future(), explained)
+        want = PendingRead(request, self._loop.create_future(), explained)
         if want.stop == want.start:
             return b""
         if block is not None and block in self._blocks:
             return self._take(block, want, useful)
         store = self._stores.get(request.target)
-        data = None if store is None else store.now(want.start, want.stop)
+        data = None if store is None else store.read_nowait(want.start, want.stop)
         if data is not None:
             return data
         self._ask([want])
         return want.future
 
-    def begin(self, request: Request) -> bytes | asyncio.Future[bytes]:
+    def begin(self, request: ReadRequest) -> bytes | asyncio.Future[bytes]:
         """Give bytes that are there, else the future of those that are on their way from now on."""
         if request.size == 0:
             return b""
-        want = Want(request, self._loop.create_future())
+        want = PendingRead(request, self._loop.create_future())
         block = self._blocks.find(request.target, want.start, want.stop) if request.size else None
         if block is not None:
             return self._take(block, want)
         self._ask([want])
         return want.future
 
-    def _take(self, block: Block, want: Want, useful: int | None = None) -> bytes | asyncio.Future[bytes]:
+    def _take(
+        self, block: PrefetchedRange, want: PendingRead, useful: int | None = None
+    ) -> bytes | asyncio.Future[bytes]:
         """Give bytes out of a block, or the future of those that are on their way."""
         if block.data is not None:
             return self._cut(block, want.start, want.stop, useful)
         size = want.stop - want.start if useful is None else useful
         block.left -= size
-        block.foresight.used += size
+        block.prefetcher.used += size
         block.waiting.append(want)
         return want.future
 
-    def _cut(self, block: Block, start: int, stop: int, useful: int | None = None) -> bytes:
+    def _cut(self, block: PrefetchedRange, start: int, stop: int, useful: int | None = None) -> bytes:
         """Give bytes out of a block that is here; of them, `useful` are wanted, all if that is not said."""
         size = stop - start if useful is None else useful
         block.left -= size
-        block.foresight.used += size
+        block.prefetcher.used += size
         data = (block.data or b"")[start - block.start : stop - block.start]
         if block.left <= 0:
             self._drop(block)
         return data
 
-    def _ask(self, wants: Iterable[Want]) -> None:
+    def _ask(self, wants: Iterable[PendingRead]) -> None:
         """Put requests among those that go out at the end of this turn of the event loop."""
         for want in wants:
             self._schedule()
             self._pending.setdefault(want.request.target, []).append(want)
 
     def _schedule(self) -> None:
-        if not self._pending and not self._due:
+        if not self._pending and not self._to_prefetch:
             self._loop.call_soon(self._flush)
 
     # Merging
@@ -252,18 +261,18 @@ class Engine:
         pending, self._pending = self._pending, {}
         for code, wants in pending.items():
             store = self._stores.get(code)
-            for start, stop, group in merged(wants, NEAR if store is None else store.gap):
-                data = None if store is None or stop is None else store.now(start, stop)
+            for start, stop, group in coalesce_requests(wants, MIN_GAP if store is None else store.gap):
+                data = None if store is None or stop is None else store.read_nowait(start, stop)
                 if data is None:
                     self._fetch(self._gate, code, start, stop, partial(self._served, start, group))
                 else:
                     for want in group:
                         want.give(data, start)
-        due, self._due = self._due, {}
+        due, self._to_prefetch = self._to_prefetch, {}
         for each in due.values():
-            self._read_ahead(*each)
+            self._prefetch(*each)
 
-    def _served(self, start: int, group: list[Want], task: asyncio.Task[bytes]) -> None:
+    def _served(self, start: int, group: list[PendingRead], task: asyncio.Task[bytes]) -> None:
         """Hand out a range that was read, or what went wrong."""
         self._tasks.discard(task)
         for want in group:
@@ -295,7 +304,7 @@ class Engine:
                 try:
                     return await self._attempt(code, start, stop)
                 except Exception as error:  # every filesystem raises errors of its own
-                    if transient(error):
+                    if is_transient(error):
                         await asyncio.sleep(min(PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.25, 0.75))  # noqa: S311
                         continue
                     raise
@@ -305,7 +314,7 @@ class Engine:
         store = self._stores.get(code)
         if store is None:
             store = self._stores[code] = await self.connect(code)
-        data = None if stop is None else store.now(start, stop)
+        data = None if stop is None else store.read_nowait(start, stop)
         if data is None:
             data = await store.read(start, stop)
         if stop is not None and len(data) != stop - start:
@@ -315,48 +324,48 @@ class Engine:
 
     # Reading ahead
 
-    def foresee(self, variable: Variable, cell: int, size: int) -> None:
+    def observe(self, variable: ArrayState, cell: int, size: int) -> None:
         """Note a chunk that was asked for, and read what is likely to be asked for next."""
-        due = self._foreseen(variable, cell, size)
+        due = self._observed(variable, cell, size)
         if due is not None:
             self._schedule()
-            self._due[id(due[2])] = due
+            self._to_prefetch[id(due[2])] = due
 
-    def _foreseen(self, variable: Variable, cell: int, size: int) -> tuple[Variable, Foresight, Stream] | None:
+    def _observed(self, variable: ArrayState, cell: int, size: int) -> tuple[ArrayState, Prefetcher, Stream] | None:
         """Note a chunk that was asked for; give the walk that it belongs to if it is time to read ahead of it."""
         position = variable.position(cell)
         if position is None:
             return None
-        foresight = self._foresights.get(variable.path)
-        if foresight is None:
-            foresight = self._foresights[variable.path] = Foresight(variable.grid, start=START, limit=LIMIT)
-        stream = foresight.note(position, size)
-        return None if stream is None or not foresight.due(stream) else (variable, foresight, stream)
+        prefetcher = self._foresights.get(variable.path)
+        if prefetcher is None:
+            prefetcher = self._foresights[variable.path] = Prefetcher(variable.grid, start=START, limit=LIMIT)
+        stream = prefetcher.note(position, size)
+        return None if stream is None or not prefetcher.should_prefetch(stream) else (variable, prefetcher, stream)
 
-    def _read_ahead(self, variable: Variable, foresight: Foresight, stream: Stream) -> None:
-        positions = foresight.plan(stream)
+    def _prefetch(self, variable: ArrayState, prefetcher: Prefetcher, stream: Stream) -> None:
+        positions = prefetcher.plan(stream)
         if positions is None:
             return
         references, rows, looked = variable.rows(positions)
         stream.front -= len(positions) - looked
-        for code, start, stop, used in ranges_ahead(references, rows, max(stream.window // 4, START), self._stores):
+        for code, start, stop, used in prefetch_ranges(references, rows, max(stream.window // 4, START), self._stores):
             stream.ahead += used
-            self._add(Block(code, start, stop, used, foresight))
+            self._add(PrefetchedRange(code, start, stop, used, prefetcher))
 
-    def _add(self, block: Block) -> None:
-        orphans = self._blocks.add(block)
-        if orphans is None:
+    def _add(self, block: PrefetchedRange) -> None:
+        waiters = self._blocks.add(block)
+        if waiters is None:
             return
-        self._ask(orphans)
+        self._ask(waiters)
         self._loop.call_later(KEPT, self._drop, block)
         store = self._stores.get(block.code)
-        data = None if store is None else store.now(block.start, block.stop)
+        data = None if store is None else store.read_nowait(block.start, block.stop)
         if data is not None:
             block.arrive(data)
             return
         self._fetch(self._ahead, block.code, block.start, block.stop, partial(self._filled, block))
 
-    def _filled(self, block: Block, task: asyncio.Task[bytes]) -> None:
+    def _filled(self, block: PrefetchedRange, task: asyncio.Task[bytes]) -> None:
         """Keep a block that was read. Who waits for one that was not asks again, and gets the error."""
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is None:
@@ -364,7 +373,7 @@ class Engine:
         if block.data is None or block.left <= 0 or block not in self._blocks:
             self._drop(block)
 
-    def _drop(self, block: Block) -> None:
+    def _drop(self, block: PrefetchedRange) -> None:
         self._ask(self._blocks.drop(block))
 
 

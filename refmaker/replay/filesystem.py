@@ -20,13 +20,13 @@ from fsspec.spec import AbstractBufferedFile
 from refmaker import limits
 from refmaker.errors import OutputError
 from refmaker.manifest.manifest import Manifest
-from refmaker.replay.decoded import Decoded
+from refmaker.replay.decoded import DecodedView
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
-from refmaker.replay.loading import Opened, load, withholding
+from refmaker.replay.loading import LoadedManifest, load, without_unknown_codecs
 from refmaker.replay.options import check_options, size_of
 from refmaker.replay.targets import Access, Targets
-from refmaker.replay.transparent import Transparent, View, Wanted
+from refmaker.replay.transparent import RawView, View, Wanted
 
 __all__ = ["FileSystem"]
 
@@ -118,7 +118,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop of synchronous use. A forked process gets its own."""
-        self._mind_fork()
+        self._reset_after_fork()
         loop: asyncio.AbstractEventLoop | None = self._loop
         return loop
 
@@ -171,7 +171,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         view = self._view or await self._ready()
         key = self._key(path)
         if start is None and end is None:
-            data = view.now(key.strip("/"))
+            data = view.read_nowait(key.strip("/"))
             if data is not None:
                 return data
         lookup = view.opened.lookup
@@ -319,26 +319,26 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     async def _ready(self) -> View:
         """Give the manifest; load it first, without holding up the event loop, if that was not done yet."""
         if self._view is None:
-            self._mind_fork()
+            self._reset_after_fork()
             loading = self._loading
             if loading is None:
                 loading = self._loading = load(self.fo, self.target_protocol, self.target_options)
             try:
-                opened: Opened = await asyncio.shield(asyncio.wrap_future(loading))
+                opened: LoadedManifest = await asyncio.shield(asyncio.wrap_future(loading))
             except BaseException:
                 if loading.done() and self._loading is loading:
                     self._loading = None  # whoever asks next tries again
                 raise
             targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
             if targets.policy.guarded:
-                opened = withholding(opened)
+                opened = without_unknown_codecs(opened)
             if self.view == "decoded":
-                self._view = await asyncio.to_thread(Decoded, opened, targets, self.chunk_target)
+                self._view = await asyncio.to_thread(DecodedView, opened, targets, self.chunk_target)
             else:
-                self._view = Transparent(opened, targets)
+                self._view = RawView(opened, targets)
         return self._view
 
-    def _mind_fork(self) -> None:
+    def _reset_after_fork(self) -> None:
         if self._pid != os.getpid():
             if iothread[0] is None or not iothread[0].is_alive():
                 reset_lock()  # the thread of fsspec's loop was left behind; not all versions notice

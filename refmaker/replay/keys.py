@@ -17,14 +17,14 @@ from refmaker.errors import ManifestError
 from refmaker.kerchunk.digits import digit_groups, put_digits
 from refmaker.zarr.chunk_keys import ChunkLayout
 
-__all__ = ["Spelling", "cell_of", "indices_of", "names_of", "position"]
+__all__ = ["ChunkKeyEncoding", "cell_of", "indices_of", "names_of", "position"]
 
 _NUMBER = re.compile("0|[1-9][0-9]*")
 _DIGITS = 19  # of the largest int64: a longer number is outside any grid
 _BLOCK = 1 << 17
 
 
-class Spelling:
+class ChunkKeyEncoding:
     """The chunk keys of one array, for whoever looks up many."""
 
     __slots__ = ("_grid", "_match", "layout")

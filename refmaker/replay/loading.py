@@ -25,10 +25,10 @@ from refmaker.kerchunk.json_writer import read_json
 from refmaker.kerchunk.open import head_file, is_parquet
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.listing import Listing
-from refmaker.replay.lookup import Lookup, Reference
+from refmaker.replay.lookup import ChunkRef, Lookup
 from refmaker.urls import is_local, locate
 
-__all__ = ["Opened", "load", "withholding"]
+__all__ = ["LoadedManifest", "load", "without_unknown_codecs"]
 
 T = TypeVar("T")
 
@@ -43,14 +43,14 @@ _MARKS = ("ETag", "etag", "LastModified", "Last-Modified", "last_modified", "upd
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class LoadedManifest:
     """A manifest ready for replay. `location` is None for one made in memory."""
 
     location: str | None
     lookup: Lookup
     listing: Listing
 
-    async def find(self, keys: Sequence[str]) -> list[bytes | Reference | Exception]:
+    async def find(self, keys: Sequence[str]) -> list[bytes | ChunkRef | Exception]:
         """Give what `Lookup.find` does for each key, or its error; shards are read off the event loop."""
         if not self.lookup.sharded or all(map(self.lookup.is_loaded, keys)):
             return self._find(keys)
@@ -66,8 +66,8 @@ class Opened:
         """Have a function called that reads shards, whatever comes of it."""
         _readers().submit(function)
 
-    def _find(self, keys: Sequence[str]) -> list[bytes | Reference | Exception]:
-        found: list[bytes | Reference | Exception] = []
+    def _find(self, keys: Sequence[str]) -> list[bytes | ChunkRef | Exception]:
+        found: list[bytes | ChunkRef | Exception] = []
         for key in keys:
             try:
                 found.append(self.lookup.find(key))
@@ -82,9 +82,9 @@ class _Cache:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.busy: dict[Hashable, threading.Lock] = {}
-        self.opened: OrderedDict[Hashable, tuple[Hashable, Opened]] = OrderedDict()
+        self.opened: OrderedDict[Hashable, tuple[Hashable, LoadedManifest]] = OrderedDict()
 
-    def get(self, location: str, options: Mapping[str, Any]) -> Opened:
+    def get(self, location: str, options: Mapping[str, Any]) -> LoadedManifest:
         """Load a manifest, or give it from memory. Callers in other threads wait for one that loads the same."""
         key = (location, repr(sorted(options.items())))
         with self.lock:
@@ -130,7 +130,7 @@ def load(
     manifest: str | os.PathLike[str] | Mapping[str, Any] | Manifest | None,
     protocol: str | None,
     options: Mapping[str, Any],
-) -> Future[Opened]:
+) -> Future[LoadedManifest]:
     """Begin to load a manifest.
 
     Parameters
@@ -152,7 +152,7 @@ def load(
         worker.shutdown(wait=False)
 
 
-def _load(manifest: Any, protocol: str | None, options: Mapping[str, Any]) -> Opened:
+def _load(manifest: Any, protocol: str | None, options: Mapping[str, Any]) -> LoadedManifest:
     if isinstance(manifest, Manifest):
         return _opened(manifest, None)
     if isinstance(manifest, Mapping):
@@ -175,12 +175,12 @@ def _text(value: object) -> str:
     return f"base64:{b64encode(value).decode()}"
 
 
-def _opened(manifest: Manifest, location: str | None) -> Opened:
+def _opened(manifest: Manifest, location: str | None) -> LoadedManifest:
     lookup = Lookup(manifest)
-    return Opened(None if location is None else location.rstrip("/"), lookup, Listing(lookup))
+    return LoadedManifest(None if location is None else location.rstrip("/"), lookup, Listing(lookup))
 
 
-def withholding(opened: Opened) -> Opened:
+def without_unknown_codecs(opened: LoadedManifest) -> LoadedManifest:
     """Give a manifest from elsewhere without the arrays whose codecs are none that it may name."""
     withheld = {}
     for path, array in opened.lookup.manifest.arrays.items():
@@ -193,7 +193,7 @@ def withholding(opened: Opened) -> Opened:
     if not withheld:
         return opened
     lookup = Lookup(opened.lookup.manifest, withheld)
-    return Opened(opened.location, lookup, Listing(lookup))
+    return LoadedManifest(opened.location, lookup, Listing(lookup))
 
 
 def _state(location: str, options: Mapping[str, Any]) -> Hashable | None:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from refmaker.manifest.manifest import Target
 from refmaker.replay.buffers import Buffer
 from refmaker.replay.identity import Check, Seen
-from refmaker.replay.read_errors import Differs
+from refmaker.replay.read_errors import VersionMismatch
 from refmaker.replay.threads import threads
 
 __all__ = ["LocalStore"]
@@ -89,11 +89,11 @@ class LocalStore:
         return await _in_thread(self._read, start, stop)
 
     async def open(self) -> None:
-        """Open the file, so that `now` can read it. What goes wrong is found again by `read`."""
+        """Open the file, so that `read_nowait` can read it. What goes wrong is found again by `read`."""
         with contextlib.suppress(OSError):
             await _in_thread(self._opened)
 
-    def now(self, start: int, stop: int) -> bytes | None:
+    def read_nowait(self, start: int, stop: int) -> bytes | None:
         """Read a range if that takes no waiting; None where it would, or where it fails."""
         opened = self._open
         if opened is None or self._slow or stop - start > _NOW or stop > _FAR:
@@ -138,7 +138,7 @@ class LocalStore:
 
     def _compare(self, status: os.stat_result) -> None:
         if differences := self._differences(status):
-            raise Differs(differences)
+            raise VersionMismatch(differences)
 
     def _differences(self, status: os.stat_result) -> list[str]:
         record = self.record

@@ -1,6 +1,6 @@
 """From a key to what the manifest records for it, by columns.
 
-Contract: no key strings are held and nothing is read. Three answers are kept apart: recorded (bytes, or a `Reference`),
+Contract: no key strings are held and nothing is read. Three answers are kept apart: recorded (bytes, or a `ChunkRef`),
 absent (`FileNotFoundError`), and never to be filled in (`Unsupported` for what the scan refused, `ManifestError` for a
 key that no chunk of its array can have, or a reference that its target cannot hold).
 """
@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest.manifest import Manifest, Target
-from refmaker.replay.keys import Spelling, cell_of
+from refmaker.replay.keys import ChunkKeyEncoding, cell_of
 from refmaker.zarr import strict_json as strict
 from refmaker.zarr.chunk_keys import ChunkLayout, chunk_layout
 from refmaker.zarr.keys import ancestors
 
-__all__ = ["Lookup", "Reference"]
+__all__ = ["Lookup", "ChunkRef"]
 
 
-class Reference(NamedTuple):
+class ChunkRef(NamedTuple):
     """`size` bytes from `offset` of target number `target`; `size` None: all of a target whose size is not recorded."""
 
     target: int
@@ -48,9 +48,9 @@ class Lookup:
         self.manifest = manifest
         self.withheld: Mapping[str, str] = {} if withheld is None else withheld
         self.sharded = not manifest.is_loaded
-        self._spellings: dict[str, Spelling] = {}
+        self._key_encodings: dict[str, ChunkKeyEncoding] = {}
 
-    def find(self, key: str) -> bytes | Reference:
+    def find(self, key: str) -> bytes | ChunkRef:
         """Give the metadata or inlined bytes of `key`, or where its bytes are.
 
         Raises
@@ -89,13 +89,13 @@ class Lookup:
         path = self.owner(key)
         if path is None:
             return None
-        spelling = self._spellings.get(path)
+        spelling = self._key_encodings.get(path)
         if spelling is None:
             name = key.rpartition("/")[2]
             if name.startswith(".") or name == "zarr.json":
                 return None
             try:
-                spelling = self._spelling(path)
+                spelling = self._key_encoding(path)
             except ManifestError:
                 return None
         cell = spelling.cell(key[len(path) + 1 :] if path else key)
@@ -134,19 +134,19 @@ class Lookup:
 
     def layout(self, path: str) -> ChunkLayout:
         """Give the chunk grid of the array at `path` and the spelling of its chunk keys."""
-        return self._spelling(path).layout
+        return self._key_encoding(path).layout
 
-    def _spelling(self, path: str) -> Spelling:
-        found = self._spellings.get(path)
+    def _key_encoding(self, path: str) -> ChunkKeyEncoding:
+        found = self._key_encodings.get(path)
         if found is None:
             array = self.manifest.arrays[path]
             layout = chunk_layout(array.metadata, self.manifest.zarr_format, structure=f"metadata of array {path!r}")
             if layout.grid != array.grid:
                 raise ManifestError("chunk grid and metadata differ", path=path, expected=layout.grid, got=array.grid)
-            found = self._spellings[path] = Spelling(layout)
+            found = self._key_encodings[path] = ChunkKeyEncoding(layout)
         return found
 
-    def _chunk(self, path: str, key: str) -> bytes | Reference:
+    def _chunk(self, path: str, key: str) -> bytes | ChunkRef:
         """Give what a key below an array is that is no chunk in its grid."""
         try:
             cell_of(self.layout(path), key[len(path) :].removeprefix("/"))
@@ -155,7 +155,7 @@ class Lookup:
             raise
         return self._absent(key)
 
-    def _recorded(self, key: str, path: str, cell: int) -> bytes | Reference:
+    def _recorded(self, key: str, path: str, cell: int) -> bytes | ChunkRef:
         found = self.manifest.arrays[path].references.at(cell)
         if found is None:
             return self._absent(key)
@@ -169,7 +169,7 @@ class Lookup:
             raise ManifestError("the reference points to no target of the manifest", path=key, got=code)
         return self.manifest.targets[code]
 
-    def _reference(self, key: str, code: int, offset: int, size: int | None) -> Reference:
+    def _reference(self, key: str, code: int, offset: int, size: int | None) -> ChunkRef:
         target = self._target(key, code)
         if size is not None and target.size is not None and offset + size > target.size:
             raise ManifestError(
@@ -179,7 +179,7 @@ class Lookup:
                 got=f"{offset} + {size}",
                 source=target.url,
             )
-        return Reference(code, offset, size)
+        return ChunkRef(code, offset, size)
 
     def _absent(self, key: str) -> bytes:
         """Raise for a key that nothing is recorded under: refused, or absent."""

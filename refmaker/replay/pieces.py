@@ -18,7 +18,7 @@ from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import Target
 from refmaker.ranges import distinct
 from refmaker.replay.buffers import Unset
-from refmaker.replay.rechunked_array import Coarse
+from refmaker.replay.rechunked_array import RechunkedArray
 
 __all__ = ["Assembly", "Pieces", "Stored", "pieces_of"]
 
@@ -53,7 +53,7 @@ class Pieces:
         return len({*self.cell.tolist(), *(cell for cell, _ in (*self.inline, *self.whole))})
 
 
-def pieces_of(array: Coarse, cell: int, targets: Sequence[Target], key: str) -> Pieces:
+def pieces_of(array: RechunkedArray, cell: int, targets: Sequence[Target], key: str) -> Pieces:
     """Look up what chunk `cell` of the view is made of. Reads shards of the manifest where it has them.
 
     Raises
@@ -122,7 +122,7 @@ class Assembly:
         All chunks of the array that it is made of will come: there is no fill value in it.
     """
 
-    def __init__(self, key: str, array: Coarse, *, complete: bool) -> None:
+    def __init__(self, key: str, array: RechunkedArray, *, complete: bool) -> None:
         self.key = key
         self.array = array
         self._unit = np.dtype(_UNSIGNED.get(array.elements.size, f"V{array.elements.size}"))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Foresight", "Stream"]
+__all__ = ["Prefetcher", "Stream"]
 
 _HITS = 2
 """Chunks that must come as expected before more are foreseen."""
@@ -123,7 +123,7 @@ class Stream:
         return True
 
 
-class Foresight:
+class Prefetcher:
     """All walks through one array.
 
     Parameters
@@ -164,7 +164,7 @@ class Foresight:
         del self._streams[_STREAMS:]
         return None
 
-    def due(self, stream: Stream) -> bool:
+    def should_prefetch(self, stream: Stream) -> bool:
         """Tell whether it is time to read ahead."""
         enough = stream.hits < _HITS or stream.ahead > stream.window // 2
         return not enough and self.wasted <= _WASTE + self.used // 4
@@ -174,7 +174,7 @@ class Foresight:
 
         Whoever reads them adds their bytes to `stream.ahead`.
         """
-        if not self.due(stream):
+        if not self.should_prefetch(stream):
             return None
         rest = stream.length - stream.front
         if rest <= 0:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import OrderedDict
 
-from refmaker.replay.prefetch import Foresight
-from refmaker.replay.requests import Want
+from refmaker.replay.prefetch import Prefetcher
+from refmaker.replay.requests import PendingRead
 
-__all__ = ["Block", "Blocks"]
+__all__ = ["PrefetchedRange", "PrefetchCache"]
 
 
-class Block:
+class PrefetchedRange:
     """A range that was read ahead.
 
     Attributes
@@ -26,16 +26,16 @@ class Block:
         The bytes, None as long as they are on their way.
     """
 
-    __slots__ = ("code", "data", "foresight", "left", "start", "stop", "waiting")
+    __slots__ = ("code", "data", "prefetcher", "left", "start", "stop", "waiting")
 
-    def __init__(self, code: int, start: int, stop: int, left: int, foresight: Foresight) -> None:
+    def __init__(self, code: int, start: int, stop: int, left: int, prefetcher: Prefetcher) -> None:
         self.code = code
         self.start = start
         self.stop = stop
         self.left = left
-        self.foresight = foresight
+        self.prefetcher = prefetcher
         self.data: bytes | None = None
-        self.waiting: list[Want] = []
+        self.waiting: list[PendingRead] = []
 
     def arrive(self, data: bytes) -> None:
         """Take the bytes, and hand them to those who wait."""
@@ -45,7 +45,7 @@ class Block:
             want.give(data, self.start)
 
 
-class Blocks:
+class PrefetchCache:
     """Blocks of all targets, by where they are.
 
     Parameters
@@ -58,15 +58,15 @@ class Blocks:
         self.limit = limit
         self.held = 0
         self._starts: dict[int, list[int]] = {}
-        self._blocks: OrderedDict[tuple[int, int], Block] = OrderedDict()
+        self._blocks: OrderedDict[tuple[int, int], PrefetchedRange] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def __contains__(self, block: Block) -> bool:
+    def __contains__(self, block: PrefetchedRange) -> bool:
         return self._blocks.get((block.code, block.start)) is block
 
-    def find(self, code: int, start: int, stop: int) -> Block | None:
+    def find(self, code: int, start: int, stop: int) -> PrefetchedRange | None:
         """Give the block that holds a range of a target."""
         starts = self._starts.get(code)
         at = bisect_right(starts, start) - 1 if starts else -1
@@ -75,7 +75,7 @@ class Blocks:
         block = self._blocks[code, starts[at]]
         return block if stop <= block.stop else None
 
-    def add(self, block: Block) -> list[Want] | None:
+    def add(self, block: PrefetchedRange) -> list[PendingRead] | None:
         """Take a block, and let go of the oldest where there is no room.
 
         Returns
@@ -86,17 +86,17 @@ class Blocks:
         size = block.stop - block.start
         if (block.code, block.start) in self._blocks or size > self.limit:
             return None
-        orphans: list[Want] = []
+        waiters: list[PendingRead] = []
         while self.held + size > self.limit:
             oldest = next(iter(self._blocks.values()))
-            oldest.foresight.wasted += max(oldest.left, 0)
-            orphans += self.drop(oldest)
+            oldest.prefetcher.wasted += max(oldest.left, 0)
+            waiters += self.drop(oldest)
         self._blocks[block.code, block.start] = block
         insort(self._starts.setdefault(block.code, []), block.start)
         self.held += size
-        return orphans
+        return waiters
 
-    def drop(self, block: Block) -> list[Want]:
+    def drop(self, block: PrefetchedRange) -> list[PendingRead]:
         """Let go of a block; give who waited for it."""
         if block in self:
             del self._blocks[block.code, block.start]

@@ -1,6 +1,6 @@
 """What goes wrong between a reader and a store: what may go away by itself, what must not be shown.
 
-Contract: nothing here is seen by users. `Differs` and `Incomplete` say what a store found; `refmaker.replay.targets`
+Contract: nothing here is seen by users. `VersionMismatch` and `IncompleteRead` say what a store found; `refmaker.replay.targets`
 makes of them the errors that name key and target.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from refmaker.errors import SourceError
 from refmaker.redaction import secrets_of
 
-__all__ = ["Differs", "Incomplete", "hidden", "secrets_of", "transient"]
+__all__ = ["VersionMismatch", "IncompleteRead", "redact", "secrets_of", "is_transient"]
 
 _STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP: try again later (RFC 9110, 15.5 and 15.6; RFC 6585)."""
@@ -24,7 +24,7 @@ _LOGIN = re.compile(r"(?<=://)[^/@\s'\"]+@")
 _QUERY = re.compile(r"(?<=\?)[^\s'\"<>)]+")
 
 
-class Differs(Exception):
+class VersionMismatch(Exception):
     """The target is not the file that was scanned; `differences` says in what."""
 
     def __init__(self, differences: Sequence[str]) -> None:
@@ -32,20 +32,20 @@ class Differs(Exception):
         self.differences = list(differences)
 
 
-class Incomplete(SourceError):
+class IncompleteRead(SourceError):
     """An answer that breaks off, or has less than it could."""
 
 
-def transient(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Tell whether the same request may well succeed a little later."""
-    if isinstance(error, Incomplete | ConnectionError | TimeoutError):
+    if isinstance(error, IncompleteRead | ConnectionError | TimeoutError):
         return True
     if getattr(error, "status", None) in _STATUSES:
         return True
     return not _KINDS.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
 
-def hidden(text: str, secrets: Iterable[str] = ()) -> str:
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Give a text without what may let others in: logins and queries of urls (signatures), and `secrets`."""
     for secret in secrets:
         text = text.replace(secret, "…")

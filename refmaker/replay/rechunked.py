@@ -20,14 +20,14 @@ from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
 from refmaker.replay.decoding import pipeline
 from refmaker.replay.elements import elements_of
-from refmaker.replay.rechunked_array import Coarse, rows_of
+from refmaker.replay.rechunked_array import RechunkedArray, rows_of
 
-__all__ = ["coarsened"]
+__all__ = ["rechunked"]
 
 _FAR = 1 << 62
 
 
-def coarsened(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, Coarse]]:
+def rechunked(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, RechunkedArray]]:
     """Make the manifest of the decoded view.
 
     Parameters
@@ -55,7 +55,7 @@ def coarsened(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, Coarse
     return view, decoded
 
 
-def _coarse(path: str, array: ManifestArray, zarr_format: int, size: int) -> Coarse | None:
+def _coarse(path: str, array: ManifestArray, zarr_format: int, size: int) -> RechunkedArray | None:
     elements = elements_of(array.metadata, zarr_format)
     if elements is None or not all(array.grid):
         return None
@@ -68,7 +68,7 @@ def _coarse(path: str, array: ManifestArray, zarr_format: int, size: int) -> Coa
     grid = tuple(-(-extent // f) for extent, f in zip(array.grid, factor, strict=True))
     if bytes_of_chunk * math.prod(factor) * math.prod(grid) >= _FAR:
         return None
-    return Coarse(path, array, elements, found, chunk, factor, grid)
+    return RechunkedArray(path, array, elements, found, chunk, factor, grid)
 
 
 def _factor(grid: tuple[int, ...], chunk: int, size: int) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ def _chunk_shape(metadata: Mapping[str, Any], zarr_format: int) -> tuple[int, ..
     return tuple(shape)
 
 
-def _shown(coarse: Coarse, code: int, zarr_format: int) -> ManifestArray:
+def _shown(coarse: RechunkedArray, code: int, zarr_format: int) -> ManifestArray:
     """Give the array as the view has it."""
     metadata = dict(coarse.source.metadata)
     if zarr_format == 2:
@@ -98,13 +98,13 @@ def _shown(coarse: Coarse, code: int, zarr_format: int) -> ManifestArray:
     return ManifestArray(metadata, coarse.source.attributes, coarse.grid, _references(coarse, code))
 
 
-def _references(coarse: Coarse, code: int) -> References:
+def _references(coarse: RechunkedArray, code: int) -> References:
     rows = coarse.source.references
     if not rows.is_loaded():
         from refmaker.replay.rechunked_references import CoarseReferences
 
         return CoarseReferences(coarse, code)
-    held = coarse.holding(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
+    held = coarse.view_cells(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
     return rows_of(coarse, held, code)
 
 

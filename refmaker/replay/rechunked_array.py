@@ -17,11 +17,11 @@ from refmaker.ranges import distinct
 from refmaker.replay.decoding import Pipeline
 from refmaker.replay.elements import Elements
 
-__all__ = ["Coarse", "rows_of"]
+__all__ = ["RechunkedArray", "rows_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Coarse:
+class RechunkedArray:
     """An array of the decoded view.
 
     Attributes
@@ -68,7 +68,7 @@ class Coarse:
             below *= extent
         return cells + first
 
-    def holding(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def view_cells(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Give the chunks of the view that chunks of the array lie in, each once, sorted."""
         if not self.grid:
             return distinct(cells)
@@ -102,7 +102,7 @@ class Coarse:
         return tuple(reversed(corner))
 
 
-def rows_of(coarse: Coarse, cells: npt.NDArray[np.int64], code: int) -> References:
+def rows_of(coarse: RechunkedArray, cells: npt.NDArray[np.int64], code: int) -> References:
     """Give the references to chunks of the view, which are in the target `code`."""
     return References(
         cells,

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.manifest.references import Range, References
+from refmaker.manifest.references import ByteRange, References
 from refmaker.ranges import distinct
-from refmaker.replay.rechunked_array import Coarse, rows_of
+from refmaker.replay.rechunked_array import RechunkedArray, rows_of
 
 __all__ = ["CoarseReferences"]
 
@@ -32,7 +32,7 @@ class CoarseReferences(References):
 
     __slots__ = ("coarse", "code")
 
-    def __init__(self, coarse: Coarse, code: int) -> None:
+    def __init__(self, coarse: RechunkedArray, code: int) -> None:
         # The columns stay unset: that is what makes `__getattr__` work them out.
         self.coarse = coarse
         self.code = code
@@ -50,7 +50,7 @@ class CoarseReferences(References):
     def __reduce__(self) -> tuple[Any, ...]:
         return CoarseReferences, (self.coarse, self.code)
 
-    def at(self, cell: int) -> bytes | Range | None:
+    def at(self, cell: int) -> bytes | ByteRange | None:
         """See `References.at`."""
         if not 0 <= cell < self._cells or not len(self.between(cell, cell + 1).cell):
             return None
@@ -63,7 +63,7 @@ class CoarseReferences(References):
             return References.empty()
         last = self.coarse.cells(stop - 1)[-1]  # corners and ends of chunks of the view are in their order
         rows = self._source.between(int(self.coarse.cells(first)[0]), int(last) + 1)
-        cells = self.coarse.holding(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
+        cells = self.coarse.view_cells(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
         return rows_of(self.coarse, cells[(cells >= first) & (cells < stop)], self.code)
 
     def any_between(self, start: int, stop: int) -> bool:

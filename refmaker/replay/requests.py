@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-__all__ = ["Request", "Want"]
+__all__ = ["ReadRequest", "PendingRead"]
 
 
-class Request(NamedTuple):
+class ReadRequest(NamedTuple):
     """Bytes wanted of a target: `size` from `offset`, or all of it where `size` is None. `key` is what they are for."""
 
     key: str
@@ -20,12 +20,12 @@ class Request(NamedTuple):
     size: int | None
 
 
-class Want:
+class PendingRead:
     """A request and the future of its bytes, or of what goes wrong: as it was, or `explained` for the request's key."""
 
     __slots__ = ("explained", "future", "request", "start", "stop")
 
-    def __init__(self, request: Request, future: asyncio.Future[bytes], explained: bool = True) -> None:
+    def __init__(self, request: ReadRequest, future: asyncio.Future[bytes], explained: bool = True) -> None:
         self.request = request
         self.explained = explained
         self.start = request.offset

@@ -19,10 +19,10 @@ from refmaker.errors import SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import Pool, belongs_here, call
 from refmaker.replay.identity import Check, Seen
-from refmaker.replay.read_errors import Differs, Incomplete
+from refmaker.replay.read_errors import IncompleteRead, VersionMismatch
 from refmaker.sources.async_store import bounded_body
 
-__all__ = ["AnyStore", "HttpStore", "S3Store", "Store", "store_of"]
+__all__ = ["FsspecStore", "HttpStore", "S3Store", "Store", "store_of"]
 
 _VALID = 300.0
 """Seconds for which a target that was found unchanged is not looked up again."""
@@ -44,12 +44,12 @@ class Store(Protocol):
         """Read a range, or all from `start`; less where the file ends before. Raises whatever the store does."""
         ...
 
-    def now(self, start: int, stop: int) -> bytes | None:
+    def read_nowait(self, start: int, stop: int) -> bytes | None:
         """Read a range if that takes no waiting."""
         ...
 
 
-class AnyStore:
+class FsspecStore:
     """A target in a filesystem that only gives bytes.
 
     Parameters
@@ -70,7 +70,7 @@ class AnyStore:
         self.check = check
         self.pool = pool
 
-    def now(self, start: int, stop: int) -> bytes | None:
+    def read_nowait(self, start: int, stop: int) -> bytes | None:
         """See `Store.now`."""
         return None
 
@@ -93,14 +93,14 @@ class AnyStore:
         mark = (self.filesystem._fs_token, self.path)
         try:
             self.compare(await self.pool.once(mark, self.seen, valid=_VALID))
-        except Differs:
+        except VersionMismatch:
             self.pool.forget(mark)
             raise
 
     def compare(self, seen: Seen) -> None:
-        """Raise `Differs` if a version is not the one that was scanned."""
+        """Raise `VersionMismatch` if a version is not the one that was scanned."""
         if differences := seen.differences(self.record, self.check):
-            raise Differs(differences)
+            raise VersionMismatch(differences)
 
     @property
     def match(self) -> str | None:
@@ -119,7 +119,7 @@ class AnyStore:
     def whole(self, body: bytes, start: int, stop: int | None) -> bytes:
         """Check the length of a body."""
         if stop is not None and len(body) != stop - start:
-            raise Incomplete("the server sent another length", expected=stop - start, got=len(body))
+            raise IncompleteRead("the server sent another length", expected=stop - start, got=len(body))
         if stop is None and len(body) > self.most(start, stop):
             expected = f"at most {self.most(start, stop)} bytes"
             raise SourceError("the server sends more than the target has, or may have", expected=expected)
@@ -135,13 +135,13 @@ class AnyStore:
         size = None if found[3] == "*" else int(found[3])
         self.compare(Seen(size, None, None))
         if int(found[2]) != last:
-            kind = SourceError if size is not None and size <= last else Incomplete
+            kind = SourceError if size is not None and size <= last else IncompleteRead
             message = "the server sent another length: a changed file, or a server that does not serve ranges?"
             raise kind(message, expected=f"bytes {first}-{last}", got=content_range)
         return size
 
 
-class HttpStore(AnyStore):
+class HttpStore(FsspecStore):
     """A target behind HTTP, asked through the session of fsspec's filesystem."""
 
     async def read(self, start: int, stop: int | None) -> bytes:
@@ -150,7 +150,7 @@ class HttpStore(AnyStore):
         options = dict(filesystem.kwargs)
         headers = dict(options.pop("headers", None) or {})
         if stop is not None:
-            headers["Range"] = f"bytes={start}-{stop - 1}"
+            headers["ByteRange"] = f"bytes={start}-{stop - 1}"
         if self.match is not None:
             headers["If-Match"] = self.match
         session = await filesystem.set_session()
@@ -167,7 +167,7 @@ class HttpStore(AnyStore):
         """Refuse an answer that is not the range, or not of the file, that was asked for."""
         headers = answer.headers
         if answer.status == 412:
-            raise Differs([f"ETag {self.record.etag} then, {headers.get('ETag', 'another')} now"])
+            raise VersionMismatch([f"ETag {self.record.etag} then, {headers.get('ETag', 'another')} now"])
         if answer.status == 404:
             raise FileNotFoundError(f"status 404, {answer.reason}")
         answer.raise_for_status()
@@ -184,7 +184,7 @@ class HttpStore(AnyStore):
         self.compare(Seen.of_headers(size, headers))
 
 
-class S3Store(AnyStore):
+class S3Store(FsspecStore):
     """A target in S3, asked through s3fs."""
 
     async def read(self, start: int, stop: int | None) -> bytes:
@@ -194,14 +194,14 @@ class S3Store(AnyStore):
         if version:
             asked["VersionId"] = version
         if stop is not None:
-            asked["Range"] = f"bytes={start}-{stop - 1}"
+            asked["ByteRange"] = f"bytes={start}-{stop - 1}"
         if self.match is not None:
             asked["IfMatch"] = self.match
         try:
             answer = await self.filesystem._call_s3("get_object", **asked)
         except OSError as error:
             if _code(error) in ("PreconditionFailed", "412"):
-                raise Differs([f"ETag {self.record.etag} then, another now"]) from error
+                raise VersionMismatch([f"ETag {self.record.etag} then, another now"]) from error
             raise
         try:
             self._check(answer, None if stop is None else (start, stop))
@@ -226,9 +226,9 @@ def _code(error: BaseException) -> str | None:
 
 
 def store_of(filesystem: Any, path: str, record: Target, check: Check, pool: Pool) -> Store:
-    """Choose how to read a target behind a filesystem of fsspec; see `AnyStore`."""
+    """Choose how to read a target behind a filesystem of fsspec; see `FsspecStore`."""
     protocols = (filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol
-    kind: type[AnyStore] = AnyStore
+    kind: type[FsspecStore] = FsspecStore
     if belongs_here(filesystem) and "http" in protocols and _reads_as(filesystem, "fsspec", "HTTPFileSystem"):
         kind = HttpStore
     elif belongs_here(filesystem) and "s3" in protocols and _reads_as(filesystem, "s3fs", "S3FileSystem"):

@@ -24,12 +24,12 @@ from refmaker.replay.engine import Engine
 from refmaker.replay.identity import Check, Seen, changed
 from refmaker.replay.local import LocalStore
 from refmaker.replay.policy import Policy
-from refmaker.replay.read_errors import Differs, hidden, secrets_of
-from refmaker.replay.requests import Request
+from refmaker.replay.read_errors import VersionMismatch, redact, secrets_of
+from refmaker.replay.requests import ReadRequest
 from refmaker.replay.stores import Store, store_of
 from refmaker.urls import is_local, local_path, protocol_of, resolve
 
-__all__ = ["Access", "Request", "Targets"]
+__all__ = ["Access", "ReadRequest", "Targets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Targets:
         loop, engine = self._engine
         return engine if loop is asyncio.get_running_loop() else None
 
-    async def read(self, request: Request) -> bytes:
+    async def read(self, request: ReadRequest) -> bytes:
         """Read what is wanted, all of it and nothing else.
 
         Raises
@@ -109,7 +109,7 @@ class Targets:
                 return (await asyncio.to_thread(os.stat, path)).st_size
             return (await self._seen(filesystem, path)).size
         except Exception as error:  # noqa: BLE001 - every filesystem raises errors of its own, OSError among them
-            failure = self._caused("cannot be reached", error, source=hidden(url), path=key)
+            failure = self._caused("cannot be reached", error, source=redact(url), path=key)
             raise failure from failure.__cause__
 
     def location(self, code: int) -> tuple[str, Mapping[str, Any]]:
@@ -134,27 +134,27 @@ class Targets:
             return store
         return store_of(filesystem, path, record, self.access.check, await pool())
 
-    def _explained(self, request: Request, error: Exception) -> Exception:
+    def _explained(self, request: ReadRequest, error: Exception) -> Exception:
         """Make the error that a reader sees of one that a store raised."""
         if isinstance(error, RefmakerError) and not isinstance(error, SourceError):
             return error
         url = self.records[request.target].url
         with contextlib.suppress(RefmakerError, OSError):  # a working directory that is gone
             url = self._locate(url)
-        url = hidden(url)
-        if isinstance(error, Differs):
+        url = redact(url)
+        if isinstance(error, VersionMismatch):
             return changed(url, request.key, error.differences)
         where: dict[str, Any] = {"source": url, "path": request.key, "address": request.offset}
         what = "the whole file" if request.size is None else f"{request.size} bytes"
         if isinstance(error, SourceError):
-            message = f"{what} cannot be read: {hidden(error.message, self._secrets)}"
+            message = f"{what} cannot be read: {redact(error.message, self._secrets)}"
             return SourceError(message, expected=error.expected, got=error.got, **where)
         return self._caused(f"{what} cannot be read", error, **where)
 
     def _caused(self, message: str, error: Exception, **where: Any) -> SourceError:
         """Make an error that says its cause, and leaves the cause itself out where that would give secrets away."""
         cause = self._cause(error)
-        shown = hidden(cause, self._secrets)
+        shown = redact(cause, self._secrets)
         found = SourceError(f"{message}: {shown}", **where)
         found.__cause__ = error if shown == cause else None
         found.__suppress_context__ = True

@@ -12,16 +12,16 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from refmaker.ranges import distinct
-from refmaker.replay.array_state import ShardedVariable, Variable
-from refmaker.replay.coalesce import SMALL
-from refmaker.replay.loading import Opened
-from refmaker.replay.lookup import Reference
-from refmaker.replay.requests import Request
+from refmaker.replay.array_state import ArrayState, ShardedVariable
+from refmaker.replay.coalesce import MAX_COALESCED_REQUEST
+from refmaker.replay.loading import LoadedManifest
+from refmaker.replay.lookup import ChunkRef
+from refmaker.replay.requests import ReadRequest
 from refmaker.replay.targets import Targets
 
-__all__ = ["Transparent", "View", "Wanted"]
+__all__ = ["RawView", "View", "Wanted"]
 
-Wanted: TypeAlias = tuple[str, Reference, int | None, int | None]
+Wanted: TypeAlias = tuple[str, ChunkRef, int | None, int | None]
 """Key, what it refers to, and the slice of that: start and end as slices have them."""
 
 _FAR = 1 << 62
@@ -31,9 +31,9 @@ _FAR = 1 << 62
 class View(Protocol):
     """What a filesystem shows of a manifest."""
 
-    opened: Opened
+    opened: LoadedManifest
 
-    def now(self, key: str) -> bytes | None:
+    def read_nowait(self, key: str) -> bytes | None:
         """Give a whole chunk if that takes no waiting; None where it would, or where it fails.
 
         `key` has no leading or trailing slashes.
@@ -44,7 +44,7 @@ class View(Protocol):
         """Give many whole chunks, each as its bytes or its error; None for what is not plain, to be read otherwise."""
         ...
 
-    async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
+    async def read(self, key: str, found: ChunkRef, start: int | None, end: int | None) -> bytes:
         """Give a slice of what a key refers to; raises a `RefmakerError` where it cannot be read."""
         ...
 
@@ -52,28 +52,34 @@ class View(Protocol):
         """Give slices of what keys refer to, for each its bytes or its error."""
         ...
 
-    async def size(self, key: str, found: Reference) -> int | None:
+    async def size(self, key: str, found: ChunkRef) -> int | None:
         """Look up the size of what a key refers to where the manifest does not say; None where nobody does."""
         ...
 
 
-class Transparent:
+class RawView:
     """A manifest as it is; see `View`."""
 
-    def __init__(self, opened: Opened, targets: Targets) -> None:
+    def __init__(self, opened: LoadedManifest, targets: Targets) -> None:
         self.opened = opened
         self.targets = targets
-        self._variables: dict[str, Variable] = {}
+        self._variables: dict[str, ArrayState] = {}
 
-    def now(self, key: str) -> bytes | None:
+    def read_nowait(self, key: str) -> bytes | None:
         """See `View.now`."""
         engine = self.targets.engine_here()
         place = None if engine is None else self.opened.lookup.place(key)
         request = None if place is None else self._request(key, *place)
-        if engine is None or place is None or request is None or request.size is None or request.size > SMALL:
+        if (
+            engine is None
+            or place is None
+            or request is None
+            or request.size is None
+            or request.size > MAX_COALESCED_REQUEST
+        ):
             return None
         start, stop = request.offset, request.offset + request.size
-        return engine.now(request.target, start, stop, self._variable(place[0]), place[1])
+        return engine.read_nowait(request.target, start, stop, self._variable(place[0]), place[1])
 
     async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
         """See `View.read_whole`."""
@@ -117,7 +123,7 @@ class Transparent:
         columns_of_rows = (column[fits].tolist() for column in (code, start, size, np.array(places)[here]))
         return zip(*columns_of_rows, strict=True)
 
-    def _request(self, key: str, path: str, cell: int) -> Request | None:
+    def _request(self, key: str, path: str, cell: int) -> ReadRequest | None:
         """Give what to read for a chunk where that is plain. What is not, or is wrong, is left to `Lookup.find`."""
         lookup, records = self.opened.lookup, self.targets.records
         columns = lookup.manifest.arrays[path].references
@@ -130,17 +136,17 @@ class Transparent:
         if not size or not 0 <= code < len(records):
             return None
         limit = records[code].size
-        return None if limit is not None and start + size > limit else Request(key, code, start, size)
+        return None if limit is not None and start + size > limit else ReadRequest(key, code, start, size)
 
-    async def read(self, key: str, found: Reference, start: int | None, end: int | None) -> bytes:
+    async def read(self, key: str, found: ChunkRef, start: int | None, end: int | None) -> bytes:
         """See `View.read`."""
         engine = await self.targets.engine()
         if found.size is None:
-            return (await engine.read(Request(key, found.target, 0, None)))[start:end]
+            return (await engine.read(ReadRequest(key, found.target, 0, None)))[start:end]
         if start is not None or end is not None:
             return await engine.read(_part(key, found, start, end))
-        request = Request(key, found.target, found.offset, found.size)
-        if found.size > SMALL:
+        request = ReadRequest(key, found.target, found.offset, found.size)
+        if found.size > MAX_COALESCED_REQUEST:
             return await engine.read(request)
         return await engine.read(request, *self._place(key.strip("/")))
 
@@ -150,16 +156,16 @@ class Transparent:
         cuts = [slice(start, end) if found.size is None else slice(None) for _, found, start, end in wanted]
         return [data if isinstance(data, Exception) else data[cut] for data, cut in zip(read, cuts, strict=True)]
 
-    async def size(self, key: str, found: Reference) -> int | None:
+    async def size(self, key: str, found: ChunkRef) -> int | None:
         """See `View.size`."""
         return await self.targets.size(found.target, key) if found.size is None else found.size
 
-    def _place(self, key: str) -> tuple[Variable | None, int]:
+    def _place(self, key: str) -> tuple[ArrayState | None, int]:
         """Give the array and cell of a chunk, so that the next can be foreseen."""
         place = self.opened.lookup.place(key)
         return (None, 0) if place is None else (self._variable(place[0]), place[1])
 
-    def _variable(self, path: str) -> Variable:
+    def _variable(self, path: str) -> ArrayState:
         variable = self._variables.get(path)
         if variable is None:
             array = self.opened.lookup.manifest.arrays[path]
@@ -168,14 +174,14 @@ class Transparent:
             variable = self._variables[path] = (
                 ShardedVariable(path, array.grid, columns, self.opened.fetch)
                 if sharded
-                else Variable(path, array.grid, columns)
+                else ArrayState(path, array.grid, columns)
             )
         return variable
 
 
-def _part(key: str, found: Reference, start: int | None, end: int | None) -> Request:
+def _part(key: str, found: ChunkRef, start: int | None, end: int | None) -> ReadRequest:
     """Give what is to be read for a slice of a key."""
     if found.size is None:
-        return Request(key, found.target, 0, None)
+        return ReadRequest(key, found.target, 0, None)
     first, stop, _ = slice(start, end).indices(found.size)
-    return Request(key, found.target, found.offset + first, max(stop - first, 0))
+    return ReadRequest(key, found.target, found.offset + first, max(stop - first, 0))

@@ -17,13 +17,13 @@ from refmaker import limits
 from refmaker.conventions.netcdf4 import zarr_name_problem
 from refmaker.conventions.view import Variable, View
 from refmaker.errors import FormatError, RefmakerError, Unsupported
-from refmaker.linked.address_space import Space
+from refmaker.linked.address_space import AddressSpace
 from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
 from refmaker.mapping.build import BuildOptions
 from refmaker.mapping.members import NOTE, build_arrays
 from refmaker.model import JSON, Tree
-from refmaker.path_filter import Selection
-from refmaker.redaction import public
+from refmaker.path_filter import PathFilter
+from refmaker.redaction import strip_credentials
 
 __all__ = ["Assembly"]
 
@@ -46,8 +46,8 @@ class Assembly:
 
     tree: Tree
     view: View
-    space: Space
-    selection: Selection
+    space: AddressSpace
+    selection: PathFilter
     options: BuildOptions
     strict: bool
     arrays: dict[str, ManifestArray] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Assembly:
                 if r.status == "refused" and r.path not in self.renamed
             },
             objects=reports,
-            history=[f"scanned {public(self.space.identity.url)}"],
+            history=[f"scanned {strip_credentials(self.space.identity.url)}"],
             sources={path: self.sources[path] for path in order if path in self.sources},
         )
 

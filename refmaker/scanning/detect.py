@@ -13,25 +13,25 @@ from refmaker import netcdf3
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.driver import Driver, Step
 from refmaker.errors import FormatError
-from refmaker.formats.detect import HEAD_SIZE, Kind, format_of
+from refmaker.formats.detect import HEAD_SIZE, Format, format_of
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 from refmaker.hdf5.walk import Walk, WalkedObject
 from refmaker.mapping.build import DEFAULT_INLINE_LIMIT
 from refmaker.model import Tree, Virtual
 from refmaker.netcdf3.walk import walk as walk_netcdf3
-from refmaker.path_filter import Selection
+from refmaker.path_filter import PathFilter
 from refmaker.sources.open import open_source
 from refmaker.window import Window
 
-__all__ = ["Own", "kind_of", "read_hdf5", "read_netcdf3", "read_tree"]
+__all__ = ["NativeFormat", "detect_format", "read_hdf5", "read_netcdf3", "read_tree"]
 
-Own: TypeAlias = Literal["hdf5", "netcdf3"]
+NativeFormat: TypeAlias = Literal["hdf5", "netcdf3"]
 
 
-def kind_of(window: Window, driver: Driver) -> Own | Kind:
+def detect_format(window: Window, driver: Driver) -> NativeFormat | Format:
     """Tell the format of a file. Raises `FormatError` where it is none that can be scanned."""
-    found: list[Own | Kind] = []
+    found: list[NativeFormat | Format] = []
 
     def detect() -> list[Step]:
         found.append(_detect(window))
@@ -41,7 +41,7 @@ def kind_of(window: Window, driver: Driver) -> Own | Kind:
     return found[-1]
 
 
-def _detect(window: Window) -> Own | Kind:
+def _detect(window: Window) -> NativeFormat | Format:
     """Tell the format by content: at the start, or HDF5 behind a user block, which may be of any format."""
     buf, pos = window.at(0, min(HEAD_SIZE, window.size))
     head = bytes(buf[pos : pos + min(HEAD_SIZE, window.size)])
@@ -78,7 +78,7 @@ def read_netcdf3(window: Window, driver: Driver, url: str, records_per_chunk: in
     return trees[-1]
 
 
-def read_hdf5(walk: Walk, driver: Driver, url: str, selection: Selection) -> Tree:
+def read_hdf5(walk: Walk, driver: Driver, url: str, selection: PathFilter) -> Tree:
     """Walk an HDF5 file."""
     driver.run(walk.start())
     if walk.narrow:
@@ -87,7 +87,7 @@ def read_hdf5(walk: Walk, driver: Driver, url: str, selection: Selection) -> Tre
     return resolve(walk, url)
 
 
-def _read_chosen(walk: Walk, driver: Driver, url: str, selection: Selection) -> None:
+def _read_chosen(walk: Walk, driver: Driver, url: str, selection: PathFilter) -> None:
     """Read the storage of the datasets that the selection takes; of all, where one may have others as its sources."""
     tree = resolve(walk, url)
     base = 0 if walk.file is None else walk.file.base
@@ -102,9 +102,9 @@ def read_tree(url: str, storage_options: Mapping[str, Any] | None = None) -> Tre
     """Walk a file without making a manifest of it."""
     source = open_source(url, storage_options)
     driver = Driver(source, None)
-    kind = kind_of(source.window, driver)
+    kind = detect_format(source.window, driver)
     if kind == "netcdf3":
         return read_netcdf3(source.window, driver, url, None)
     if kind != "hdf5":
         raise FormatError("neither HDF5 nor netCDF", structure="superblock", address=0, got=kind)
-    return read_hdf5(Walk(source.window, DEFAULT_INLINE_LIMIT), driver, url, Selection("/", (), ()))
+    return read_hdf5(Walk(source.window, DEFAULT_INLINE_LIMIT), driver, url, PathFilter("/", (), ()))

@@ -15,8 +15,8 @@ from typing import Any
 
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest
-from refmaker.scanning.scan import inspect
-from refmaker.sources.memory_budget import LIMIT, Shared
+from refmaker.scanning.scan import scan_file
+from refmaker.sources.memory_budget import LIMIT, SharedBudget
 
 __all__ = ["CONCURRENCY", "scan_many"]
 
@@ -47,7 +47,7 @@ def scan_many(
     memory
         Bytes of remote files that are held at a time, of all files together.
     options
-        Those of `inspect`.
+        Those of `scan_file`.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
@@ -61,12 +61,12 @@ def _outcomes(
     memory: int,
     options: Mapping[str, Any],
 ) -> Generator[tuple[str, Manifest | RefmakerError], None, None]:
-    shared = Shared(concurrency, memory)
+    shared = SharedBudget(concurrency, memory)
 
     def one(url: str) -> Manifest | RefmakerError:
-        with shared.room() as room:
+        with shared.memory_budget() as memory_budget:
             try:
-                return inspect(url, storage_options=storage_options, room=room, **options).manifest
+                return scan_file(url, storage_options=storage_options, memory_budget=memory_budget, **options).manifest
             except RefmakerError as error:
                 return error
 

@@ -13,7 +13,7 @@ from refmaker.formats.detect import HEAD_SIZE, format_of, missing
 from refmaker.formats.detect import NAMES as FORMAT_NAMES
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
 
-__all__ = ["NAMES", "is_named_so", "is_recognised"]
+__all__ = ["NAMES", "has_known_suffix", "is_recognised"]
 
 
 NAMES = (".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")
@@ -24,24 +24,24 @@ Those of the formats that kerchunk scans (`refmaker.formats.detect`) as well, wh
 
 
 @cache
-def _handed_over() -> tuple[frozenset[str], tuple[str, ...]]:
+def _kerchunk_formats() -> tuple[frozenset[str], tuple[str, ...]]:
     """Give the formats whose packages are installed, and how their files are named."""
     kinds = [kind for kind in FORMAT_NAMES if not missing(kind)]
     return frozenset(kinds), tuple(name for kind in kinds for name in FORMAT_NAMES[kind])
 
 
-def is_named_so(name: str) -> bool:
+def has_known_suffix(name: str) -> bool:
     """Say whether a file is named as sources are."""
-    return name.lower().endswith((*NAMES, *_handed_over()[1]))
+    return name.lower().endswith((*NAMES, *_kerchunk_formats()[1]))
 
 
 def is_recognised(path: str) -> bool:
     """Say whether a local file is a source: by its content, or by its name."""
-    if is_named_so(path):
+    if has_known_suffix(path):
         return True
     with open(path, "rb") as file:
         head = file.read(HEAD_SIZE)
-        if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
+        if head[:4] in netcdf3.MAGIC or format_of(head) in _kerchunk_formats()[0]:
             return True
         for address in signature_addresses(os.fstat(file.fileno()).st_size):
             file.seek(address)
@@ -50,9 +50,9 @@ def is_recognised(path: str) -> bool:
     return False
 
 
-def _begins_as_source(head: bytes) -> bool:
+def _head_is_recognised(head: bytes) -> bool:
     """Say whether a file of which these are the first bytes is a source."""
     addresses = signature_addresses(len(head))
-    if head[:4] in netcdf3.MAGIC or format_of(head) in _handed_over()[0]:
+    if head[:4] in netcdf3.MAGIC or format_of(head) in _kerchunk_formats()[0]:
         return True
     return any(head.startswith(SIGNATURE, address) for address in addresses)

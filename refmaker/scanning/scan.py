@@ -14,29 +14,29 @@ from typing import Any, Literal
 
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.driver import Driver, Progress
-from refmaker.errors import RefmakerError, conceal
+from refmaker.errors import RefmakerError, redact_error
 from refmaker.hdf5.checksum import unverified
 from refmaker.hdf5.walk import Walk
-from refmaker.linked.address_space import Space
+from refmaker.linked.address_space import AddressSpace
 from refmaker.linked.permission import Permission
-from refmaker.linked.resolve_external import follow
-from refmaker.linked.virtual import Workshop
+from refmaker.linked.resolve_external import resolve_external
+from refmaker.linked.virtual import ResolveContext
 from refmaker.manifest.manifest import Manifest
 from refmaker.mapping.build import DEFAULT_INLINE_LIMIT, BuildOptions
 from refmaker.model import Tree
-from refmaker.path_filter import Selection
+from refmaker.path_filter import PathFilter
 from refmaker.redaction import secrets_in, secrets_of
 from refmaker.scanning.assembly import Assembly
-from refmaker.scanning.detect import kind_of, read_hdf5, read_netcdf3
-from refmaker.sources.memory_budget import Room
+from refmaker.scanning.detect import detect_format, read_hdf5, read_netcdf3
+from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.sources.open import open_source
 from refmaker.sources.recording import RecordingWindow
 
-__all__ = ["Inspection", "inspect", "scan"]
+__all__ = ["ScanResult", "scan_file", "scan"]
 
 
 @dataclass(slots=True)
-class Inspection:
+class ScanResult:
     """A scan with what it found on the way."""
 
     manifest: Manifest
@@ -44,11 +44,11 @@ class Inspection:
 
 
 def scan(url: str, **options: Any) -> Manifest:
-    """Scan a source file and give its manifest. Takes the options of `inspect`."""
-    return inspect(url, **options).manifest
+    """Scan a source file and give its manifest. Takes the options of `scan_file`."""
+    return scan_file(url, **options).manifest
 
 
-def inspect(
+def scan_file(
     url: str,
     *,
     storage_options: Mapping[str, Any] | None = None,
@@ -68,8 +68,8 @@ def inspect(
     verify_checksums: bool = True,
     records_per_chunk: int | None = None,
     progress: Callable[[Progress], None] | None = None,
-    room: Room | None = None,
-) -> Inspection:
+    memory_budget: MemoryBudget | None = None,
+) -> ScanResult:
     """Scan a source file; give its manifest and the tree it was made from.
 
     Parameters
@@ -134,15 +134,15 @@ def inspect(
     if records_per_chunk is not None and records_per_chunk < 1:
         raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
     permission = Permission(other_files, None if allow is None else tuple(allow))
-    selection = Selection(group, tuple(include), tuple(exclude))
-    room = Room() if room is None else room
+    selection = PathFilter(group, tuple(include), tuple(exclude))
+    memory_budget = MemoryBudget() if memory_budget is None else memory_budget
     try:
         with nullcontext() if verify_checksums else unverified():
-            space = Space(open_source(url, storage_options, room), storage_options, room)
+            space = AddressSpace(open_source(url, storage_options, memory_budget), storage_options, memory_budget)
             recorder = RecordingWindow(space.window) if measure else None
             driver = Driver(space, progress)
             window = recorder or space.window
-            kind = kind_of(window, driver)
+            kind = detect_format(window, driver)
             if kind == "hdf5" or kind == "netcdf3":
                 if kind == "hdf5":
                     walk = Walk(window, inline_limit, strict, narrow=selection.narrows)
@@ -151,20 +151,22 @@ def inspect(
                     tree = read_netcdf3(window, driver, url, records_per_chunk)
                 if recorder is not None:
                     tree.metadata_size, tree.metadata_blocks = recorder.extent()
-                workshop = Workshop(space, driver.run, inline_limit, options.subchunk_size)
+                context = ResolveContext(space, driver.run, inline_limit, options.subchunk_size)
                 links = selection.reaches if follow_external_links else None
-                follow(tree, workshop, strict=strict, permission=permission, links=links, wanted=selection.takes)
+                resolve_external(
+                    tree, context, strict=strict, permission=permission, links=links, wanted=selection.takes
+                )
                 manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
             else:
-                from refmaker.formats.kerchunk_scan import Wishes, hand_over
+                from refmaker.formats.kerchunk_scan import ScanOptions, scan_with_kerchunk
 
                 tree = Tree(url, space.window.size, kind)
-                wishes = Wishes(selection, inline_threshold, zarr_format, strict)
-                manifest = hand_over(kind, url, storage_options, space, driver.run, wishes)
+                scan_options = ScanOptions(selection, inline_threshold, zarr_format, strict)
+                manifest = scan_with_kerchunk(kind, url, storage_options, space, driver.run, scan_options)
             space.check_unchanged()
     except RefmakerError as error:
         if error.source is None:
             error.source = url
-        conceal(error, secrets_of(storage_options or {}) | secrets_in(url))
+        redact_error(error, secrets_of(storage_options or {}) | secrets_in(url))
         raise
-    return Inspection(manifest, tree)
+    return ScanResult(manifest, tree)

@@ -65,7 +65,7 @@ class AsyncStore:
         self.path = path
         self.identity = Identity(url, 0, None, None)
         self.rates = Rates(self.request)
-        self.patience = retry.PATIENCE
+        self.retry_policy = retry.RETRY_POLICY
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -84,8 +84,8 @@ class AsyncStore:
     async def verify(self, time: asyncio.Timeout) -> None:
         """Ask once whether the file is still the same. Nothing to do where every answer says so."""
 
-    def passing(self, error: Exception) -> float | None:
-        """Say whether a failure may pass. See `patiently`."""
+    def retry_after(self, error: Exception) -> float | None:
+        """Say whether a failure may pass. See `retry_async`."""
         kinds: tuple[type[BaseException], ...] = (TimeoutError, ConnectionError, asyncio.IncompleteReadError, _Short)
         aiohttp = sys.modules.get("aiohttp")  # whose errors there can only be when it is loaded
         if aiohttp is not None:
@@ -105,11 +105,11 @@ class AsyncStore:
 
     def check(self) -> None:
         """See `Store.check`."""
-        self._run(retry.patiently(self.verify, self.passing, 0, self.patience))
+        self._run(retry.retry_async(self.verify, self.retry_after, 0, self.retry_policy))
 
     async def _open(self, size: int) -> tuple[Identity, bytes]:
         try:
-            return await retry.patiently(partial(self.first, size), self.passing, size, self.patience)
+            return await retry.retry_async(partial(self.first, size), self.retry_after, size, self.retry_policy)
         except RefmakerError:
             raise
         except Exception as error:  # every filesystem raises errors of its own
@@ -142,7 +142,7 @@ class AsyncStore:
 
         where = f"bytes {start} to {stop}"
         try:
-            return await retry.patiently(once, self.passing, stop - start, self.patience)
+            return await retry.retry_async(once, self.retry_after, stop - start, self.retry_policy)
         except RefmakerError as error:
             error.source = error.source or self.url
             raise

@@ -17,10 +17,10 @@ from refmaker.sources.async_store import NO_SIZE, AsyncStore, cause_of
 from refmaker.sources.identity import Identity, etag_of, time_of
 from refmaker.sources.range_planner import Rates
 
-__all__ = ["AnyStore", "SyncStore"]
+__all__ = ["FsspecStore", "FsspecSyncStore"]
 
 
-class AnyStore(AsyncStore):
+class FsspecStore(AsyncStore):
     """A file of an asynchronous filesystem."""
 
     async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
@@ -50,13 +50,13 @@ class AnyStore(AsyncStore):
         try:
             info = await self.filesystem._info(self.path)
         except Exception as error:  # every filesystem raises errors of its own
-            if self.passing(error) is not None:
+            if self.retry_after(error) is not None:
                 raise
             raise _went_away(self.url, error) from error
         check_info(self.identity, info)
 
 
-class SyncStore:
+class FsspecSyncStore:
     """A file of a synchronous filesystem."""
 
     concurrency = 1

@@ -63,12 +63,12 @@ class HttpStore(AsyncStore):
         self.rates.note(waited, len(data), perf_counter() - began - waited)
         return data
 
-    def passing(self, error: Exception) -> float | None:
+    def retry_after(self, error: Exception) -> float | None:
         """See `AsyncStore.passing`; statuses that may pass, with the pause that the server asks for."""
         status = getattr(error, "status", None)
         if status in _PASSING:
             return _retry_after(getattr(error, "headers", None) or {})
-        return super().passing(error)
+        return super().retry_after(error)
 
     async def _get(self, start: int, stop: int) -> Any:
         """Give the request of a range as an asynchronous context."""
@@ -76,7 +76,7 @@ class HttpStore(AsyncStore):
         # A compressed answer would be a range of something else than the file.
         headers = {
             **options.pop("headers", {}),
-            "Range": f"bytes={start}-{stop - 1}",
+            "ByteRange": f"bytes={start}-{stop - 1}",
             "Accept-Encoding": "identity",
         }
         session = await self.filesystem.set_session()
@@ -104,7 +104,7 @@ class HttpStore(AsyncStore):
         until = time.when() or 0.0
 
         def came(number: int) -> None:  # a server that sends slowly for ever is not waited for
-            time.reschedule(until + number / self.patience.slowest)
+            time.reschedule(until + number / self.retry_policy.slowest)
 
         data = b"" if size is not None and size > WHOLE_LIMIT else await _body(response, WHOLE_LIMIT, came)
         if size == 0 or (size is None and not data):

@@ -41,10 +41,10 @@ class _MappedWindow(MemoryWindow):
             return super().rows(addresses, size)
         self.at(int(addresses.max()), size)
         found = np.empty((len(addresses), size), "u1")
-        room, descriptor = found.reshape(-1).data, self._descriptor
+        memory_budget, descriptor = found.reshape(-1).data, self._descriptor
         try:
             for first, last, address in _runs(addresses, size):
-                part = room[first * size : last * size]
+                part = memory_budget[first * size : last * size]
                 done = os.preadv(descriptor, (part,), address)
                 if done < len(part):
                     self._read_on(part[done:], address + done)
@@ -52,13 +52,13 @@ class _MappedWindow(MemoryWindow):
             raise SourceError(f"cannot be read: {error.strerror}") from error
         return found
 
-    def _read_on(self, room: memoryview, address: int) -> None:
+    def _read_on(self, memory_budget: memoryview, address: int) -> None:
         """Fill the rest of a part, in as many reads as the system takes for it."""
-        while room:
-            done = os.preadv(self._descriptor, (room,), address)
+        while memory_budget:
+            done = os.preadv(self._descriptor, (memory_budget,), address)
             if done == 0:
                 raise TargetChanged("the file became shorter while it was scanned; scan it again")
-            room, address = room[done:], address + done
+            memory_budget, address = memory_budget[done:], address + done
 
 
 def _runs(addresses: npt.NDArray[np.uint64], size: int) -> Iterator[tuple[int, int, int]]:

@@ -1,7 +1,7 @@
 """How many bytes a scan may hold, alone or beside others.
 
-Contract: all sources of a scan take the room for what they fetch from one `Room`, before they fetch it. Alone, a scan
-may hold `LIMIT` bytes. Of scans side by side (`Shared`), each has a share of half of that; the other half goes to one
+Contract: all sources of a scan take the room for what they fetch from one `MemoryBudget`, before they fetch it. Alone, a scan
+may hold `LIMIT` bytes. Of scans side by side (`SharedBudget`), each has a share of half of that; the other half goes to one
 scan at a time, the others wait for it when they come to need more than their share. The one that has it never waits
 for them, so that this always ends. A scan that needs more than there is fails with `SourceError`.
 """
@@ -14,12 +14,12 @@ from types import TracebackType
 from refmaker import limits
 from refmaker.errors import SourceError
 
-__all__ = ["LIMIT", "Room", "Shared"]
+__all__ = ["LIMIT", "MemoryBudget", "SharedBudget"]
 
 LIMIT = limits.REMOTE_MEMORY
 
 
-class Room:
+class MemoryBudget:
     """The bytes that one scan may hold. Use it as a context, which ends with the scan.
 
     Parameters
@@ -49,7 +49,7 @@ class Room:
         self.has_rest = False
         self._lock = threading.Lock()
 
-    def take(self, size: int, url: str) -> None:
+    def reserve(self, size: int, url: str) -> None:
         """Take room for `size` bytes; wait for it where others have it.
 
         Raises
@@ -71,7 +71,7 @@ class Room:
                 self.has_rest = self.rest.acquire()
             self.taken += size
 
-    def __enter__(self) -> Room:
+    def __enter__(self) -> MemoryBudget:
         return self
 
     def __exit__(
@@ -82,7 +82,7 @@ class Room:
             self.rest.release()
 
 
-class Shared:
+class SharedBudget:
     """Room for several scans side by side.
 
     Parameters
@@ -99,9 +99,9 @@ class Shared:
         self.rest = threading.Lock()
         self.ended = threading.Event()
 
-    def room(self) -> Room:
+    def memory_budget(self) -> MemoryBudget:
         """Give the room of one scan."""
-        return Room(self.limit, self.share, self.rest, self.ended)
+        return MemoryBudget(self.limit, self.share, self.rest, self.ended)
 
     def end(self) -> None:
         """Have all scans fail with the next bytes that they need."""

@@ -22,7 +22,7 @@ __all__ = ["ObstoreS3", "options_of", "store_for"]
 
 _KEYS = {"key": "access_key_id", "secret": "secret_access_key", "token": "session_token"}
 _PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_S3_ADDRESSING_STYLE")
-# Several attempts, their pauses and their times are ours: see `patience`.
+# Several attempts, their pauses and their times are ours: see `retry_policy`.
 _ONCE = {"max_retries": 0}
 _TIMEOUT = "1 hour"
 
@@ -67,12 +67,12 @@ class ObstoreS3(AsyncStore):
             )
         return data
 
-    def passing(self, error: Exception) -> float | None:
+    def retry_after(self, error: Exception) -> float | None:
         """See `AsyncStore.passing`."""
         from obstore.exceptions import GenericError
 
         if not isinstance(error, GenericError):
-            return super().passing(error)
+            return super().retry_after(error)
         status = _status(error)
         lasting = ("NotPartial", "MissingContentLength", "ParseContentRange", "UnexpectedRange")
         if status is None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from refmaker.sources.identity import Identity
-from refmaker.sources.memory_budget import Room
+from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.window import Source
 
 __all__ = ["Identity", "is_local", "open_source"]
@@ -22,8 +22,10 @@ def is_local(url: str) -> bool:
     return "::" not in url and ("://" not in url or url.startswith(("file://", "local://")))
 
 
-def open_source(url: str, storage_options: Mapping[str, Any] | None = None, room: Room | None = None) -> Source:
-    """Open a local path or any fsspec url; what is fetched takes its place in `room`."""
+def open_source(
+    url: str, storage_options: Mapping[str, Any] | None = None, memory_budget: MemoryBudget | None = None
+) -> Source:
+    """Open a local path or any fsspec url; what is fetched takes its place in `memory_budget`."""
     from refmaker.sources.container import MemberSource, container_options, locate, split_member
 
     chained = split_member(url)
@@ -31,11 +33,11 @@ def open_source(url: str, storage_options: Mapping[str, Any] | None = None, room
         kind, member, container = chained
         options = container_options(container, storage_options)
         where = locate(kind, member, container, options)
-        return MemberSource.of(open_source(container, options, room), *where)
+        return MemberSource.of(open_source(container, options, memory_budget), *where)
     if is_local(url):
         from refmaker.sources.local import LocalSource
 
         return LocalSource.open(url)
     from refmaker.sources.remote import RemoteSource
 
-    return RemoteSource.open(url, storage_options, room)
+    return RemoteSource.open(url, storage_options, memory_budget)

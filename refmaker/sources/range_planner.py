@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from refmaker.ranges import Ints, bridge, split, subtract, unite
+from refmaker.ranges import Ints, difference, merge_gaps, split, union
 
 __all__ = ["FIRST_READ", "Plan", "Rates"]
 
@@ -93,7 +93,7 @@ class Plan:
         bytes_asked = int((stops - starts).sum())
         self.spent += latency + len(starts) * self._request_time(latency) + bytes_asked / self.rates.bandwidth
         if rest <= WHOLE and whole <= max(ROUNDS_SAVED * latency, self.spent):
-            starts, stops = subtract(np.array([0]), np.array([self.size]), held_starts, held_stops)
+            starts, stops = difference(np.array([0]), np.array([self.size]), held_starts, held_stops)
             starts, stops = self._bridged(starts, stops)
         return split(starts, stops, BLOCK)
 
@@ -109,10 +109,10 @@ class Plan:
         if more < low or int((stops - starts).sum()) > LITTLE:
             return starts, stops
         stops = (stops + min(more, high)).clip(max=self.size)
-        return subtract(starts, stops, held_starts, held_stops)
+        return difference(starts, stops, held_starts, held_stops)
 
     def _bridged(self, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
         low, high = GAPS
         gap = int(min(max(self._request_time(self.rates.latency or 0.0) * self.rates.bandwidth, low), high))
-        starts, stops = unite(starts, stops)
-        return bridge(starts, stops, gap=gap, budget=int((stops - starts).sum()) // 2 + LITTLE)
+        starts, stops = union(starts, stops)
+        return merge_gaps(starts, stops, gap=gap, budget=int((stops - starts).sum()) // 2 + LITTLE)

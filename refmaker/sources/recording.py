@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.ranges import unite
+from refmaker.ranges import union
 from refmaker.window import Addresses, Buffer, Window
 
 __all__ = ["RecordingWindow"]
@@ -48,7 +48,7 @@ class RecordingWindow:
         if not self._starts:
             return 0, 0
         starts, stops = np.concatenate(self._starts), np.concatenate(self._stops)
-        starts, stops = unite(starts, stops)
+        starts, stops = union(starts, stops)
         return int((stops - starts).sum()), len(starts)
 
     def _remember(self, starts: npt.NDArray[np.int64], size: int) -> None:

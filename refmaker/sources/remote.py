@@ -16,7 +16,7 @@ import numpy as np
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.sources.async_store import Store, cause_of
 from refmaker.sources.identity import Identity
-from refmaker.sources.memory_budget import Room
+from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.sources.range_planner import FIRST_READ, Plan
 from refmaker.sources.sparse import SparseWindow
 from refmaker.window import MissingBytes, Window
@@ -32,7 +32,7 @@ class RemoteSource:
     identity: Identity
     store: Store
     plan: Plan
-    room: Room
+    memory_budget: MemoryBudget
 
     @property
     def window(self) -> Window:
@@ -40,7 +40,9 @@ class RemoteSource:
         return self.image
 
     @staticmethod
-    def open(url: str, storage_options: Mapping[str, Any] | None = None, room: Room | None = None) -> RemoteSource:
+    def open(
+        url: str, storage_options: Mapping[str, Any] | None = None, memory_budget: MemoryBudget | None = None
+    ) -> RemoteSource:
         """Look the file up and read its beginning.
 
         Raises
@@ -51,13 +53,13 @@ class RemoteSource:
             If it is empty.
         """
         store = _store_of(url, storage_options)
-        room = Room() if room is None else room
+        memory_budget = MemoryBudget() if memory_budget is None else memory_budget
         identity, data = store.open(FIRST_READ)
-        room.take(len(data), url)
+        memory_budget.reserve(len(data), url)
         image = SparseWindow(identity.size)
         if data:
             image.store([0], [data])
-        return RemoteSource(image, identity, store, Plan(identity.size, store.rates, store.concurrency), room)
+        return RemoteSource(image, identity, store, Plan(identity.size, store.rates, store.concurrency), memory_budget)
 
     def fetch(self, missing: Sequence[MissingBytes]) -> None:
         """See `Source.fetch`."""
@@ -67,7 +69,7 @@ class RemoteSource:
         if len(starts) == 0:
             raise RefmakerError("bytes are missed that are here", source=self.identity.url)
         starts, stops = self.plan.requests(starts, stops, *self.image.extents)
-        self.room.take(int((stops - starts).sum()), self.identity.url)
+        self.memory_budget.reserve(int((stops - starts).sum()), self.identity.url)
         self.image.store(starts.tolist(), self.store.read(starts.tolist(), stops.tolist()))
 
     def check_unchanged(self) -> None:
@@ -96,10 +98,10 @@ def _store_of(url: str, storage_options: Mapping[str, Any] | None) -> Store:
 
 
 def _fitting(url: str, filesystem: Any, path: str, single: bool) -> Store:
-    from refmaker.sources.fsspec_store import AnyStore, SyncStore
+    from refmaker.sources.fsspec_store import FsspecStore, FsspecSyncStore
 
     if not getattr(filesystem, "async_impl", False) or getattr(filesystem, "asynchronous", False):
-        return SyncStore(url, filesystem, path)
+        return FsspecSyncStore(url, filesystem, path)
     if single and url.startswith(("http://", "https://")):
         from fsspec.implementations.http import HTTPFileSystem
 
@@ -114,4 +116,4 @@ def _fitting(url: str, filesystem: Any, path: str, single: bool) -> Store:
 
         if isinstance(filesystem, S3FileSystem):
             return S3Store(url, filesystem, path)
-    return AnyStore(url, filesystem, path)
+    return FsspecStore(url, filesystem, path)

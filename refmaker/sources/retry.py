@@ -14,13 +14,13 @@ from typing import TypeVar
 
 from refmaker import limits
 
-__all__ = ["PATIENCE", "Patience", "patiently"]
+__all__ = ["RETRY_POLICY", "RetryPolicy", "retry_async"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Seconds and counts.
 
     Attributes
@@ -42,14 +42,14 @@ class Patience:
     slowest: float = limits.SLOWEST
 
 
-PATIENCE = Patience()
+RETRY_POLICY = RetryPolicy()
 
 
-async def patiently(
+async def retry_async(
     work: Callable[[asyncio.Timeout], Awaitable[T]],
-    passing: Callable[[Exception], float | None],
+    retry_after: Callable[[Exception], float | None],
     size: int,
-    patience: Patience,
+    retry_policy: RetryPolicy,
 ) -> T:
     """Await `work` until it succeeds.
 
@@ -66,12 +66,12 @@ async def patiently(
     while True:
         attempt += 1
         try:
-            async with asyncio.timeout(patience.timeout + size / patience.slowest) as time:
+            async with asyncio.timeout(retry_policy.timeout + size / retry_policy.slowest) as time:
                 return await work(time)
         except Exception as error:
-            asked = passing(error) if attempt < patience.attempts else None
+            asked = retry_after(error) if attempt < retry_policy.attempts else None
             if asked is not None:
-                longest = min(patience.pause * 2 ** (attempt - 1), patience.longest_pause)
-                await asyncio.sleep(min(asked, patience.longest_pause) + random.uniform(0, longest))  # noqa: S311
+                longest = min(retry_policy.pause * 2 ** (attempt - 1), retry_policy.longest_pause)
+                await asyncio.sleep(min(asked, retry_policy.longest_pause) + random.uniform(0, longest))  # noqa: S311
                 continue
             raise

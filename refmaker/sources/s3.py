@@ -59,18 +59,18 @@ class S3Store(AsyncStore):
             )
         return data
 
-    def passing(self, error: Exception) -> float | None:
+    def retry_after(self, error: Exception) -> float | None:
         """See `AsyncStore.passing`."""
         botocore = sys.modules.get("botocore.exceptions")
         kinds = () if botocore is None else (botocore.HTTPClientError, botocore.IncompleteReadError)
-        return 0.0 if isinstance(error, kinds) else super().passing(error)
+        return 0.0 if isinstance(error, kinds) else super().retry_after(error)
 
     async def _get(self, start: int, stop: int) -> tuple[Any, bytes, tuple[int, int, int | None] | None]:
         bucket, key, version = self.filesystem.split_path(self.path)
         options = {} if version is None else {"VersionId": version}
         began = perf_counter()
         answer = await self.filesystem._call_s3(
-            "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", **options
+            "get_object", Bucket=bucket, Key=key, ByteRange=f"bytes={start}-{stop - 1}", **options
         )
         waited = perf_counter() - began
         async with answer["Body"] as body:

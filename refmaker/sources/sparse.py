@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import TruncatedError
-from refmaker.ranges import subtract
+from refmaker.ranges import difference
 from refmaker.window import Addresses, Buffer, MissingBytes
 
 __all__ = ["SparseWindow"]
@@ -110,7 +110,7 @@ class SparseWindow:
 
     def lacking(self, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
         """Give what of these ranges is not here, sorted and disjoint."""
-        return subtract(starts, stops, self._start, self._stop)
+        return difference(starts, stops, self._start, self._stop)
 
     def store(self, addresses: Sequence[int], pieces: Sequence[bytes]) -> None:
         """Put in what a round has fetched: pieces that begin at `addresses`, sorted and disjoint."""

@@ -15,7 +15,7 @@ import numpy as np
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.verification.originals import Original
 from refmaker.verification.sampling import Block
-from refmaker.verification.values import Mask, Misfit, NoCounterpart, Rules, counted, differing, plain
+from refmaker.verification.values import Mask, MissingCounterpart, Rules, TypeMismatch, counted, differing, plain
 
 __all__ = ["ArrayResult", "Comparison", "Difference", "Status"]
 
@@ -104,14 +104,14 @@ class Comparison:
         self._conclude()
 
     def _check_form(self) -> None:
-        """Raise `Misfit` unless both sides have one shape, or may be taken to have, and one kind of values."""
+        """Raise `TypeMismatch` unless both sides have one shape, or may be taken to have, and one kind of values."""
         own, shape = self.original.shape, tuple(self.shown.shape)
         longer = len(own) == len(shape) and all(
             extent == length or (grows and extent < length)
             for extent, length, grows in zip(own, shape, self.original.growable, strict=True)
         )
         if not longer:
-            raise NoCounterpart(f"shape {own} in the file, {shape} through the manifest")
+            raise MissingCounterpart(f"shape {own} in the file, {shape} through the manifest")
         if self.original.dtype is not None:
             self._differing(np.empty(0, self.original.dtype), np.empty(0, self.shown.dtype))
 
@@ -124,7 +124,7 @@ class Comparison:
             return
         try:
             self._compare(block)
-        except Misfit:
+        except TypeMismatch:
             raise
         except RefmakerError:
             self._singles(block)
@@ -136,9 +136,9 @@ class Comparison:
                 return
             try:
                 self._compare(single)
-            except Misfit:
+            except TypeMismatch:
                 raise
-            except _LostError as error:
+            except _SourceUnreadableError as error:
                 self.lost.append(f"chunk {self.name(single.first)}: {error.message}")
             except RefmakerError as error:
                 self.unreadable.append(f"chunk {self.name(single.first)}: {error.message}")
@@ -151,7 +151,7 @@ class Comparison:
         try:
             expected = self.original.read(selection)
         except RefmakerError as error:
-            raise _LostError(error.message) from error
+            raise _SourceUnreadableError(error.message) from error
         got = _read(self.shown, selection)
         different = self._differing(expected, got)
         self.result.chunks_checked += block.chunks
@@ -182,7 +182,7 @@ class Comparison:
         result.reason = "; ".join(lines) or None
 
 
-class _LostError(SourceError):
+class _SourceUnreadableError(SourceError):
     """The original values cannot be read."""
 
 

@@ -26,7 +26,7 @@ from refmaker.verification.coordinates import Coordinates, Unreadable, dimension
 from refmaker.verification.decoded_values import Encoding, encoding_of, meaning
 from refmaker.verification.inputs import Integers, Part, owns
 from refmaker.verification.originals import Original
-from refmaker.verification.values import Mask, Misfit, NoCounterpart, Rules, counted, differing, plain
+from refmaker.verification.values import Mask, MissingCounterpart, Rules, TypeMismatch, counted, differing, plain
 
 __all__ = ["CombinedArray", "compare_files"]
 
@@ -104,7 +104,7 @@ class CombinedArray:
         cells = self.coordinates.cells(self.path, part)
         try:
             original = find(self.coordinates.originals, self.path, part, self.shown.dtype)
-        except NoCounterpart:
+        except MissingCounterpart:
             if len(cells):
                 raise
             return
@@ -165,7 +165,7 @@ class CombinedArray:
         if own == rank - 1 and self._is_new(original):
             return tuple(range(1, rank))
         if own != rank:
-            raise NoCounterpart(f"shape {original.shape} in the file, {self.shown.shape} through the manifest")
+            raise MissingCounterpart(f"shape {original.shape} in the file, {self.shown.shape} through the manifest")
         names, wanted = original.dimensions, self.dimensions
         if wanted is not None and sorted(map(str, names)) == sorted(set(wanted)):
             return tuple(wanted.index(str(name)) for name in names)
@@ -193,7 +193,9 @@ class CombinedArray:
                 return _Place(np.arange(length))
             return _Place(self._by_reference(dim, 1 if extent is None else extent, part, cells), own=extent is not None)
         if extent is not None and extent != len(found) and not (grows and extent < len(found)):
-            raise NoCounterpart(f"{extent} rows in the file along axis {dim}, of which its coordinate has {len(found)}")
+            raise MissingCounterpart(
+                f"{extent} rows in the file along axis {dim}, of which its coordinate has {len(found)}"
+            )
         return _Place(found, own=extent is not None)
 
     def _by_reference(self, dim: int, extent: int, part: Part, cells: Integers) -> Integers:
@@ -247,7 +249,7 @@ class CombinedArray:
         if one == other:
             return differing(mine, theirs, Rules(original.same_object, original.spaces))
         if one.is_time != other.is_time:
-            raise Misfit("times on one side, and numbers on the other")
+            raise TypeMismatch("times on one side, and numbers on the other")
         own, got = meaning(mine, one, other.calendar), meaning(theirs, other)
         if one.is_time:
             return np.asarray(np.abs(own - got) > 1)
@@ -325,7 +327,7 @@ def _compare_file(sides: Sequence[CombinedArray], part: Part, share: int | None)
         url = side.coordinates.manifest.targets[part.code].url
         try:
             side.compare(part, share)
-        except Misfit as error:
+        except TypeMismatch as error:
             side.problem("differs", f"{url}: {error.message}")
         except Unreadable as error:
             side.problem("unreadable", f"{url}: {error.message}")

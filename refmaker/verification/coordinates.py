@@ -19,7 +19,7 @@ from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.verification.decoded_values import Encoding, encoding_of, meaning
 from refmaker.verification.inputs import CellsByFile, Integers, Part
 from refmaker.verification.originals import Original, Originals
-from refmaker.verification.values import Misfit, NoCounterpart
+from refmaker.verification.values import MissingCounterpart, TypeMismatch
 
 __all__ = ["Coordinates", "Unreadable", "dimensions_of", "find", "opened", "prefix_of", "read"]
 
@@ -90,7 +90,7 @@ class Coordinates:
         combined, theirs = self.combined(path)
         try:
             original = find(self.originals, path, part, combined.dtype)
-        except NoCounterpart:
+        except MissingCounterpart:
             return None
         if len(original.shape) > 1:
             return None
@@ -104,7 +104,7 @@ class Coordinates:
             combined, own = self._meant[path], meaning(own, mine, theirs.calendar)
         found = _positions(own, combined, tolerance=1 if times else 0)
         if found is None:
-            raise Misfit(f"the coordinate /{path} of the file has values that the combined one has not")
+            raise TypeMismatch(f"the coordinate /{path} of the file has values that the combined one has not")
         return found
 
 
@@ -119,9 +119,9 @@ def find(originals: Originals, path: str, part: Part, dtype: np.dtype[Any]) -> O
     name = "/" + path[len(prefix_of(path)) :]
     try:
         return originals.find(part.code, name, dtype, part.member)
-    except NoCounterpart:
+    except MissingCounterpart:
         above, _, last = name.rpartition("/")
-        with contextlib.suppress(NoCounterpart):
+        with contextlib.suppress(MissingCounterpart):
             return originals.find(part.code, f"{above}/_nc4_non_coord_{last}", dtype, part.member)
         raise
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from refmaker.errors import SourceError
-from refmaker.verification.values import NoCounterpart
+from refmaker.verification.values import MissingCounterpart
 
 __all__ = ["Hdf5Array", "find_dataset"]
 
@@ -219,9 +219,9 @@ def find_dataset(file: Any, path: str, shown: np.dtype[Any], *, remote: bool) ->
 
     dataset, rest = _deepest(file, path)
     if not isinstance(dataset, h5py.Dataset):
-        raise NoCounterpart(f"{path} is no dataset in the file")
+        raise MissingCounterpart(f"{path} is no dataset in the file")
     if dataset.shape is None:
-        raise NoCounterpart(f"{path} has a null dataspace in the file: no values")
+        raise MissingCounterpart(f"{path} has a null dataspace in the file: no values")
     if remote and (dataset.is_virtual or dataset.external is not None):
         raise SourceError(f"{path} lies in other files, which libhdf5 does not find from a remote one")
     if _misses_raw_files(dataset):

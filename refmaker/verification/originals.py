@@ -32,7 +32,7 @@ from refmaker.urls import is_local, local_path
 from refmaker.verification.containers import Member, MemberFile, member_with, members_of
 from refmaker.verification.hdf5 import find_dataset
 from refmaker.verification.other_formats import FormatFile, open_format
-from refmaker.verification.values import NoCounterpart
+from refmaker.verification.values import MissingCounterpart
 
 __all__ = ["Original", "Originals"]
 
@@ -192,7 +192,7 @@ class Originals:
         except RefmakerError:
             raise
         except KeyError as error:
-            raise NoCounterpart(f"there is no {path} in the file") from error
+            raise MissingCounterpart(f"there is no {path} in the file") from error
         except Exception as error:  # h5py and netCDF4 raise errors of many kinds
             raise SourceError(f"cannot be opened: {_cause(error)}", source=file.url) from error
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from refmaker.errors import SourceError
-from refmaker.formats.detect import Kind, require
-from refmaker.verification.values import NoCounterpart
+from refmaker.formats.detect import Format, require
+from refmaker.verification.values import MissingCounterpart
 
 __all__ = ["FormatFile", "open_format"]
 
@@ -71,7 +71,7 @@ class _Plain:
         return False
 
 
-def open_format(kind: Kind, name: Any) -> FormatFile:
+def open_format(kind: Format, name: Any) -> FormatFile:
     """Open a file of a format that kerchunk scans; `name` is a local path, for TIFF perhaps an open file."""
     require(kind)
     if kind == "tiff":
@@ -101,7 +101,7 @@ def _tiff(name: Any) -> FormatFile:
         def find(path: str, shown: np.dtype[Any]) -> _Plain:
             level = path.strip("/")
             if not level.isdecimal() or int(level) >= len(series.levels):
-                raise NoCounterpart(f"there is no {path} in the file")
+                raise MissingCounterpart(f"there is no {path} in the file")
             store = stack.enter_context(series.aszarr(level=int(level)))
             return _Plain.of(zarr.open_array(store, mode="r"))
 
@@ -124,7 +124,7 @@ def _fits(name: str) -> FormatFile:
         def find(path: str, shown: np.dtype[Any]) -> _Plain:
             number = path.strip("/")
             if not number.isdecimal() or int(number) >= len(stored):
-                raise NoCounterpart(f"there is no HDU {path} in the file")
+                raise MissingCounterpart(f"there is no HDU {path} in the file")
             hdu = stored[int(number)]
             if not hdu.is_image:
                 return _Plain.of(hdu.data.view(np.ndarray))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from refmaker.errors import RefmakerError
 
-__all__ = ["Mask", "Misfit", "NoCounterpart", "Rules", "counted", "differing", "plain"]
+__all__ = ["Mask", "TypeMismatch", "MissingCounterpart", "Rules", "counted", "differing", "plain"]
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 SameObject: TypeAlias = Callable[[object, str], bool]
@@ -43,11 +43,11 @@ class Rules:
     spaces: bool = False
 
 
-class Misfit(RefmakerError):
+class TypeMismatch(RefmakerError):
     """The two sides hold values of different kinds."""
 
 
-class NoCounterpart(Misfit):
+class MissingCounterpart(TypeMismatch):
     """The file has no such object, or one of another shape."""
 
 
@@ -114,8 +114,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _misfit(what: str, expected: object, got: object) -> Misfit:
-    return Misfit(f"{what} {expected} in the file, {got} through the manifest")
+def _misfit(what: str, expected: object, got: object) -> TypeMismatch:
+    return TypeMismatch(f"{what} {expected} in the file, {got} through the manifest")
 
 
 def _native(values: np.ndarray) -> np.ndarray:
@@ -198,7 +198,7 @@ def _same_sequence(expected: np.ndarray, got: Any, rules: Rules) -> bool:
         return other.size == 0
     try:
         return not differing(expected, other, rules).any()
-    except Misfit:
+    except TypeMismatch:
         return False
 
 

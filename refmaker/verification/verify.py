@@ -32,7 +32,7 @@ from refmaker.verification.inputs import Part, is_combined, parts_of
 from refmaker.verification.originals import Originals
 from refmaker.verification.sampling import Cells, blocks_of, choose, stored_cells
 from refmaker.verification.targets import TargetResult, check_targets, reference_problems
-from refmaker.verification.values import Misfit, NoCounterpart, counted
+from refmaker.verification.values import MissingCounterpart, TypeMismatch, counted
 from refmaker.zarr.chunk_keys import ChunkLayout
 
 __all__ = ["ArrayResult", "Difference", "Progress", "TargetResult", "VerifyReport", "manifest_options", "verify"]
@@ -277,12 +277,12 @@ class _Run:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # zarr's remarks on data types are no findings
                 self._compare(plan, result, partial(self._count, plan.path, known))
-        except NoCounterpart as error:
+        except MissingCounterpart as error:
             result.status, result.reason = "differs", error.message
             if self._may_be_combined(plan.path):
                 unsaid = "the manifest does not say which objects of its targets the array is made of"
                 result.status, result.reason = "skipped", f"{error.message}; {unsaid}"
-        except Misfit as error:
+        except TypeMismatch as error:
             result.status, result.reason = "differs", error.message
         except _UnreadableError as error:
             result.status, result.reason = "unreadable", error.message

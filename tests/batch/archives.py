@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from refmaker.batch.discovery import Roots
+from refmaker.batch.discovery import Inputs
 from refmaker.batch.ledger import Ledger, Row
 from refmaker.batch.run import LEDGER, Batch, Result
 from refmaker.engines.engine import Item
@@ -64,7 +64,7 @@ def run(
 ) -> Result:
     names = tuple(source) if isinstance(source, list) else (str(source),)
     of_roots = {name: options.pop(name) for name in ("pattern", "base", "storage_options") if name in options}
-    return Batch(Roots(names, **of_roots), str(out), **options).run(engine or InProcess(), observer)
+    return Batch(Inputs(names, **of_roots), str(out), **options).run(engine or InProcess(), observer)
 
 
 def done(result: Result) -> list[str]:

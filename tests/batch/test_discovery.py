@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from refmaker.batch.discovery import Roots, covered, find_sources, listed_roots
+from refmaker.batch.discovery import Inputs, covered, find_sources, listed_roots
 from refmaker.errors import BatchError, SourceError
 from tests.servers import RangeServer, S3Server, range_server, s3_server
 
@@ -18,7 +18,7 @@ __all__ = ["range_server", "s3_server"]
 
 
 def names(*roots: object, out: str | None = None, **options: object) -> list[str]:
-    return [entry.name for entry in find_sources(Roots(tuple(map(str, roots)), **options), out=out)]  # type: ignore[arg-type]
+    return [entry.name for entry in find_sources(Inputs(tuple(map(str, roots)), **options), out=out)]  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def archive(tmp_path: Path) -> Path:
 
 def test_a_directory(archive: Path) -> None:
     assert names(archive) == ["a.nc", "damaged.nc", "deep/refused.h5", "deep/er/b.h5"]
-    (entry,) = find_sources(Roots((f"{archive}/a.nc",)))
+    (entry,) = find_sources(Inputs((f"{archive}/a.nc",)))
     status = (archive / "a.nc").stat()
     assert (entry.url, entry.name) == (f"{archive}/a.nc", "a.nc")
     assert (entry.seen.size, entry.seen.etag, entry.seen.mtime) == (status.st_size, None, status.st_mtime)
@@ -88,14 +88,14 @@ def test_a_base(archive: Path, tmp_path: Path) -> None:
 
 def test_relative_paths_and_file_urls(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(archive)
-    assert [entry.url for entry in find_sources(Roots(("deep/er", f"file://{archive}/a.nc")))] == [
+    assert [entry.url for entry in find_sources(Inputs(("deep/er", f"file://{archive}/a.nc")))] == [
         f"{archive}/deep/er/b.h5",
         f"{archive}/a.nc",
     ]
 
 
 def test_what_is_not_there_is_left_to_the_scan(tmp_path: Path) -> None:
-    (entry,) = find_sources(Roots((f"{tmp_path}/none.nc",)))
+    (entry,) = find_sources(Inputs((f"{tmp_path}/none.nc",)))
     assert (entry.seen.size, entry.seen.mtime) == (None, None)
 
 
@@ -155,15 +155,15 @@ def test_what_may_not_be_read_might_be_a_source(range_server: RangeServer, archi
     range_server.add("x/a", (archive / "a.nc").read_bytes())
     range_server.add("x/", b'<a href="a">')
     range_server.faults["x/a"] = "403"
-    assert [(entry.name, entry.seen.size) for entry in find_sources(Roots((f"{range_server.url}/x/",)))] == [
+    assert [(entry.name, entry.seen.size) for entry in find_sources(Inputs((f"{range_server.url}/x/",)))] == [
         ("a", None)
     ]
 
 
 def test_versions_of_remote_files(bucket: S3Server) -> None:
     url = "s3://bucket/finding/a.nc"
-    listed = find_sources(Roots(("s3://bucket/finding/",), None, None, bucket.options))
-    (asked,) = find_sources(Roots((url,), None, None, bucket.options))
+    listed = find_sources(Inputs(("s3://bucket/finding/",), None, None, bucket.options))
+    (asked,) = find_sources(Inputs((url,), None, None, bucket.options))
     entry = next(entry for entry in listed if entry.url == url)
     assert entry.seen.etag == asked.seen.etag is not None
     assert entry.seen.size == asked.seen.size == bucket.filesystem().info(url)["size"]
@@ -171,11 +171,11 @@ def test_versions_of_remote_files(bucket: S3Server) -> None:
 
 def test_over_http(range_server: RangeServer, archive: Path) -> None:
     url = range_server.add("x/a.nc", (archive / "a.nc").read_bytes())
-    (entry,) = find_sources(Roots((f"{url}?token=1",)))
+    (entry,) = find_sources(Inputs((f"{url}?token=1",)))
     assert (entry.url, entry.name) == (f"{url}?token=1", "a.nc")
     assert entry.seen.size == (archive / "a.nc").stat().st_size
     assert entry.seen.etag == range_server.files["x/a.nc"].etag
-    (gone,) = find_sources(Roots((f"{range_server.url}/none.nc",)))
+    (gone,) = find_sources(Inputs((f"{range_server.url}/none.nc",)))
     assert gone.seen.size is None
 
 
@@ -183,7 +183,7 @@ def test_other_filesystems(archive: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe_file("/finding/sub/m.nc", (archive / "a.nc").read_bytes())
     for root in ("memory://finding", "memory://finding/**/*.nc"):
-        (entry,) = find_sources(Roots((root,)))
+        (entry,) = find_sources(Inputs((root,)))
         assert (entry.url, entry.name) == ("memory://finding/sub/m.nc", "sub/m.nc")
 
 
@@ -192,7 +192,7 @@ def test_chained_urls(archive: Path, tmp_path: Path) -> None:
 
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as file:
         file.write(archive / "a.nc", "in/a.nc")
-    (entry,) = find_sources(Roots((f"zip://**/*.nc::file://{tmp_path}/z.zip",)))
+    (entry,) = find_sources(Inputs((f"zip://**/*.nc::file://{tmp_path}/z.zip",)))
     assert (entry.url, entry.name) == (f"zip://in/a.nc::file://{tmp_path}/z.zip", "in/a.nc")
 
 

@@ -116,13 +116,13 @@ def test_a_dead_run_on_this_machine(scene: Scene, monkeypatch: pytest.MonkeyPatc
 
 
 def test_two_that_begin_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = remote_ledger.Shelf._touch
+    real = remote_ledger.RemoteLedger._touch
 
     def touch(self: Any) -> None:
         real(self)
         scene.put(f"{LEDGER}.lock", json.dumps({"run": "y", "host": "far.example", "pid": 8}).encode())
 
-    monkeypatch.setattr(remote_ledger.Shelf, "_touch", touch)
+    monkeypatch.setattr(remote_ledger.RemoteLedger, "_touch", touch)
     with pytest.raises(BatchError, match="process 8"):
         scene.run()
 

@@ -21,7 +21,7 @@ from refmaker.batch.check import check
 from refmaker.batch.ledger import Ledger
 from refmaker.batch.lock import Lock
 from refmaker.batch.run import LEDGER
-from refmaker.engines.engine import Item, Lost
+from refmaker.engines.engine import Item, TaskFailed
 from refmaker.errors import BatchError, EngineError
 
 from .archives import InProcess, done, ledger_rows, outputs, run, write_archive, write_file, write_refused
@@ -295,7 +295,7 @@ def test_lost_items_are_rows(archive: Path, out: Path) -> None:
             if item.argument.output == "a.nc.json":
                 (out / ".refmaker-0123456789abcdef.tmp").write_bytes(b"half")
                 os.utime(out / ".refmaker-0123456789abcdef.tmp", (1, 1))
-                return item, Lost("crashed", "signal 11")
+                return item, TaskFailed("crashed", "signal 11")
             return super().one(function, item)
 
     result = run(archive, out, engine=Losing())

@@ -158,7 +158,7 @@ def ways(path: Path, url: str | None) -> dict[str, Callable[[], Callable[[], Any
     }
 
 
-def places_of(document: dict[str, Any]) -> np.ndarray:
+def search_paths(document: dict[str, Any]) -> np.ndarray:
     """Give offset and size of every chunk."""
     return np.array([value[1:] for value in document["refs"].values() if isinstance(value, list)])
 
@@ -170,7 +170,7 @@ def decoding(document: dict[str, Any], path: Path, url: str | None) -> Callable[
     codec = pipeline([*metadata["filters"], metadata["compressor"]], size)
     assert codec is not None
     data = path.read_bytes()
-    chunks = [memoryview(data)[start : start + stored] for start, stored in places_of(document).tolist()]
+    chunks = [memoryview(data)[start : start + stored] for start, stored in search_paths(document).tolist()]
     workers = os.cpu_count() or 1
     fetch = floor(document, path, url)
 
@@ -189,7 +189,7 @@ def decoding(document: dict[str, Any], path: Path, url: str | None) -> Callable[
 
 def floor(document: dict[str, Any], path: Path, url: str | None) -> Callable[[], Any]:
     """Fetch the bytes of all chunks by ideal requests, and nothing else."""
-    places = places_of(document)
+    places = search_paths(document)
     ranges = coalesce(places[:, 0], places.sum(axis=1), gap=65536, block=4 << 20)
     pairs = list(zip(*(column.tolist() for column in ranges), strict=True))
 

@@ -501,5 +501,5 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_notes_say_what_was_taken(tmp_path: Path) -> None:
     paths = made(CASES["remarks"][0], tmp_path)
-    made_of = refmaker.combination(paths)
+    made_of = refmaker.combine_with_report(paths)
     assert made_of.notes == ["/y: comment, ancillary_variables: not the same in all inputs, the first one's is taken"]

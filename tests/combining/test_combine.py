@@ -136,7 +136,7 @@ def assert_same(one: Manifest, other: Manifest) -> None:
 
 class TestDimensions:
     def test_which_is_found(self, tmp_path: Path) -> None:
-        made = refmaker.combination(days(tmp_path, 3))
+        made = refmaker.combine_with_report(days(tmp_path, 3))
         assert [(one.path, one.length) for one in made.dimensions] == [("time", 12)]
         assert made.dimensions[0].inputs == tuple(str(path) for path in sorted(tmp_path.iterdir()))
 
@@ -339,7 +339,7 @@ class TestOnMismatch:
                   extra={"kept": (("time",), np.arange(4.0))})
             for n in range(2)
         ]  # fmt: skip
-        made = refmaker.combination(paths, on_mismatch="drop-variable")
+        made = refmaker.combine_with_report(paths, on_mismatch="drop-variable")
         assert set(made.manifest.arrays) == {"time", "lat", "lon", "kept"}
         assert made.manifest.refusals == {"/t2m": "the inputs do not agree: scale_factor"}
         assert [(one.mismatch.variable, one.action) for one in made.outcomes] == [("/t2m", "dropped")]
@@ -355,14 +355,14 @@ class TestOnMismatch:
             write(tmp_path / f"{n}.nc", 4 * n, dtype="i2", attributes={"scale_factor": scale})
             for n, scale in enumerate(scales)
         ]
-        made = refmaker.combination(paths, on_mismatch="split")
+        made = refmaker.combine_with_report(paths, on_mismatch="split")
         xr.testing.assert_identical(shown(made.manifest, "part_0"), joined(paths[0], paths[1], paths[3]))
         xr.testing.assert_identical(shown(made.manifest, "part_1"), original(paths[2])[0])
         assert [one.action for one in made.outcomes] == ["split"]
 
     def test_split_at_partial_chunks(self, tmp_path: Path) -> None:
         paths = [write(tmp_path / f"{n}.nc", start, rows) for n, (start, rows) in enumerate(((0, 4), (4, 3), (7, 4)))]
-        made = refmaker.combination(paths, on_mismatch="split")
+        made = refmaker.combine_with_report(paths, on_mismatch="split")
         xr.testing.assert_identical(shown(made.manifest, "part_0"), joined(*paths[:2]))
         xr.testing.assert_identical(shown(made.manifest, "part_1"), original(paths[2])[0])
 
@@ -418,7 +418,7 @@ class TestOnMismatch:
     @pytest.mark.parametrize("zarr_format", [2, 3])
     def test_inlined(self, first: dict[str, Any], second: dict[str, Any], zarr_format: Any, tmp_path: Path) -> None:
         paths = write(tmp_path / "a.nc", **first), write(tmp_path / "b.nc", **{"start": 4, **second})
-        made = refmaker.combination(paths, on_mismatch="inline", zarr_format=zarr_format)
+        made = refmaker.combine_with_report(paths, on_mismatch="inline", zarr_format=zarr_format)
         assert {one.action for one in made.outcomes} == {"inlined"}
         assert made.manifest.arrays["t2m"].references.inline
         assert len(made.manifest.arrays["t2m"].references.cell) > 0

@@ -11,7 +11,7 @@ import pytest
 
 import refmaker
 from refmaker.combining import loading
-from refmaker.engines.engine import Item, Lost
+from refmaker.engines.engine import Item, TaskFailed
 from refmaker.engines.local import LocalEngine
 from refmaker.errors import EngineError, FormatError
 from tests.engines.cluster import Cluster, cluster, running_cluster
@@ -37,7 +37,7 @@ class Backwards:
 
     def run(self, function: Any, items: Iterable[Item]) -> Generator[list[tuple[Item, Any]], None, None]:
         for item in reversed(list(items)):
-            yield [(item, Lost("crashed", "signal 11") if item.key == self.lost else function(item.argument))]
+            yield [(item, TaskFailed("crashed", "signal 11") if item.key == self.lost else function(item.argument))]
             yield []
 
     def close(self) -> None:

@@ -12,14 +12,14 @@ import numcodecs
 import numpy as np
 import pytest
 
-from refmaker.combining.encodings import Form
+from refmaker.combining.encodings import ArrayEncoding
 from refmaker.combining.values import MOST, decoded, dtype_of, encoded, sameness
 from refmaker.errors import FormatError, Unsupported
 
 
-def form(dtype: Any = "<i4", chunks: tuple[int, ...] = (4,), **metadata: Any) -> Form:
+def form(dtype: Any = "<i4", chunks: tuple[int, ...] = (4,), **metadata: Any) -> ArrayEncoding:
     plain = {"zarr_format": 2, "dtype": dtype, "chunks": list(chunks), "compressor": None, "filters": None}
-    return Form(2, {**plain, "fill_value": None, "order": "C", **metadata}, {}, None, chunks)
+    return ArrayEncoding(2, {**plain, "fill_value": None, "order": "C", **metadata}, {}, None, chunks)
 
 
 class Trap:

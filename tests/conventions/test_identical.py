@@ -227,9 +227,9 @@ def test_single_precision_packing_is_close_and_noted(tmp_path: Path) -> None:
         v.set_auto_maskandscale(False)
         v.scale_factor = np.float32(0.1)
         v[:] = range(100)
-    from refmaker.scanning.scan import inspect
+    from refmaker.scanning.scan import scan_file
 
-    manifest = inspect(str(path)).manifest
+    manifest = scan_file(str(path)).manifest
     got = open_dataset(references(manifest, tmp_path))
     with xr.open_dataset(path, engine="netcdf4") as want:
         xr.testing.assert_allclose(want, got)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from refmaker.engines import distributed as distributed_engine
-from refmaker.engines.engine import TOGETHER, Item, Lost
+from refmaker.engines.engine import TOGETHER, Item, TaskFailed
 from refmaker.errors import EngineError
 
 from . import functions
@@ -85,7 +85,7 @@ def test_a_crash_does_not_cost_the_worker(engine: Any, cluster: Cluster) -> None
 def test_time_ends_for_an_item(engine: Any) -> None:
     engine.timeout = 0.5
     found = run(engine, functions.misbehave, [1, "hang", 2])
-    assert found == {0: 1, 1: Lost("timeout", "it took longer than 0.5 s"), 2: 2}
+    assert found == {0: 1, 1: TaskFailed("timeout", "it took longer than 0.5 s"), 2: 2}
 
 
 def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from refmaker.engines.engine import TOGETHER, Item, Lost
+from refmaker.engines.engine import TOGETHER, Item, TaskFailed
 from refmaker.engines.local import LocalEngine
 from refmaker.errors import EngineError
 
@@ -76,14 +76,14 @@ def test_a_crash_costs_its_item(engine: LocalEngine) -> None:
     found = run(engine, functions.misbehave, [1, "crash", 2, 3, 4])
     lost = found.pop(1)
     assert found == {0: 1, 2: 2, 3: 3, 4: 4}
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, TaskFailed)
     assert lost.kind == "crashed"
     assert "signal 11 (SIGSEGV)" in lost.reason
 
 
 def test_company_of_a_crash_is_done(engine: LocalEngine) -> None:
     found = run(engine, functions.misbehave, [*range(8), "crash", *range(8)], alone=False)
-    assert [key for key, result in found.items() if isinstance(result, Lost)] == [8]
+    assert [key for key, result in found.items() if isinstance(result, TaskFailed)] == [8]
 
 
 def test_what_crashes_once_is_done_again(engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_time_ends_for_an_item_only(alone: bool) -> None:
     finally:
         engine.close()
     assert time.monotonic() - began < 10
-    assert found == {0: 1, 1: Lost("timeout", "it took longer than 0.5 s"), 2: 2, 3: 3}
+    assert found == {0: 1, 1: TaskFailed("timeout", "it took longer than 0.5 s"), 2: 2, 3: 3}
 
 
 def test_a_defect_costs_its_item_and_says_where(engine: LocalEngine) -> None:

@@ -224,13 +224,13 @@ def test_directories_without_the_packages(made, tmp_path, monkeypatch):
     path.rename(path.with_suffix(".data"))
     assert listing.is_recognised(str(path.with_suffix(".data")))
     monkeypatch.setattr(listing, "missing", lambda asked: ["a package"] if asked == kind else [])
-    listing._handed_over.cache_clear()
+    listing._kerchunk_formats.cache_clear()
     try:
         assert not listing.is_recognised(str(path.with_suffix(".data")))
-        assert not listing.is_named_so(path.name)
+        assert not listing.has_known_suffix(path.name)
     finally:
         monkeypatch.undo()
-        listing._handed_over.cache_clear()
+        listing._kerchunk_formats.cache_clear()
 
 
 def test_errors_of_libraries_are_ours(made, monkeypatch):

@@ -33,7 +33,7 @@ from refmaker.sources.memory import MemoryWindow
 
 __all__ = ["TARGETS", "Target"]
 
-SMALL = 8192
+MAX_COALESCED_REQUEST = 8192
 SIZES = (Sizes(8, 8), Sizes(4, 4), Sizes(2, 2), Sizes(4, 8))
 
 
@@ -163,7 +163,7 @@ def files() -> tuple[bytes, ...]:
 
 
 def small_files() -> list[bytes]:
-    return [data for data in files() if len(data) <= 3 * SMALL]
+    return [data for data in files() if len(data) <= 3 * MAX_COALESCED_REQUEST]
 
 
 # Messages and other structures that lie in one buffer.
@@ -185,7 +185,7 @@ def in_buffer(name: str, decode: Callable[[bytes, Sizes], object], *functions: s
             for _, args in calls(files(), _named(place)):
                 buf, at = args[0], args[1] if len(args) > 1 and isinstance(args[1], int) else 0
                 found = next((a for a in args if isinstance(a, Sizes)), SIZES[0])
-                yield bytes([SIZES.index(found) if found in SIZES else 0]) + bytes(buf[at : at + SMALL])
+                yield bytes([SIZES.index(found) if found in SIZES else 0]) + bytes(buf[at : at + MAX_COALESCED_REQUEST])
 
     TARGETS[name] = Target(run, seeds)
 
@@ -315,7 +315,7 @@ def in_file(name: str, read: Callable[[Any, int, int, int, Sizes], object], func
                 done.add((id(body), small))
                 yield _HEAD.pack(SIZES.index(found), small & 0xFFFF, address, large & 0xFFFFFFFF) + body
 
-    TARGETS[name] = Target(run, seeds, 4 * SMALL)
+    TARGETS[name] = Target(run, seeds, 4 * MAX_COALESCED_REQUEST)
 
 
 def heap_numbers(window: Any, heap: Any, ids: Any, *_: Any) -> tuple[int, int, int]:
@@ -354,7 +354,7 @@ def _indexes() -> None:
             "fixed_array:read_elements", lambda w, a, client, count, s: (a, client, count))  # fmt: skip
     in_file("extensible_array", lambda w, a, n, m, s: list(extensible_array.read_elements(w, a, n & 1, s)),
             "extensible_array:read_elements", lambda w, a, client, s: (a, client, 0))  # fmt: skip
-    TARGETS["chunk_index"] = Target(read_index, index_seeds, 4 * SMALL)
+    TARGETS["chunk_index"] = Target(read_index, index_seeds, 4 * MAX_COALESCED_REQUEST)
 
 
 # A chunk index with the layout and the extents that it is read by, which stand before the file in an input.
@@ -493,9 +493,9 @@ def _whole() -> None:
         yield from small_files()
         yield from netcdf3_seeds()
 
-    TARGETS["hdf5_file"] = Target(walk_hdf5, hdf5_seeds, 4 * SMALL)
+    TARGETS["hdf5_file"] = Target(walk_hdf5, hdf5_seeds, 4 * MAX_COALESCED_REQUEST)
     TARGETS["netcdf3_file"] = Target(walk_netcdf3, netcdf3_seeds)
-    TARGETS["scan"] = Target(scan_file, all_seeds, 4 * SMALL)
+    TARGETS["scan"] = Target(scan_file, all_seeds, 4 * MAX_COALESCED_REQUEST)
 
 
 # Manifests.
@@ -540,7 +540,7 @@ def replayed(manifest: Any) -> None:
     """List a manifest, look keys up, and make its decoded view."""
     from refmaker.replay.listing import Listing
     from refmaker.replay.lookup import Lookup
-    from refmaker.replay.rechunked import coarsened
+    from refmaker.replay.rechunked import rechunked
 
     lookup = Lookup(manifest)
     listing = Listing(lookup)
@@ -548,7 +548,7 @@ def replayed(manifest: Any) -> None:
         for name in [*listing.contents(path).__slots__, "0", "0.0", "c/0/0", ".zarray", "zarr.json", "9" * 30]:
             with contextlib.suppress(FileNotFoundError, RefmakerError):
                 lookup.find(f"{path}/{name}")
-    coarsened(manifest, 1 << 16)
+    rechunked(manifest, 1 << 16)
 
 
 def manifest_seeds() -> Iterator[bytes]:
@@ -662,10 +662,10 @@ def read_shard(data: bytes) -> object:
 
 
 def _manifests() -> None:
-    TARGETS["kerchunk_json"] = Target(read_manifest, manifest_seeds, SMALL, MEMBERS)
+    TARGETS["kerchunk_json"] = Target(read_manifest, manifest_seeds, MAX_COALESCED_REQUEST, MEMBERS)
     TARGETS["packed_json"] = Target(read_packed, packed_seeds)
-    TARGETS["parquet_metadata"] = Target(read_set, set_seeds, SMALL, MEMBERS)
-    TARGETS["parquet_shard"] = Target(read_shard, shard_seeds, SMALL)
+    TARGETS["parquet_metadata"] = Target(read_set, set_seeds, MAX_COALESCED_REQUEST, MEMBERS)
+    TARGETS["parquet_shard"] = Target(read_shard, shard_seeds, MAX_COALESCED_REQUEST)
 
 
 # Codecs, containers, answers of servers.
@@ -803,7 +803,7 @@ def read_headers(data: bytes) -> object:
     from refmaker.errors import SourceError
     from refmaker.manifest.manifest import Target as Record
     from refmaker.replay.identity import Seen
-    from refmaker.replay.read_errors import Differs
+    from refmaker.replay.read_errors import VersionMismatch
     from refmaker.replay.stores import HttpStore
     from refmaker.sources.async_store import content_range
     from refmaker.sources.http import _retry_after
@@ -820,7 +820,7 @@ def read_headers(data: bytes) -> object:
     seen = Seen.of_headers(None, headers)
     seen.differences(Record("u", 3, '"e"', 1e9), "strict")
     store = HttpStore(None, "u", Record("u", 30, None, None), "strict", None)  # type: ignore[arg-type]
-    with contextlib.suppress(Differs, SourceError):
+    with contextlib.suppress(VersionMismatch, SourceError):
         store.ranged((10, 20), headers.get("Content-Range", ""))
     return etag_of(headers), time_of(headers)
 
@@ -836,7 +836,7 @@ def _others() -> None:
     TARGETS["codec_config"] = Target(read_config, config_seeds, 4096, MEMBERS)
     TARGETS["decoding"] = Target(decode_stored, stored_seeds, 1024)
     TARGETS["sequences"] = Target(decode_sequences, sequences_seeds, 1024)
-    TARGETS["container"] = Target(read_container, container_seeds, SMALL)
+    TARGETS["container"] = Target(read_container, container_seeds, MAX_COALESCED_REQUEST)
     TARGETS["http_headers"] = Target(read_headers, header_seeds, 1024, HEADERS)
 
 

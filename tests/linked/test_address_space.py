@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from refmaker.errors import SourceError, TruncatedError
-from refmaker.linked.address_space import FILE_BITS, Space, file_of
+from refmaker.linked.address_space import FILE_BITS, AddressSpace, file_of
 from refmaker.manifest.references import References
 from refmaker.sources.open import open_source
 from refmaker.window import MissingBytes
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> Space:
+def space(tmp_path: Path) -> AddressSpace:
     for name, data in (("main", b"0123456789"), ("other", b"abcdef")):
         (tmp_path / name).write_bytes(data)
-    return Space(open_source(str(tmp_path / "main")))
+    return AddressSpace(open_source(str(tmp_path / "main")))
 
 
 def _references(*rows: tuple[int, int, int]) -> References:
@@ -27,7 +27,7 @@ def _references(*rows: tuple[int, int, int]) -> References:
     )
 
 
-def test_addresses(space: Space, tmp_path: Path) -> None:
+def test_addresses(space: AddressSpace, tmp_path: Path) -> None:
     number = space.open(str(tmp_path / "other"))
     assert number == 1
     assert space.open(str(tmp_path / "." / "other")) == 1
@@ -41,7 +41,7 @@ def test_addresses(space: Space, tmp_path: Path) -> None:
         space.open(str(tmp_path))
 
 
-def test_settle(space: Space, tmp_path: Path) -> None:
+def test_settle(space: AddressSpace, tmp_path: Path) -> None:
     space.open(str(tmp_path / "other"))
     base, kept = 1 << FILE_BITS, space.keep(b"kept")
     settled = space.settle(_references((0, 2, 4), (3, base + 1, 5), (4, kept, 4), (7, kept + 1, 2), (9, base, 6)))
@@ -51,13 +51,13 @@ def test_settle(space: Space, tmp_path: Path) -> None:
     assert settled.inline == {4: b"kept", 7: b"ep"}
 
 
-def test_one_file_needs_no_settling(space: Space) -> None:
+def test_one_file_needs_no_settling(space: AddressSpace) -> None:
     references = _references((0, 2, 4))
     assert space.settle(references) is references
 
 
 @pytest.mark.parametrize("row", [(1 << FILE_BITS | 3, 4), (2 << FILE_BITS, 1), (((1 << 15) - 1) << FILE_BITS, 5)])
-def test_references_lie_within_their_files(space: Space, tmp_path: Path, row: tuple[int, int]) -> None:
+def test_references_lie_within_their_files(space: AddressSpace, tmp_path: Path, row: tuple[int, int]) -> None:
     space.open(str(tmp_path / "other"))
     space.keep(b"kept")
     with pytest.raises(TruncatedError):
@@ -89,8 +89,8 @@ class _Remote:
 
 def test_what_is_missing_is_fetched_from_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
     sources = {url: _Remote(url) for url in ("http://host/a", "http://host/b", "http://host/c")}
-    monkeypatch.setattr("refmaker.linked.address_space.open_source", lambda url, options, room: sources[url])
-    space = Space(sources["http://host/a"])
+    monkeypatch.setattr("refmaker.linked.address_space.open_source", lambda url, options, memory_budget: sources[url])
+    space = AddressSpace(sources["http://host/a"])
     space.look_up(["http://host/b", "http://host/c"])
     assert [space.open(url) for url in sources] == [0, 1, 2]
     missed = []
@@ -138,11 +138,11 @@ def test_missing_or_out_of_reach(
 ) -> None:
     """fsspec's filesystems say `FileNotFoundError` for much that is something else."""
 
-    def fail(url: str, options: Any, room: Any) -> None:
+    def fail(url: str, options: Any, memory_budget: Any) -> None:
         raise _error(cause, root)
 
     monkeypatch.setattr("refmaker.linked.address_space.open_source", fail)
-    space = Space(_Remote("http://host/a"))
+    space = AddressSpace(_Remote("http://host/a"))
     if missing:
         assert space.open("http://host/b") is None
     else:

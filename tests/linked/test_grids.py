@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refmaker.hdf5.selection import Runs, axes_of, count
-from refmaker.linked.grids import choose_grid, largest_divisor, lay_on_grid
+from refmaker.linked.grids import choose_grid, largest_divisor, map_to_grid
 from refmaker.linked.regions import region_of
 from refmaker.linked.sources import SourceChunks
 from refmaker.model import ChunkIndex, Filter, FixedPoint, Selection, Slab
@@ -65,7 +65,7 @@ def test_chunks_hold_what_is_mapped_to_them(mapping: Any, data: Any, filtered: b
     found = choose_grid([(region, source)], shape, 4, 1 << 20)
     grids = [tuple(data.draw(st.integers(1, n)) for n in shape), *([found[0]] if found else [])]
     for grid_chunks in grids:
-        laid = lay_on_grid(region, source, shape, grid_chunks)
+        laid = map_to_grid(region, source, shape, grid_chunks)
         _check(laid, pairs, shape, grid_chunks, source)
 
 

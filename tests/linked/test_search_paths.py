@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from refmaker.errors import Unsupported
-from refmaker.linked.search_paths import places_of
+from refmaker.linked.search_paths import search_paths
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_remote_files_are_siblings(url: str, name: str, place: str) -> None:
     for kind in ("virtual", "link", "raw"):
-        assert places_of(url, name, kind, local=False) == [place]
+        assert search_paths(url, name, kind, local=False) == [place]
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_remote_files_are_siblings(url: str, name: str, place: str) -> None:
 )
 def test_remote_files_lead_nowhere_else(name: str) -> None:
     with pytest.raises(Unsupported, match="not in the directory"):
-        places_of("https://host/dir/v.h5", name, "virtual", local=False)
+        search_paths("https://host/dir/v.h5", name, "virtual", local=False)
 
 
 def test_hosts_are_no_directories() -> None:
     with pytest.raises(Unsupported, match="beside"):
-        places_of("https://host", "a.h5", "virtual", local=False)
+        search_paths("https://host", "a.h5", "virtual", local=False)
 
 
 def test_local_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,22 +58,22 @@ def test_local_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "cwd")
     url = str(tmp_path / "link" / "v.h5")
     common = [str(tmp_path / folder / "a.h5") for folder in ("link", "cwd", "real")]
-    assert places_of(url, "a.h5", "link", local=True) == common
-    assert places_of(url, "/far/a.h5", "virtual", local=True) == ["/far/a.h5", *common]
+    assert search_paths(url, "a.h5", "link", local=True) == common
+    assert search_paths(url, "/far/a.h5", "virtual", local=True) == ["/far/a.h5", *common]
     monkeypatch.setenv("HDF5_EXT_PREFIX", "/one:/two")
-    assert places_of(url, "a.h5", "link", local=True) == ["/one/a.h5", "/two/a.h5", *common]
-    assert places_of(url, "a.h5", "virtual", local=True) == common
+    assert search_paths(url, "a.h5", "link", local=True) == ["/one/a.h5", "/two/a.h5", *common]
+    assert search_paths(url, "a.h5", "virtual", local=True) == common
     monkeypatch.setenv("HDF5_VDS_PREFIX", "${ORIGIN}/sub")
-    found = places_of(url, "a.h5", "virtual", local=True)
+    found = search_paths(url, "a.h5", "virtual", local=True)
     assert found[1:] == [str(tmp_path / "link" / "sub" / "a.h5"), *common]
 
 
 def test_raw_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = str(tmp_path / "sub" / "x.h5")
     beside = str(tmp_path / "sub" / "a.bin")
-    assert places_of(url, "a.bin", "raw", local=True) == [str(tmp_path / "a.bin"), beside]
-    assert places_of(url, "/far/a.bin", "raw", local=True) == ["/far/a.bin"]
+    assert search_paths(url, "a.bin", "raw", local=True) == [str(tmp_path / "a.bin"), beside]
+    assert search_paths(url, "/far/a.bin", "raw", local=True) == ["/far/a.bin"]
     monkeypatch.setenv("HDF5_EXTFILE_PREFIX", "${ORIGIN}")
-    assert places_of(url, "a.bin", "raw", local=True) == [beside]
+    assert search_paths(url, "a.bin", "raw", local=True) == [beside]
     monkeypatch.setenv("HDF5_EXTFILE_PREFIX", "/prefix")
-    assert places_of(url, "a.bin", "raw", local=True) == ["/prefix/a.bin", beside]
+    assert search_paths(url, "a.bin", "raw", local=True) == ["/prefix/a.bin", beside]

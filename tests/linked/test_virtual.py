@@ -432,7 +432,7 @@ def test_reopened_files_have_to_be_the_same(tmp_path: Path) -> None:
 
     _source(tmp_path, "v.h5", np.arange(4))
     path = _source(tmp_path, "s.h5", np.arange(4))
-    space = space_module.Space(open_source(str(tmp_path / "v.h5")))
+    space = space_module.AddressSpace(open_source(str(tmp_path / "v.h5")))
     number = space.open(str(path))
     assert number == 1
     space.files[number].source = None

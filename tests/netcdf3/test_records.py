@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from refmaker_cli.main import main
 
 from refmaker.netcdf3 import walk as walk_module
-from refmaker.scanning.scan import inspect, scan
+from refmaker.scanning.scan import scan, scan_file
 from tests.mapping.stock import open_array
 from tests.netcdf3.classic import Var, build
 from tests.servers import RangeServer, range_server
@@ -111,7 +111,7 @@ def test_rounds_of_a_whole_scan(range_server: RangeServer, version, header):
     data = build(version, dims=dims, attributes=attributes, variables=variables, records=50)
     url = range_server.add("classic.nc", data)
     range_server.forget()
-    manifest = inspect(url).manifest
+    manifest = scan_file(url).manifest
     assert {name: len(array.references) for name, array in manifest.arrays.items()} == {
         **dict.fromkeys("abc", 50),
         "fixed": 1,

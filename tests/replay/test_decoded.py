@@ -18,7 +18,7 @@ from refmaker.manifest.manifest import Manifest, Target
 from refmaker.replay import decoded as module
 from refmaker.replay import pieces
 from refmaker.replay.filesystem import FileSystem
-from refmaker.replay.rechunked import coarsened
+from refmaker.replay.rechunked import rechunked
 from tests.replay.readers import READERS, ZARR, Reader, stored
 from tests.replay.scenes import DATA, FILL, HEAD, VALUES, array, manifest, references, scene
 from tests.servers import RangeServer
@@ -113,7 +113,7 @@ def test_any_array(data: st.DataObject) -> None:
     fsspec.filesystem("memory").pipe("/decoded/v", file)
     fs = FileSystem(held, view="decoded", chunk_target=data.draw(st.integers(1, 3000)))
     np.testing.assert_array_equal(assembled(fs), values)
-    view, decoded = coarsened(held, 100)
+    view, decoded = rechunked(held, 100)
     assert [one.path for one in decoded.values()] == ["v"]
     for path, node in view.arrays.items():
         assert np.all(np.diff(node.references.cell) > 0)
@@ -153,7 +153,7 @@ def test_slices_and_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
     fs = FileSystem(held, view="decoded")
     whole = fs.cat("v/0.0")
     decoded = []
-    monkeypatch.setattr(module.Decoded, "_assembled", lambda *args: decoded.append(args))
+    monkeypatch.setattr(module.DecodedView, "_assembled", lambda *args: decoded.append(args))
     assert [fs.cat_file("v/0.0", *part) for part in ((4, 9), (-4, None), (None, 3))] == [
         whole[4:9],
         whole[-4:],

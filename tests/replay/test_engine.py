@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from refmaker.errors import SourceError
 from refmaker.replay import engine as module
-from refmaker.replay.array_state import Variable
-from refmaker.replay.coalesce import BLOCK, SMALL
+from refmaker.replay.array_state import ArrayState
+from refmaker.replay.coalesce import BLOCK, MAX_COALESCED_REQUEST
 from refmaker.replay.engine import Engine
-from refmaker.replay.read_errors import Incomplete
-from refmaker.replay.requests import Request
+from refmaker.replay.read_errors import IncompleteRead
+from refmaker.replay.requests import ReadRequest
 from tests.replay.scenes import references
 
 DATA = np.random.default_rng(0).bytes(1 << 22)
@@ -59,7 +59,7 @@ def made(*stores: Store, timeout: float = 5.0, attempts: int = 3) -> Engine:
     async def connect(code: int) -> Any:
         return stores[code]
 
-    def explain(request: Request, error: Exception) -> Exception:
+    def explain(request: ReadRequest, error: Exception) -> Exception:
         found = SourceError(f"{type(error).__name__}: {error}", path=request.key)
         found.__cause__ = error
         return found
@@ -67,8 +67,8 @@ def made(*stores: Store, timeout: float = 5.0, attempts: int = 3) -> Engine:
     return Engine(connect, explain, timeout=timeout, attempts=attempts)
 
 
-def wanted(start: int, size: int | None, code: int = 0) -> Request:
-    return Request(f"{code}/{start}", code, start, size)
+def wanted(start: int, size: int | None, code: int = 0) -> ReadRequest:
+    return ReadRequest(f"{code}/{start}", code, start, size)
 
 
 def run(work: Callable[[], Any]) -> Any:
@@ -118,13 +118,13 @@ async def test_gaps_are_read_only_beside_larger_ranges(size: int, gap: int, merg
 async def test_large_requests_and_blocks_go_out_side_by_side() -> None:
     store = Store()
     engine = await connected(store)
-    await engine.read_all([wanted(i * (SMALL + 1), SMALL + 1) for i in range(8)])
+    await engine.read_all([wanted(i * (MAX_COALESCED_REQUEST + 1), MAX_COALESCED_REQUEST + 1) for i in range(8)])
     assert (len(store.asked), store.peak) == (8, 8)
     store.asked.clear()
     store.peak = 0
-    await engine.read_all([wanted(i * SMALL, SMALL) for i in range(32)])
+    await engine.read_all([wanted(i * MAX_COALESCED_REQUEST, MAX_COALESCED_REQUEST) for i in range(32)])
     assert all(stop is not None and stop - start <= BLOCK for start, stop in store.asked)
-    assert len(store.asked) == store.peak == 32 * SMALL // BLOCK
+    assert len(store.asked) == store.peak == 32 * MAX_COALESCED_REQUEST // BLOCK
 
 
 @pytest.mark.asyncio
@@ -158,7 +158,7 @@ def test_any_mixture_gives_exactly_what_was_asked_for(ranges: list[tuple[int, in
 # What goes wrong
 
 
-@pytest.mark.parametrize("fault", [Incomplete("cut"), ConnectionResetError(), TimeoutError()])
+@pytest.mark.parametrize("fault", [IncompleteRead("cut"), ConnectionResetError(), TimeoutError()])
 @pytest.mark.asyncio
 async def test_what_may_go_away_is_tried_again(fault: Exception) -> None:
     store = Store()
@@ -228,17 +228,17 @@ async def test_who_goes_away_does_not_disturb_others() -> None:
 # Reading ahead
 
 
-def variable(count: int, size: int, *, step: int | None = None, skip: int = 0) -> Variable:
+def variable(count: int, size: int, *, step: int | None = None, skip: int = 0) -> ArrayState:
     """Make an array of chunks one after the other; without every `skip`th where that is given."""
     step = size if step is None else step
     rows = {i: (0, i * step, size) for i in range(count) if not skip or i % skip}
-    return Variable("v", (count,), references(rows))
+    return ArrayState("v", (count,), references(rows))
 
 
-async def read(engine: Engine, array: Variable, cell: int) -> bytes:
+async def read(engine: Engine, array: ArrayState, cell: int) -> bytes:
     row = int(np.searchsorted(array.references.cell, cell))
     held = array.references
-    request = Request(f"v/{cell}", int(held.target[row]), int(held.offset[row]), int(held.size[row]))
+    request = ReadRequest(f"v/{cell}", int(held.target[row]), int(held.offset[row]), int(held.size[row]))
     return await engine.read(request, array, cell)
 
 
@@ -312,7 +312,8 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MEMORY", 600_000)
     engine = await connected(Store())
     arrays = [
-        Variable(str(k), (1000,), references({i: (0, (i + 7 * k) * 1000, 1000) for i in range(1000)})) for k in range(9)
+        ArrayState(str(k), (1000,), references({i: (0, (i + 7 * k) * 1000, 1000) for i in range(1000)}))
+        for k in range(9)
     ]
     for cell in range(200):
         for k, array in enumerate(arrays):
@@ -341,8 +342,12 @@ async def test_what_nobody_came_for_is_dropped(monkeypatch: pytest.MonkeyPatch) 
 async def test_far_and_empty_references_are_not_foreseen() -> None:
     store = Store()
     engine = await connected(store)
-    rows = {i: (0, i * 10, 10) for i in range(4)} | {4: (0, 2**63 + 5, 10), 5: (0, 50, 0), 6: (0, 60, SMALL + 1)}
-    array = Variable("v", (7,), references(rows))
+    rows = {i: (0, i * 10, 10) for i in range(4)} | {
+        4: (0, 2**63 + 5, 10),
+        5: (0, 50, 0),
+        6: (0, 60, MAX_COALESCED_REQUEST + 1),
+    }
+    array = ArrayState("v", (7,), references(rows))
     for cell in range(4):
         assert await read(engine, array, cell) == DATA[cell * 10 : cell * 10 + 10]
     await asyncio.sleep(0.01)
@@ -359,7 +364,7 @@ def test_any_walk_gives_the_right_bytes(data: st.DataObject) -> None:
     offsets = rng.permutation(count) * 3000 if data.draw(st.booleans()) else np.arange(count) * 3000
     sizes = rng.integers(1, 3000, count)
     rows = {i: (0, int(offsets[i]), int(sizes[i])) for i in range(count) if rng.random() < 0.95}
-    array = Variable("v", grid, references(rows))
+    array = ArrayState("v", grid, references(rows))
 
     async def walk() -> None:
         engine, gate = made(Store()), asyncio.Semaphore(10)
@@ -421,15 +426,15 @@ async def test_what_is_there_is_given_at_once() -> None:
     store = Ready()
     engine = made(store)
     array = variable(1000, 1000)
-    assert engine.now(0, 0, 10, array, 0) is None  # nobody knows that target yet
+    assert engine.read_nowait(0, 0, 10, array, 0) is None  # nobody knows that target yet
     await engine.prepare([0])
     for cell in range(200):
         start = cell * 1000
-        assert engine.now(0, start, start + 1000, array, cell) == DATA[start : start + 1000]
+        assert engine.read_nowait(0, start, start + 1000, array, cell) == DATA[start : start + 1000]
     store.there = False
     ahead = engine._blocks.find(0, 200_000, 201_000)
     assert ahead is not None
-    assert engine.now(0, 200_000, 201_000, array, 200) == DATA[200_000:201_000]
-    assert engine.now(0, 999_000, 1_000_000, array, 999) is None
+    assert engine.read_nowait(0, 200_000, 201_000, array, 200) == DATA[200_000:201_000]
+    assert engine.read_nowait(0, 999_000, 1_000_000, array, 999) is None
     assert store.asked == []
     assert await read(engine, array, 999) == DATA[999_000:1_000_000]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmaker.errors import ManifestError
-from refmaker.replay.keys import Spelling, cell_of, names_of
+from refmaker.replay.keys import ChunkKeyEncoding, cell_of, names_of
 from refmaker.zarr.chunk_keys import ChunkLayout
 
 V2 = ChunkLayout((3, 4), "", ".", "0")
@@ -81,12 +81,12 @@ def test_the_quick_way_is_the_same(layout: ChunkLayout, name: str) -> None:
         expected = cell_of(layout, name)
     except ManifestError:
         expected = None
-    assert Spelling(layout).cell(name) == expected
+    assert ChunkKeyEncoding(layout).cell(name) == expected
 
 
 @pytest.mark.parametrize("name", ["9" * 19 + ".0", "9" * 20 + ".0", "0." + "9" * 5000, "01.0", "3.0", "0.4"])
 def test_the_quick_way_outside_the_grid(name: str) -> None:
-    assert Spelling(V2).cell(name) is None
+    assert ChunkKeyEncoding(V2).cell(name) is None
 
 
 def test_empty_grid_has_no_cells() -> None:

@@ -13,7 +13,7 @@ import pytest
 from refmaker.errors import ManifestError, SourceError
 from refmaker.kerchunk.json_writer import iter_json
 from refmaker.replay import loading
-from refmaker.replay.loading import Opened, load
+from refmaker.replay.loading import LoadedManifest, load
 from tests.replay.scenes import scene
 from tests.servers import RangeServer
 
@@ -25,7 +25,7 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "_cache", loading._Cache())
 
 
-def opened(held: Any, protocol: str | None = None, options: dict[str, Any] | None = None) -> Opened:
+def opened(held: Any, protocol: str | None = None, options: dict[str, Any] | None = None) -> LoadedManifest:
     return load(held, protocol, options or {}).result(10)
 
 
@@ -35,7 +35,7 @@ def written(title: str) -> bytes:
     return b"".join(iter_json(held))
 
 
-def title(found: Opened) -> object:
+def title(found: LoadedManifest) -> object:
     return json.loads(found.lookup.find(".zattrs"))["title"]
 
 
@@ -165,7 +165,7 @@ def test_many_waiters_do_not_starve_the_loader(range_server: RangeServer) -> Non
     """A loader that needs the threads of the loop that waits for it would never end."""
     url = range_server.add("m.json", written("a"))
 
-    async def wait() -> list[Opened]:
+    async def wait() -> list[LoadedManifest]:
         return await asyncio.gather(*(asyncio.wrap_future(load(url, None, {})) for _ in range(100)))
 
     found = fsspec.asyn.sync(fsspec.asyn.get_loop(), wait, timeout=30)

@@ -15,7 +15,7 @@ import pytest
 from refmaker.manifest.manifest import Target
 from refmaker.replay import local
 from refmaker.replay.local import LocalStore
-from refmaker.replay.read_errors import Differs
+from refmaker.replay.read_errors import VersionMismatch
 
 DATA = bytes(range(256)) * 4096
 
@@ -39,7 +39,7 @@ def read(held: LocalStore, start: int, stop: int | None) -> bytes:
 
 def test_ranges(path: Path) -> None:
     held = store(path)
-    assert held.now(0, 10) is None  # not open yet
+    assert held.read_nowait(0, 10) is None  # not open yet
     assert read(held, 3, 9) == DATA[3:9]
     assert read(held, 0, None) == DATA
     assert read(held, len(DATA) - 2, len(DATA) + 5) == DATA[-2:]
@@ -50,10 +50,10 @@ def test_ranges(path: Path) -> None:
 def test_now(path: Path) -> None:
     held = store(path)
     read(held, 0, 1)
-    assert held.now(3, 9) == DATA[3:9]
-    assert held.now(0, local._NOW + 1) is None
-    assert held.now(len(DATA) - 2, len(DATA) + 5) is None
-    assert held.now(2**80, 2**80 + 5) is None
+    assert held.read_nowait(3, 9) == DATA[3:9]
+    assert held.read_nowait(0, local._NOW + 1) is None
+    assert held.read_nowait(len(DATA) - 2, len(DATA) + 5) is None
+    assert held.read_nowait(2**80, 2**80 + 5) is None
 
 
 @linux
@@ -68,7 +68,7 @@ def test_what_is_not_in_memory_is_read_in_a_thread(path: Path, monkeypatch: pyte
         raise OSError(code, "")
 
     monkeypatch.setattr(os, "preadv", preadv)
-    assert [held.now(3, 9), held.now(3, 9)] == [None, None]
+    assert [held.read_nowait(3, 9), held.read_nowait(3, 9)] == [None, None]
     assert len(asked) == (2 if code == errno.EAGAIN else 1)
     assert read(held, 3, 9) == DATA[3:9]
 
@@ -94,12 +94,12 @@ def test_changes_after_it_was_opened(path: Path, way: str) -> None:
         else:
             os.utime(other, (5, 5))
         other.rename(path)
-    assert held.now(0, 10) is None or way == "replaced by the same"
+    assert held.read_nowait(0, 10) is None or way == "replaced by the same"
     if way == "replaced by the same":
         assert read(held, 0, 10) == DATA[:10]
-        assert held.now(0, 10) in (None, DATA[:10])
+        assert held.read_nowait(0, 10) in (None, DATA[:10])
         return
-    with pytest.raises((Differs, OSError)) as error:
+    with pytest.raises((VersionMismatch, OSError)) as error:
         read(held, 0, 10)
     assert isinstance(error.value, OSError) == (way in ("gone", "a folder"))
 
@@ -113,7 +113,7 @@ def test_a_file_that_is_written_to_while_it_is_read(path: Path, monkeypatch: pyt
         return data
 
     monkeypatch.setattr(os, "pread", slowly)
-    with pytest.raises(Differs):
+    with pytest.raises(VersionMismatch):
         read(store(path), 0, 10)
     os.utime(path, (9, 9))
     with pytest.raises(OSError, match="written to"):  # also where nobody knows what it was when it was scanned

@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refmaker.replay import prefetch
-from refmaker.replay.prefetch import Foresight
+from refmaker.replay.prefetch import Prefetcher
 
 SIZE = 100
 
 
-def walk(foresight: Foresight, cells: list[int], size: int = SIZE) -> list[list[int]]:
+def walk(prefetcher: Prefetcher, cells: list[int], size: int = SIZE) -> list[list[int]]:
     """Ask for cells one after the other; give what was foreseen at each, read as it would be."""
     found = []
     for cell in cells:
-        stream = foresight.note(cell, size)
-        planned = None if stream is None else foresight.plan(stream)
+        stream = prefetcher.note(cell, size)
+        planned = None if stream is None else prefetcher.plan(stream)
         if stream is not None and planned is not None:
             stream.ahead += len(planned) * size
         found.append([] if planned is None else planned.tolist())
@@ -33,13 +33,13 @@ def box(grid: tuple[int, ...], *ranges: range) -> list[int]:
 
 
 def test_nothing_before_two_hits() -> None:
-    plans = walk(Foresight((100,), start=3 * SIZE, limit=10 * SIZE), [5, 6, 7])
+    plans = walk(Prefetcher((100,), start=3 * SIZE, limit=10 * SIZE), [5, 6, 7])
     assert plans[:2] == [[], []]
     assert plans[2][0] == 8
 
 
 def test_twice_as_much_each_time_up_to_the_limit() -> None:
-    plans = [len(plan) for plan in walk(Foresight((1000,), start=2 * SIZE, limit=40 * SIZE), list(range(300))) if plan]
+    plans = [len(plan) for plan in walk(Prefetcher((1000,), start=2 * SIZE, limit=40 * SIZE), list(range(300))) if plan]
     assert plans[0] <= 4
     assert max(plans) <= 41
     assert plans[:4] == sorted(plans[:4])
@@ -47,13 +47,13 @@ def test_twice_as_much_each_time_up_to_the_limit() -> None:
 
 
 def test_each_once_and_in_order() -> None:
-    plans = walk(Foresight((1000,), start=2 * SIZE, limit=40 * SIZE), list(range(1000)))
+    plans = walk(Prefetcher((1000,), start=2 * SIZE, limit=40 * SIZE), list(range(1000)))
     assert list(itertools.chain(*plans)) == list(range(3, 1000))
 
 
 def test_random_access_foresees_nothing() -> None:
     cells = np.random.default_rng(0).permutation(5000)[:300].tolist()
-    assert not any(walk(Foresight((5000,), start=1000, limit=10**6), cells))
+    assert not any(walk(Prefetcher((5000,), start=1000, limit=10**6), cells))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_boxes_are_learned(grid: tuple[int, ...], ranges: tuple[range, ...]) -> 
     """From the third row on, nothing but what is wanted is foreseen, and nearly all of that is."""
     wanted = box(grid, *ranges)
     row = len(ranges[-1])
-    plans = walk(Foresight(grid, start=4 * SIZE, limit=8 * SIZE), wanted)
+    plans = walk(Prefetcher(grid, start=4 * SIZE, limit=8 * SIZE), wanted)
     late = set(itertools.chain(*plans[2 * row + 3 :]))
     ends = set(box(grid, range(grid[0]), *ranges[1:]))
     assert late <= ends
@@ -81,17 +81,17 @@ def test_walks_side_by_side() -> None:
     """As tasks do that read different parts of an array at a time."""
     parts = [range(start, start + 100) for start in (0, 250, 500, 750)]
     mixed = [cell for group in zip(*parts, strict=True) for cell in group]
-    plans = set(itertools.chain(*walk(Foresight((1000,), start=4 * SIZE, limit=16 * SIZE), mixed)))
+    plans = set(itertools.chain(*walk(Prefetcher((1000,), start=4 * SIZE, limit=16 * SIZE), mixed)))
     assert {cell for part in parts for cell in part[3:]} <= plans
 
 
 def test_what_is_foreseen_in_vain_ends_it() -> None:
-    foresight = Foresight((10**6,), start=1 << 16, limit=1 << 22)
+    prefetcher = Prefetcher((10**6,), start=1 << 16, limit=1 << 22)
     rng = np.random.default_rng(0)
     planned = 0
     size = 10_000
     for start in rng.integers(0, 10**6 - 10, 2000).tolist():
-        planned += sum(map(len, walk(foresight, list(range(start, start + 4)), size)))
+        planned += sum(map(len, walk(prefetcher, list(range(start, start + 4)), size)))
     assert planned * size < prefetch._WASTE + 100 * (1 << 16)
 
 
@@ -99,14 +99,14 @@ def test_what_is_foreseen_in_vain_ends_it() -> None:
 @given(data=st.data())
 def test_never_outside_the_grid_never_twice(data: st.DataObject) -> None:
     grid = tuple(data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)))
-    foresight = Foresight(grid, start=SIZE, limit=data.draw(st.integers(1, 50)) * SIZE)
+    prefetcher = Prefetcher(grid, start=SIZE, limit=data.draw(st.integers(1, 50)) * SIZE)
     count = int(np.prod(grid))
     for _ in range(data.draw(st.integers(1, 4))):
         ranges = []
         for extent in grid:
             first = data.draw(st.integers(0, extent - 1))
             ranges.append(range(first, data.draw(st.integers(first + 1, extent))))
-        plans = walk(foresight, box(grid, *ranges))
+        plans = walk(prefetcher, box(grid, *ranges))
         cells = list(itertools.chain(*plans))
         assert all(0 <= cell < count for cell in cells)
         for plan in plans:
@@ -115,4 +115,4 @@ def test_never_outside_the_grid_never_twice(data: st.DataObject) -> None:
 
 
 def test_scalars() -> None:
-    assert walk(Foresight((), start=1, limit=1), [0, 0, 0]) == [[], [], []]
+    assert walk(Prefetcher((), start=1, limit=1), [0, 0, 0]) == [[], [], []]

@@ -17,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from refmaker.errors import ManifestError, RefmakerError, SourceError, TargetChanged
 from refmaker.manifest.manifest import Target
-from refmaker.replay.targets import Access, Request, Targets
+from refmaker.replay.targets import Access, ReadRequest, Targets
 from tests.replay.scenes import DATA
 from tests.servers import RangeServer, S3Server
 
@@ -31,7 +31,7 @@ def read(
 ) -> bytes:
     record = Target(record) if isinstance(record, str) else record
     targets = Targets([record], base, Access(**access))
-    return run(targets.read, Request(KEY, 0, offset, size))
+    return run(targets.read, ReadRequest(KEY, 0, offset, size))
 
 
 def size(url: str, **access: Any) -> int | None:
@@ -112,7 +112,7 @@ def test_several_protocols(local: Path, range_server: RangeServer) -> None:
     targets = Targets([Target(url) for url in urls], None, Access(remote_options={"block_size": 1}))
 
     async def each() -> list[bytes]:
-        return await asyncio.gather(*(targets.read(Request(KEY, i, i, 5)) for i in range(3)))
+        return await asyncio.gather(*(targets.read(ReadRequest(KEY, i, i, 5)) for i in range(3)))
 
     assert asyncio.run(each()) == [DATA[i : i + 5] for i in range(3)]
 
@@ -274,9 +274,9 @@ def test_changed_between_two_reads(local: Path) -> None:
     targets = Targets([recorded(local)], None, Access())
 
     async def twice() -> None:
-        assert await targets.read(Request(KEY, 0, 4, 8)) == DATA[4:12]
+        assert await targets.read(ReadRequest(KEY, 0, 4, 8)) == DATA[4:12]
         os.utime(local, (1, 1))
-        await targets.read(Request(KEY, 0, 4, 8))
+        await targets.read(ReadRequest(KEY, 0, 4, 8))
 
     with pytest.raises(TargetChanged):
         asyncio.run(twice())
@@ -301,8 +301,8 @@ def test_others_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     targets = Targets([Target("memory://looked/a", len(DATA))], None, Access())
 
     async def often() -> None:
-        await asyncio.gather(*(targets.read(Request(KEY, 0, i, 8)) for i in range(10)))
-        await targets.read(Request(KEY, 0, 4, 8))
+        await asyncio.gather(*(targets.read(ReadRequest(KEY, 0, i, 8)) for i in range(10)))
+        await targets.read(ReadRequest(KEY, 0, 4, 8))
 
     asyncio.run(often())
     assert looked == ["/looked/a"]
@@ -329,9 +329,9 @@ def test_remote_that_changed_back(range_server: RangeServer) -> None:
     async def look() -> None:
         range_server.add("a", DATA, etag="other")
         with pytest.raises(TargetChanged):
-            await targets.read(Request(KEY, 0, 4, 8))
+            await targets.read(ReadRequest(KEY, 0, 4, 8))
         range_server.add("a", DATA)
-        assert await targets.read(Request(KEY, 0, 4, 8)) == DATA[4:12]
+        assert await targets.read(ReadRequest(KEY, 0, 4, 8)) == DATA[4:12]
 
     asyncio.run(look())
 

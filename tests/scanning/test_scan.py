@@ -10,7 +10,7 @@ import netCDF4
 import numpy as np
 import pytest
 
-from refmaker.scanning.scan import inspect, scan
+from refmaker.scanning.scan import scan, scan_file
 
 
 def same(one: Any, other: Any) -> bool:
@@ -83,7 +83,7 @@ def test_chunk_indexes_of_others_are_not_read(tmp_path: Path, libver: str) -> No
     with h5py.File(path, "w", libver=libver) as file:
         for name in ("a", "b"):
             file.create_dataset(name, data=np.arange(9000.0), chunks=(3,), maxshape=(None,))
-    whole, part = inspect(str(path), measure=True), inspect(str(path), measure=True, include=["a"])
+    whole, part = scan_file(str(path), measure=True), scan_file(str(path), measure=True, include=["a"])
     assert same(part.manifest.arrays["a"], whole.manifest.arrays["a"])
     assert part.tree.metadata_size < 0.6 * whole.tree.metadata_size
 

@@ -20,7 +20,7 @@ from tests.security.test_manifests import document
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
 
-QUICK = retry.Patience(attempts=2, pause=0.001, longest_pause=0.002, timeout=0.4, slowest=1e6)
+QUICK = retry.RetryPolicy(attempts=2, pause=0.001, longest_pause=0.002, timeout=0.4, slowest=1e6)
 MEMORY = 64 << 20
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -29,7 +29,7 @@ ENDLESS_206 = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %d-%d/%d\r\
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "PATIENCE", QUICK)
+    monkeypatch.setattr(retry, "RETRY_POLICY", QUICK)
 
 
 def redirecting(connection: socket.socket, request: bytes) -> None:

@@ -17,8 +17,8 @@ from tests.sources.files import classic_file, large_file, same, small_files
 
 __all__ = ["range_server"]
 
-QUICK = retry.Patience(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.25, slowest=1e9)
-ATTEMPTS = retry.PATIENCE.attempts
+QUICK = retry.RetryPolicy(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.25, slowest=1e9)
+ATTEMPTS = retry.RETRY_POLICY.attempts
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def small(tmp_path_factory) -> tuple[bytes, Manifest]:
 
 @pytest.fixture
 def brief(monkeypatch) -> None:
-    monkeypatch.setattr(retry, "PATIENCE", QUICK)
+    monkeypatch.setattr(retry, "RETRY_POLICY", QUICK)
 
 
 @pytest.fixture(autouse=True)
@@ -249,12 +249,12 @@ def test_a_file_replaced_between_scans_is_another(range_server, tmp_path):
 
 
 def test_memory_has_a_limit(range_server, large):
-    from refmaker.scanning.scan import inspect
-    from refmaker.sources.memory_budget import Room
+    from refmaker.scanning.scan import scan_file
+    from refmaker.sources.memory_budget import MemoryBudget
 
     data, _ = large
     with pytest.raises(SourceError, match="more bytes of the file in memory"):
-        inspect(range_server.add("a.h5", data), room=Room(FIRST_READ + 50_000))
+        scan_file(range_server.add("a.h5", data), memory_budget=MemoryBudget(FIRST_READ + 50_000))
 
 
 def test_a_query(tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refmaker.ranges import subtract, unite
+from refmaker.ranges import difference, union
 from refmaker.sources.range_planner import BLOCK, WHOLE, Plan, Rates
 
 MB = 1_000_000
@@ -89,12 +89,12 @@ RANGES = st.lists(st.tuples(st.integers(0, 99_000), st.integers(1, 900)), min_si
 
 @given(RANGES, RANGES, st.floats(0, 0.1), st.integers(100_000, 10**9))
 def test_what_is_missing_is_asked_for(ranges, held, latency, size):
-    held = unite(np.array([a for a, _ in held]), np.array([a + n for a, n in held]))
-    missing = subtract(np.array([a for a, _ in ranges]), np.array([a + n for a, n in ranges]), *held)
+    held = union(np.array([a for a, _ in held]), np.array([a + n for a, n in held]))
+    missing = difference(np.array([a for a, _ in ranges]), np.array([a + n for a, n in ranges]), *held)
     if len(missing[0]) == 0:
         return
     starts, stops = Plan(size, Rates(latency=latency), 10).requests(*missing, *held)
-    assert len(subtract(*missing, starts, stops)[0]) == 0
+    assert len(difference(*missing, starts, stops)[0]) == 0
     assert (starts[1:] >= stops[:-1]).all()
     assert starts[0] >= 0
     assert stops[-1] <= size

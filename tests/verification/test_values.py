@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refmaker.verification.values import Misfit, Rules, differing, plain
+from refmaker.verification.values import Rules, TypeMismatch, differing, plain
 
 RULES = Rules(lambda reference, path: reference == ("object", path))
 SPACES = Rules(RULES.same_object, spaces=True)
@@ -96,7 +96,7 @@ def test_differing(expected: np.ndarray, got: np.ndarray, different: list[int]) 
     ],
 )
 def test_misfits(expected: np.ndarray, got: np.ndarray) -> None:
-    with pytest.raises(Misfit, match="in the file"):
+    with pytest.raises(TypeMismatch, match="in the file"):
         differing(expected, got, RULES)
 
 
