@@ -115,7 +115,7 @@ def _run(given: dict[str, Any], engine: Engine, observer: Observer) -> Result:
 
 
 def _is_given(name: str, value: object) -> bool:
-    """Say whether an option of a scan is not as it is without it. Some switches are on by default."""
+    """Return whether an option of a scan is not as it is without it. Some switches are on by default."""
     off = value is False and name not in ("follow_external_links", "other_files", "verify_checksums")
     return not (value is None or value == () or off)
 

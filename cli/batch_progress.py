@@ -119,7 +119,7 @@ class Progress(Silence):
             self.line.shown = False
 
     def text(self, *, bar: bool = False) -> str:
-        """Say how far it has come."""
+        """Return how far it has come."""
         share = 100 * self.done // self.todo if self.todo else 100
         drawn = f"[{'#' * (share * _BAR // 100):<{_BAR}}] " if bar else ""
         parts = [f"{self.done} of {counted(self.todo, 'file')} ({share} %)"]
@@ -152,7 +152,7 @@ class Log(Silence):
 
 
 def human_time(seconds: float) -> str:
-    """Give a time as people write it: `8 s`, `3 min 20 s`, `5 h 12 min`."""
+    """Return a time as people write it: `8 s`, `3 min 20 s`, `5 h 12 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -15,7 +15,7 @@ __all__ = ["check_scheduler", "dask_engine", "engine_of"]
 
 
 def engine_of(name: str, *, jobs: int | None, scheduler: str | None, timeout: float | None = None) -> Engine:
-    """Give the engine of a name. Connects to the cluster, where it is one; starts no process yet, where it is not."""
+    """Return the engine of a name. Connects to the cluster, where it is one; starts no process yet, where it is not."""
     if name == "dask":
         return dask_engine(jobs=jobs, scheduler=scheduler, timeout=timeout)
     check_scheduler(name, scheduler)

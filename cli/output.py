@@ -61,7 +61,7 @@ def _encodable(text: str, *, err: bool) -> str:
 
 
 def report_text(content: object) -> bytes:
-    """Give JSON for a report, without secrets of urls.
+    """Return JSON for a report, without secrets of urls.
 
     ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
     """
@@ -70,7 +70,7 @@ def report_text(content: object) -> bytes:
 
 
 def describe(error: RefmakerError, source: str) -> str:
-    """Give the message of an error with the file it concerns in front, once."""
+    """Return the message of an error with the file it concerns in front, once."""
     return str(error) if error.source is not None or source in str(error) else f"{source}: {error}"
 
 
@@ -83,12 +83,12 @@ def list_refusals(refusals: Mapping[str, str], hint: str) -> None:
 
 
 def counted(number: int, noun: str) -> str:
-    """Give a number with its noun: `1 chunk`, `2 chunks`."""
+    """Return a number with its noun: `1 chunk`, `2 chunks`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def human_size(size: int) -> str:
-    """Give a size in bytes as people write it: `999 B`, `1.5 kB`, `12.0 GB`."""
+    """Return a size in bytes as people write it: `999 B`, `1.5 kB`, `12.0 GB`."""
     if size < 1000:
         return f"{size} B"
     units = ("kB", "MB", "GB", "TB", "PB", "EB")

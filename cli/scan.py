@@ -143,7 +143,7 @@ def _outputs(files: Sequence[str], output: str | None) -> list[str]:
 
 
 def _location(url: str) -> str:
-    """Give the path part of an fsspec url: without what it is chained to, and without an http query."""
+    """Return the path part of an fsspec url: without what it is chained to, and without an http query."""
     first = url.split("::", 1)[0]
     return first.split("?", 1)[0].split("#", 1)[0] if first.startswith(("http://", "https://")) else first
 

@@ -27,7 +27,7 @@ def make(scheduler: str, archive: str, manifests: str) -> Result:
 
 
 def total(manifest: str, variable: str) -> tuple[float, int]:
-    """Give sum and count of a variable of one file. Runs on a worker, which reads the chunks from the file itself."""
+    """Return sum and count of a variable of one file. Runs on a worker, which reads the chunks from the file itself."""
     with xr.open_dataset(manifest, engine="refmaker", chunks=None) as dataset:
         if variable not in dataset:
             return 0.0, 0

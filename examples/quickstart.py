@@ -68,7 +68,7 @@ def open_zarr(protocol: str, manifest: Path, group: str) -> xr.Dataset:
 
 
 def differences(expected: xr.Dataset, got: xr.Dataset) -> list[str]:
-    """Give a line for each variable: the largest difference between the two."""
+    """Return a line for each variable: the largest difference between the two."""
     lines = []
     for name, variable in expected.variables.items():
         values, others = variable.values, got.variables[name].values

@@ -52,7 +52,7 @@ def atomic_write(path: str | os.PathLike[str], *, durable: bool = True) -> Itera
 
 
 def _mode(path: str) -> int | None:
-    """Give the mode of what stands at `path`, None when nothing does."""
+    """Return the mode of what stands at `path`, None when nothing does."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

@@ -141,7 +141,7 @@ class ChunkIndex:
 
     @staticmethod
     def empty() -> ChunkIndex:
-        """Give an index of no chunks."""
+        """Return an index of no chunks."""
         return ChunkIndex(np.empty(0, "i8"), np.empty(0, "u8"), np.empty(0, "u8"), np.empty(0, "u4"))
 
 

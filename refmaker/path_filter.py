@@ -31,35 +31,35 @@ class PathFilter:
         return bool(self.prefix or self.include or self.exclude)
 
     def inside(self, zarr_path: str) -> bool:
-        """Say whether a path lies in the group asked for."""
+        """Return whether a path lies in the group asked for."""
         return not self.prefix or zarr_path == self.prefix or zarr_path.startswith(self.prefix + "/")
 
     def takes(self, path: str) -> bool:
-        """Say whether an array's path is asked for."""
+        """Return whether an array's path is asked for."""
         path = path.strip("/")
         included = not self.include or any(_matches(path, glob) for glob in self.include)
         return self.inside(path) and included and not any(_matches(path, glob) for glob in self.exclude)
 
     def reaches(self, path: str) -> bool:
-        """Say whether what is asked for may lie behind a link at this path."""
+        """Return whether what is asked for may lie behind a link at this path."""
         path = path.strip("/")
         below = self.prefix.startswith(path + "/") or self.inside(path)
         included = not self.include or any(_matches(path, glob) or _leads_below(glob, path) for glob in self.include)
         return below and included and not any(_matches(path, glob) for glob in self.exclude)
 
     def relative(self, zarr_path: str) -> str:
-        """Give a path relative to the group."""
+        """Return a path relative to the group."""
         return zarr_path[len(self.prefix) :].strip("/")
 
 
 def _matches(path: str, glob: str) -> bool:
-    """Say whether a glob matches the path or a group above it."""
+    """Return whether a glob matches the path or a group above it."""
     parts, glob = path.split("/"), glob.strip("/")
     return any(fnmatchcase("/".join(parts[: i + 1]), glob) for i in range(len(parts)))
 
 
 def _leads_below(glob: str, path: str) -> bool:
-    """Say whether a glob may match something below a path."""
+    """Return whether a glob may match something below a path."""
     glob, path = glob.strip("/"), path + "/"
     plain = len(glob) if not (wild := re.search(r"[*?[]", glob)) else wild.start()
     return glob[:plain].startswith(path) or (plain < len(glob) and path.startswith(glob[:plain]))

@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Give the values that there are, each once, sorted; `numpy.unique` imports `numpy.ma` at first."""
+    """Return the values that there are, each once, sorted; `numpy.unique` imports `numpy.ma` at first."""
     if not len(values) or values.min() == values.max():
         return values[:1].copy()
     values = np.sort(values)
@@ -38,7 +38,7 @@ def union(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
 
 
 def difference(starts: Ints, stops: Ints, less_starts: Ints, less_stops: Ints) -> tuple[Ints, Ints]:
-    """Give what is in the first ranges and not in the second."""
+    """Return what is in the first ranges and not in the second."""
     starts, stops = union(starts, stops)
     less_starts, less_stops = union(less_starts, less_stops)
     if len(starts) == 0 or len(less_starts) == 0:

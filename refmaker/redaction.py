@@ -1,9 +1,9 @@
 """What lets others in, and must not be shown or written: logins and signatures in urls, secrets in options.
 
-Contract: pure text. `redact` is for what people read (errors, logs, reports), `strip_credentials` for what is written as a url:
-manifests are handed on, and a signature in one hands on the access. A url without secrets comes out as it is. In HTTP
-urls everything before `@` counts as a secret (tokens stand there alone), elsewhere the password; of queries, the
-parameters by which S3, Google, Azure and CloudFront sign, and those named like keys and tokens.
+Contract: pure text. `redact` is for what people read (errors, logs, reports), `strip_credentials` for what is written
+as a url: manifests are handed on, and a signature in one hands on the access. A url without secrets comes out as it is.
+In HTTP urls everything before `@` counts as a secret (tokens stand there alone), elsewhere the password; of queries,
+the parameters by which S3, Google, Azure and CloudFront sign, and those named like keys and tokens.
 
 Sources: RFC 3986, 3.2.1; AWS Signature Version 4 and 2, query strings; Google Cloud Storage, signed urls; Azure
 Storage, service SAS; CloudFront, signed urls.
@@ -34,7 +34,7 @@ _OF_SIGNATURES = frozenset(_TIED.split())
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Give a text for people: secrets of urls in it, and `secrets`, are left out."""
+    """Return a text for people: secrets of urls in it, and `secrets`, are left out."""
     for secret in secrets:
         text = text.replace(secret, "…")
     if "://" not in text:
@@ -44,14 +44,14 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def strip_credentials(url: str) -> str:
-    """Give a url as it may be written: without login, and without the parameters of a signature."""
+    """Return a url as it may be written: without login, and without the parameters of a signature."""
     if "://" not in url or not ("@" in url or "=" in url):
         return url
     return "::".join(_public(bit) for bit in url.split("::"))
 
 
 def has_secrets(url: str) -> bool:
-    """Tell whether a url has what must not be written."""
+    """Return whether a url has what must not be written."""
     return strip_credentials(url) != url
 
 
@@ -79,7 +79,7 @@ def secrets_of(options: Mapping[str, Any]) -> set[str]:
 
 
 def holds_secrets(options: Mapping[str, Any]) -> bool:
-    """Tell whether options of a filesystem have passwords, keys and tokens, of whatever type."""
+    """Return whether options of a filesystem have passwords, keys and tokens, of whatever type."""
     return any(
         (bool(value) and _SECRET.search(str(name)) is not None) or (isinstance(value, Mapping) and holds_secrets(value))
         for name, value in options.items()

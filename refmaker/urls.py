@@ -18,7 +18,7 @@ _BARE_PROTOCOL = re.compile("[a-z0-9_+]+")
 
 
 def protocol_of(url: str) -> str | None:
-    """Give the (first) protocol of a url, None for a path."""
+    """Return the (first) protocol of a url, None for a path."""
     head = url.partition("::")[0]
     if "://" in head:
         return head.partition("://")[0] or None
@@ -26,17 +26,17 @@ def protocol_of(url: str) -> str | None:
 
 
 def is_local(url: str) -> bool:
-    """Tell whether a url or path names a file of the local disk."""
+    """Return whether a url or path names a file of the local disk."""
     return protocol_of(url) in (None, *_LOCAL)
 
 
 def local_path(url: str) -> str:
-    """Give the path of a local url; a path is given as it is."""
+    """Return the path of a local url; a path is given as it is."""
     return url if protocol_of(url) is None else url.partition("://")[2]
 
 
 def locate(name: str, protocol: str | None = None) -> str:
-    """Give the absolute location of a manifest: a local path, or a url.
+    """Return the absolute location of a manifest: a local path, or a url.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def locate(name: str, protocol: str | None = None) -> str:
 
 
 def resolve(url: str, base: str | None) -> str:
-    """Give the absolute location of a target.
+    """Return the absolute location of a target.
 
     Parameters
     ----------

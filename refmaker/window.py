@@ -49,7 +49,7 @@ class Window(Protocol):
         """Size of the file in bytes."""
 
     def at(self, address: int, size: int) -> tuple[Buffer, int]:
-        """Give a buffer and the position in it where `size` bytes from `address` can be read."""
+        """Return a buffer and the position in it where `size` bytes from `address` can be read."""
 
     def want(self, addresses: Addresses, size: int) -> None:
         """Announce that `size` bytes from each of `addresses` will be read next, together.
@@ -58,7 +58,7 @@ class Window(Protocol):
         """
 
     def rows(self, addresses: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.uint8]:
-        """Give `size` bytes from each address as a uint8 array of shape (len(addresses), size)."""
+        """Return `size` bytes from each address as a uint8 array of shape (len(addresses), size)."""
 
 
 class ShiftedWindow:

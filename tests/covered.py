@@ -81,7 +81,7 @@ def _row(header: DatasetHeader, storage: Storage) -> Row:
 
 
 def _short(filters: tuple[Filter, ...], names: str) -> str:
-    """Give up to two filters in their order, more as a set: a row for every order would be too many."""
+    """Return up to two filters in their order, more as a set: a row for every order would be too many."""
     return names if len(filters) <= 2 else "+".join(sorted(set(names.split("+")))) + " (3 or more)"
 
 

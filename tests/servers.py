@@ -162,7 +162,7 @@ class RangeServer:
         self.peak = 0
 
     def gets(self) -> list[Served]:
-        """Give the GET requests that were answered."""
+        """Return the GET requests that were answered."""
         return [request for request in self.served if request.method == "GET"]
 
 
@@ -288,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(206, headers, body, cut=fault == "truncated")
 
     def _range(self, size: int) -> tuple[int, int] | None:
-        """Give start and stop of the Range header."""
+        """Return start and stop of the Range header."""
         found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("ByteRange", ""))
         if found is None or found[0] == "bytes=-":
             return None
@@ -331,7 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def range_server() -> Iterator[RangeServer]:
-    """Give a server that is up for one test."""
+    """Yield a server that is up for one test."""
     with RangeServer() as server:
         yield server
 
@@ -353,7 +353,7 @@ class S3Server:
         }
 
     def filesystem(self) -> Any:
-        """Give a synchronous s3fs filesystem."""
+        """Return a synchronous s3fs filesystem."""
         import s3fs
 
         return s3fs.S3FileSystem(**self.options)
@@ -367,7 +367,7 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """Give an S3 server with a bucket. Keys are shared by all tests: choose your own."""
+    """Yield an S3 server with a bucket. Keys are shared by all tests: choose your own."""
     pytest.importorskip("s3fs")
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -48,7 +48,7 @@ def test_quickstart_then_the_library(tmp_path: Path) -> None:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Give an environment in which `refmaker` is the one that is tested."""
+    """Return an environment in which `refmaker` is the one that is tested."""
     command = tmp_path / "bin/refmaker"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m refmaker_cli "$@"\n')

@@ -83,7 +83,10 @@ def _name(module: str) -> str:
 
 
 def _layer(module: str) -> int:
-    """Give the layer of a module: the longest name in `LAYERS` that it is or lies below; `_verify_x` is of `verify`."""
+    """Return the layer of a module.
+
+    The longest name in `LAYERS` that it is or lies below; `_verify_x` is of `verify`.
+    """
     public = re.sub(r"^(refmaker\.)_([a-z]+)_", r"\1\2.", module)
     fitting = [layer for layer in LAYERS if public == layer or public.startswith(layer + ".")]
     if not fitting or (fitting == ["refmaker"] and module != "refmaker"):
@@ -92,7 +95,7 @@ def _layer(module: str) -> int:
 
 
 def _imports(module: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Give line and absolute name of every import, `from a import b` as `a.b` where that is a module."""
+    """Yield line and absolute name of every import, `from a import b` as `a.b` where that is a module."""
     package = module if module.endswith(".__init__") else module.rpartition(".")[0]
     package = _name(package)
     for node in ast.walk(tree):
@@ -110,7 +113,7 @@ def _imports(module: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _top_level(tree: ast.Module) -> ast.Module:
-    """Give what runs on import: no function bodies, no `if TYPE_CHECKING`."""
+    """Return what runs on import: no function bodies, no `if TYPE_CHECKING`."""
 
     class Pruned(ast.NodeTransformer):
         def visit_FunctionDef(self, node: ast.FunctionDef) -> None:

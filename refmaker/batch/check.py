@@ -68,7 +68,7 @@ class CheckReport:
         return bool(self.new or self.changed or self.gone or self.missing)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as JSON has it."""
+        """Return the report as JSON has it."""
         return asdict(self)
 
 

@@ -46,7 +46,7 @@ class Destination:
         return is_local(self.url)
 
     def place(self, name: str) -> str:
-        """Give path or url of a manifest."""
+        """Return path or url of a manifest."""
         if self.local:
             return os.path.join(self.url, name)
         first, chained, rest = self.url.partition("::")
@@ -74,7 +74,7 @@ class Destination:
         return os.path.getsize(_head(path))
 
     def sizes(self, names: Iterable[str]) -> Mapping[str, int | None]:
-        """Give the sizes of those manifests that are there, by their names."""
+        """Return the sizes of those manifests that are there, by their names."""
         if self.local:
             return dict(self._local_sizes(names))
         remote = Remote(self.url, self.storage_options)
@@ -98,7 +98,10 @@ class Destination:
             raise OutputError(f"cannot remove {self.place(name)!r}: {error}") from error
 
     def clean(self, before: float) -> int:
-        """Remove what a killed run left half done before a time (seconds since the epoch); say how many there were."""
+        """Remove what a killed run left half done before a time (seconds since the epoch).
+
+        Return how many there were.
+        """
         if not self.local:
             return 0
         found = [path for path in _left_over(self.url) if os.lstat(path).st_mtime < before]
@@ -108,7 +111,7 @@ class Destination:
         return len(found)
 
     def relative(self, manifest: Manifest, name: str) -> Manifest:
-        """Give a manifest with its targets relative to where it will be, as far as these lie in the same store."""
+        """Return a manifest with its targets relative to where it will be, as far as these lie in the same store."""
         folder = posixpath.dirname(self.place(name))
         return with_targets_at(manifest, lambda target: _relative(target, folder))
 
@@ -141,7 +144,7 @@ class Destination:
 
 
 def destination(out: str, storage_options: Mapping[str, Any] | None = None) -> Destination:
-    """Give the output directory of a path or url."""
+    """Return the output directory of a path or url."""
     return Destination(absolute(out), {} if storage_options is None else storage_options)
 
 
@@ -150,7 +153,7 @@ def _head(path: str) -> str:
 
 
 def _files_of(folder: str) -> list[str]:
-    """Give the files of a set, the head last."""
+    """Return the files of a set, the head last."""
     files = [os.path.join(path, name) for path, _, names in os.walk(folder) for name in names]
     return sorted(files, key=lambda file: (file == os.path.join(folder, _HEAD), file))
 
@@ -172,7 +175,7 @@ def _relative(target: Target, folder: str) -> Target:
 
 
 def _split(url: str) -> tuple[str, str]:
-    """Give protocol and bucket or server of a url, and the path in it."""
+    """Return protocol and bucket or server of a url, and the path in it."""
     protocol, _, rest = url.partition("://")
     bucket, _, path = rest.partition("/")
     return f"{protocol}://{bucket}", "/" + path

@@ -79,7 +79,7 @@ def find_sources(roots: Inputs, *, out: str | None = None) -> list[Entry]:
 
 
 def _expand(name: str, roots: Inputs, leave_out: str | None, above: str | None, single: list[str]) -> Iterator[Entry]:
-    """Give the sources under a name; those in `single` have not been looked at."""
+    """Yield the sources under a name; those in `single` have not been looked at."""
     if is_local(name):
         yield from _expand_local(name, roots.pattern, leave_out)
         return
@@ -119,7 +119,7 @@ def _glob_local(pattern: str, leave_out: str | None) -> Iterator[Entry]:
 
 
 def _inside(path: str, folder: str) -> bool:
-    """Say whether a path leads into a directory, whose real path is given."""
+    """Return whether a path leads into a directory, whose real path is given."""
     real = os.path.realpath(path)
     return real == folder or real.startswith(folder.rstrip("/") + "/")
 
@@ -132,7 +132,7 @@ def _file(path: str, name: str) -> Entry:
 
 
 def _is_file_name(url: str) -> bool:
-    """Say whether a url is plainly one of a file, so that its store need not be asked what it is."""
+    """Return whether a url is plainly one of a file, so that its store need not be asked what it is."""
     return bool(posixpath.splitext(_last_part(url))[1]) and not url.partition("::")[0].endswith("/")
 
 
@@ -152,7 +152,7 @@ def _based(entry: Entry, base: str) -> Entry:
 
 
 def covered(roots: Iterable[str], url: str) -> bool:
-    """Say whether a listing of these roots would have shown a source."""
+    """Return whether a listing of these roots would have shown a source."""
     return any(url == root or _below(root, url) for root in map(absolute, roots))
 
 
@@ -163,5 +163,5 @@ def _below(root: str, url: str) -> bool:
 
 
 def listed_roots(names: Sequence[str]) -> list[str]:
-    """Give the names that may lead to new sources: directories and patterns."""
+    """Return the names that may lead to new sources: directories and patterns."""
     return [name for name in names if is_glob(name) or (os.path.isdir(absolute(name)) if is_local(name) else True)]

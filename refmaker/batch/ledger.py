@@ -173,7 +173,7 @@ class Ledger:
         self.connection.close()
 
     def rows(self) -> dict[str, Row]:
-        """Give all rows, by the urls of their sources, in the order of these."""
+        """Return all rows, by the urls of their sources, in the order of these."""
         with self._explained("cannot be read"):
             targets: dict[str, list[Target]] = {}
             for source, *seen in self.connection.execute("SELECT source, url, size, etag, mtime FROM target"):
@@ -224,7 +224,7 @@ class Ledger:
             self.connection.execute("COMMIT")
 
     def runs(self) -> list[Run]:
-        """Give all runs, oldest first."""
+        """Return all runs, oldest first."""
         with self._explained("cannot be read"):
             cursor = self.connection.execute("SELECT id, ended, outcome, arguments FROM run ORDER BY rowid")
             return [Run(run, ended, outcome, _arguments(arguments)) for run, ended, outcome, arguments in cursor]
@@ -327,7 +327,7 @@ class _DamagedError(Exception):
 
 
 def _encoded(text: str) -> bytes:
-    """Give text as bytes, of a path those that the system has; what no path holds is written as an escape."""
+    """Return text as bytes, of a path those that the system has; what no path holds is written as an escape."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -54,17 +54,17 @@ UNKNOWN = Seen(None, None, None)
 
 
 def absolute(name: str) -> str:
-    """Give a local path as an absolute one; a url as it is."""
+    """Return a local path as an absolute one; a url as it is."""
     return os.path.abspath(os.path.expanduser(local_path(name))) if is_local(name) else name
 
 
 def is_glob(name: str) -> bool:
-    """Say whether a path or url is a pattern. In urls of HTTP only `*` is one, the rest is common there."""
+    """Return whether a path or url is a pattern. In urls of HTTP only `*` is one, the rest is common there."""
     return "*" in name if name.startswith(("http://", "https://")) else glob.has_magic(name)
 
 
 def stat_local(path: str) -> Seen:
-    """Give what tells the version of a local file. Raises `OSError`."""
+    """Return what tells the version of a local file. Raises `OSError`."""
     status = os.stat(path)
     return Seen(status.st_size, None, status.st_mtime)
 
@@ -103,7 +103,7 @@ def walk_local(folder: str, pattern: str | None, leave_out: str | None) -> Itera
 
 
 def _file(child: os.DirEntry[str], name: str, pattern: str | None) -> Iterator[Entry]:
-    """Give a file if it is a source. One that may not be read might be."""
+    """Yield a file if it is a source. One that may not be read might be."""
     try:
         status = child.stat()
         if stat.S_ISREG(status.st_mode) and (is_recognised(child.path) if pattern is None else _matches(name, pattern)):
@@ -141,7 +141,7 @@ class Remote:
         self._protocol = first.partition("://")[0]
 
     def to_url(self, path: str) -> str:
-        """Give the url of a path of this filesystem."""
+        """Return the url of a path of this filesystem."""
         if path.startswith(f"{self._protocol}://"):
             return path + self._chained + self._rest
         lead = "/" if self._protocol == "memory" else ""
@@ -182,7 +182,10 @@ class Remote:
                 yield Entry(entry.url, entry.name, UNKNOWN)  # the scan says what is wrong with it
 
     def _heads(self, paths: Sequence[str]) -> Iterator[bytes | BaseException]:
-        """Give the first bytes of files, or why they cannot be had; many at a time where the filesystem can do that."""
+        """Yield the first bytes of files.
+
+        Or why they cannot be had; many at a time where the filesystem can do that.
+        """
         workers = _ASKED_TOGETHER if getattr(self.filesystem, "async_impl", False) else 1
         with ThreadPoolExecutor(workers) as pool:
             for future in [pool.submit(self._head, path) for path in paths]:
@@ -203,7 +206,10 @@ class Remote:
         return {entry.name: entry.seen for entry in self._entries(found, self.path)}
 
     def is_directory(self) -> bool:
-        """Say whether the url is a directory. What cannot be told is a file, of which the scan says what is wrong."""
+        """Return whether the url is a directory.
+
+        What cannot be told is a file, of which the scan says what is wrong.
+        """
         if self.path.endswith("/") or self.url.partition("::")[0].endswith("/"):
             return True
         if self._protocol in ("http", "https"):
@@ -232,14 +238,14 @@ def _may_be_source(seen: Seen) -> bool:
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Give the result of a call, or the exception that it raised."""
+    """Return the result of a call, or the exception that it raised."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(function, *arguments)
     return future.exception() or future.result()
 
 
 def stat_many(urls: Sequence[str], storage_options: Mapping[str, Any]) -> dict[str, Seen | Exception]:
-    """Ask for the version of each file, many at a time; give why where there is none."""
+    """Ask for the version of each file, many at a time; return why where there is none."""
     found: dict[str, Seen | Exception] = {}
     remote = []
     for url in urls:

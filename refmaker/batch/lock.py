@@ -99,7 +99,7 @@ class Lock:
         return {}
 
     def _silence(self) -> float:
-        """Give the seconds since the last sign of life, by the filesystem's clock."""
+        """Return the seconds since the last sign of life, by the filesystem's clock."""
         before = os.fstat(self._descriptor).st_mtime
         probe = f"{self.path}.{os.getpid()}"
         with contextlib.suppress(FileNotFoundError):

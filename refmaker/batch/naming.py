@@ -23,7 +23,7 @@ _SHOWN = 5
 
 
 def name_outputs(sources: Sequence[Entry], *, form: str, template: str = DEFAULT_TEMPLATE) -> list[str]:
-    """Give the name of each source's manifest, a path relative to the output directory.
+    """Return the name of each source's manifest, a path relative to the output directory.
 
     Parameters
     ----------

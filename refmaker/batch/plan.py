@@ -131,7 +131,7 @@ def _check_owners(sources: Sequence[Entry], outputs: Sequence[str], rows: Mappin
 def _why(
     source: Entry, output: str, row: Row, settings: Settings, sizes: Mapping[str, int | None], retry_failed: bool
 ) -> str | None:
-    """Say why a source has to be scanned, as far as it tells by itself; None if it has not."""
+    """Return why a source has to be scanned, as far as it tells by itself; None if it has not."""
     if row.options != settings.options:
         return "other options"
     if row.output != output:

@@ -92,7 +92,7 @@ class RemoteLedger:
             raise self._held(found or {})
 
     def _lock_object(self) -> dict[str, Any] | None:
-        """Give what the lock object says, with its age; None where there is none."""
+        """Return what the lock object says, with its age; None where there is none."""
         filesystem, path = self.lock.filesystem, self.lock.path
         try:
             filesystem.invalidate_cache()
@@ -168,7 +168,7 @@ class RemoteLedger:
 
 @contextlib.contextmanager
 def fetched(ledger: Remote) -> Iterator[str | None]:
-    """Give the path of a copy of a remote ledger while the context is open; None where there is no ledger."""
+    """Yield the path of a copy of a remote ledger while the context is open; None where there is no ledger."""
     with tempfile.TemporaryDirectory(prefix="refmaker-") as folder:
         path = os.path.join(folder, "ledger")
         try:

@@ -23,7 +23,7 @@ __all__ = ["describe_row", "to_dict", "write_json_report", "write_junit"]
 
 
 def describe_row(row: Row) -> dict[str, Any]:
-    """Give a row as JSON has it."""
+    """Return a row as JSON has it."""
     return {
         "source": row.seen.url,
         "manifest": None if row.status == "failed" else row.output,
@@ -44,7 +44,7 @@ def describe_row(row: Row) -> dict[str, Any]:
 
 
 def to_dict(result: Result) -> dict[str, Any]:
-    """Give the report of a run as JSON has it."""
+    """Return the report of a run as JSON has it."""
     rows = [{**describe_row(row), "scanned": True, "why": result.why.get(row.seen.url)} for row in result.rows]
     rows += [{**describe_row(row), "scanned": False, "why": None} for row in result.unchanged]
     statuses = [row["status"] for row in rows]

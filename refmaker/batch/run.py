@@ -174,7 +174,7 @@ class Result:
 
 
 def ledger_path(out: str, ledger: str | None) -> str:
-    """Give the path of the ledger of an output directory. Raises `BatchError` where it has to be named."""
+    """Return the path of the ledger of an output directory. Raises `BatchError` where it has to be named."""
     if ledger is not None:
         return os.path.abspath(ledger)
     place = destination(out)
@@ -255,7 +255,7 @@ class _Run:
         )
 
     def _arguments(self) -> dict[str, Any]:
-        """Give what the ledger keeps of what was asked for. Storage options may hold secrets."""
+        """Return what the ledger keeps of what was asked for. Storage options may hold secrets."""
         roots = self.batch.roots
         return {
             "roots": list(roots.names),
@@ -312,7 +312,7 @@ class _Run:
         )
 
     def _is_there(self, row: Row) -> bool:
-        """Say whether a manifest that a process wrote is seen from here. Network filesystems may take their time."""
+        """Return whether a manifest that a process wrote is seen from here. Network filesystems may take their time."""
         if not self.place.local:
             return True
         until = time.monotonic() + (0.0 if self.outputs_invisible else VISIBILITY_TIMEOUT)

@@ -78,7 +78,7 @@ def scan_one(settings: Settings, task: Task) -> Row:
 
 
 def new_row(settings: Settings, task: Task) -> Row:
-    """Give a row that says nothing yet but what it is about."""
+    """Return a row that says nothing yet but what it is about."""
     return Row(
         task.seen,
         task.output,
@@ -91,7 +91,7 @@ def new_row(settings: Settings, task: Task) -> Row:
 
 
 def failed_row(settings: Settings, task: Task, kind: str, reason: str) -> Row:
-    """Give the row of a source whose scan had no outcome."""
+    """Return the row of a source whose scan had no outcome."""
     row = new_row(settings, task)
     row.status, row.error_kind, row.error = "failed", kind, reason
     return row

@@ -42,13 +42,13 @@ def check_codecs(metadata: Mapping[str, Any], *, structure: str, source: str | N
 
 
 def unknown_codecs(metadata: Mapping[str, Any]) -> list[str]:
-    """Give the codecs of an array that a manifest from elsewhere may not name."""
+    """Return the codecs of an array that a manifest from elsewhere may not name."""
     plain = (name.removeprefix("numcodecs.") for name in _names(metadata))
     return [name for name in plain if name not in _KNOWN and not name.startswith(_KNOWN_PREFIXES)]
 
 
 def _names(metadata: Mapping[str, Any]) -> Iterator[str]:
-    """Give the names of all codecs, those within the configuration of others included."""
+    """Yield the names of all codecs, those within the configuration of others included."""
     pending: list[Any] = [metadata.get(member) for member in _MEMBERS]
     while pending:
         value = pending.pop()

@@ -107,7 +107,7 @@ def encode_config(
     filters: Sequence[Filter],
     dtype: AnyDtype | DtypeJson,
 ) -> dict[str, Any]:
-    """Give the configuration of the codec, without the name by which numcodecs ("id") or zarr ("name") finds it.
+    """Return the configuration of the codec, without the name by which numcodecs ("id") or zarr ("name") finds it.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def encode_config(
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """Give the configuration for a plan."""
+    """Return the configuration for a plan."""
     return {
         "datatype": base64.b64encode(plan.datatype).decode("ascii"),
         "chunk_shape": list(plan.chunk_shape),

@@ -138,7 +138,7 @@ class ChunkDecoder:
         return _Image(dataset, memory_type(dataset.get_type(), plan.dtype))
 
     def _checked_filters(self) -> list[Filter]:
-        """Give the pipeline with checks of size where libhdf5 has none.
+        """Return the pipeline with checks of size where libhdf5 has none.
 
         `before` decodes before `one`. What a plugin gives is checked even if `one` does not mind how much it is: the
         Zstandard plugin gives error codes as sizes.
@@ -168,7 +168,7 @@ def _first_line(error: Exception) -> str:
 
 @lru_cache(_MAX_DECODERS)
 def decoder_of(plan: Plan) -> ChunkDecoder:
-    """Give the decoder for a plan, the same one for equal plans while it is in use."""
+    """Return the decoder for a plan, the same one for equal plans while it is in use."""
     return ChunkDecoder(plan)
 
 

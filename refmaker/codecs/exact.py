@@ -56,12 +56,12 @@ class FloatLimits:
     highest: int
 
     def within(self, other: FloatLimits) -> bool:
-        """Say whether every number of this format is one of `other`."""
+        """Return whether every number of this format is one of `other`."""
         return self.bits <= other.bits and self.lowest >= other.lowest and self.highest <= other.highest
 
 
 def float_limits(exponent_size: int, mantissa_size: int, bias: int) -> FloatLimits:
-    """Give the limits of a format with an implied bit and the usual two reserved exponents."""
+    """Return the limits of a format with an implied bit and the usual two reserved exponents."""
     return FloatLimits(mantissa_size + 1, 1 - bias - mantissa_size, 2**exponent_size - 2 - bias)
 
 
@@ -73,7 +73,7 @@ _IEEE = {2: (15, 10, 5, 0, 10, 15), 4: (31, 23, 8, 0, 23, 127), 8: (63, 52, 11, 
 
 
 def supports(datatype: Datatype) -> DtypeJson | None:
-    """Give the dtype that holds every value of a datatype, in JSON form; None where `widened` refuses."""
+    """Return the dtype that holds every value of a datatype, in JSON form; None where `widened` refuses."""
     try:
         return dtype_to_json(widened(datatype))
     except Unsupported:
@@ -81,7 +81,7 @@ def supports(datatype: Datatype) -> DtypeJson | None:
 
 
 def widened(datatype: Datatype) -> AnyDtype:
-    """Give the dtype that holds every value of a datatype.
+    """Return the dtype that holds every value of a datatype.
 
     Array datatypes give a subarray dtype, arrays of arrays one of all extents; compounds of two equal floats that are
     named as the parts of a complex number give a complex dtype.

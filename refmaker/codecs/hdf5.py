@@ -61,7 +61,7 @@ class Hdf5Codec(Codec):  # type: ignore[misc]
         raise Unsupported("the codec only decodes: it reads HDF5 files in place", structure="HDF5 codec")
 
     def get_config(self) -> dict[str, Any]:
-        """Give the configuration, "id" included."""
+        """Return the configuration, "id" included."""
         return {"id": self.codec_id, **plan_to_json(self.plan)}
 
     @classmethod

@@ -57,7 +57,7 @@ _DATASPACE_TYPE, _LINK_INFO_TYPE, _DATATYPE_TYPE, _LINK_TYPE, _LAYOUT_TYPE, _PIP
 
 
 def dataset_image(datatype: bytes, shape: Sequence[int], element_size: int, filters: Sequence[Filter]) -> bytes:
-    """Give a file with the dataset `DATASET_NAME` in its root group.
+    """Return a file with the dataset `DATASET_NAME` in its root group.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def _describe(stored: Any) -> str:
 
 
 def _predefined(kind: str, stored: Any, dtype: AnyDtype, bits: int) -> Any | None:
-    """Give libhdf5's predefined datatype of a kind and size, in the byte order of the file.
+    """Return libhdf5's predefined datatype of a kind and size, in the byte order of the file.
 
     libhdf5 merely swaps the bytes where size and offset are equal and the order is not, whatever the precision. Hence a
     dtype of another order is refused.
@@ -129,7 +129,7 @@ def _complex(stored: Any, dtype: AnyDtype) -> Any | None:
 
 
 def _part(dtype: AnyDtype) -> AnyDtype:
-    """Give the dtype of the real part of a complex dtype."""
+    """Return the dtype of the real part of a complex dtype."""
     return np.dtype(f"{dtype.str[0]}f{dtype.itemsize // 2}")
 
 

@@ -120,7 +120,7 @@ def _nbit(values: tuple[int, ...], chunk_size: int) -> RequiredInput:
 
 
 def _nbit_datatype(values: tuple[int, ...], pos: int, depth: int) -> tuple[int, int, int]:
-    """Give the size in bytes, the packed size in bits and where the datatype at `pos` ends."""
+    """Return the size in bytes, the packed size in bits and where the datatype at `pos` ends."""
     _need(pos + 2 <= len(values) and depth <= _MAX_DEPTH, "n-bit", values)
     kind, size = values[pos], values[pos + 1]
     _need(size >= 1, "n-bit", values)

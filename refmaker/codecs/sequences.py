@@ -73,7 +73,7 @@ class SequencesCodec(Codec):  # type: ignore[misc]
         raise Unsupported("the codec only decodes", structure=_STRUCTURE)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the configuration, "id" included."""
+        """Return the configuration, "id" included."""
         return {"id": self.codec_id, "dtype": dtype_to_json(self.dtype), "depth": self.depth}
 
 

@@ -91,7 +91,7 @@ _function = _Function(_check)
 
 
 def size_check(number: int, required: RequiredInput) -> Filter:
-    """Give the filter, registered as `number`, that lets pass what is large enough."""
+    """Return the filter, registered as `number`, that lets pass what is large enough."""
     size = required.size
     return Filter(number, "", False, (*_MARK, size & 0xFFFFFFFF, size >> 32, required.per_bit, required.largest))
 

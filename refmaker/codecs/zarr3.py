@@ -43,7 +43,7 @@ class Hdf5BytesCodec(BytesBytesCodec):
         return cls(plan_from_json(configuration))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the metadata."""
+        """Return the metadata."""
         return {"name": self.name, "configuration": plan_to_json(self.plan)}
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:

@@ -115,7 +115,7 @@ def _concatenated(collection: Collection, path: str, pieces: Pieces, made: Refer
 
 
 def _same(collection: Collection, plan: Plan, path: str, options: Options, reader: Reader) -> ManifestArray:
-    """Give an array that is the same in all inputs; coordinates of dimensions with their chunks in the manifest."""
+    """Return an array that is the same in all inputs; coordinates of dimensions with their chunks in the manifest."""
     series = collection.series[path]
     entry = series.inputs.index(plan.first) if plan.first in series.inputs else 0
     form, shape = collection.form(series, entry), series.shapes[entry]
@@ -132,7 +132,7 @@ def _same(collection: Collection, plan: Plan, path: str, options: Options, reade
 
 
 def _index_coordinate(collection: Collection, plan: Plan, axis: Axis, options: Options) -> ManifestArray:
-    """Give the coordinate of a dimension along which inputs are put together."""
+    """Return the coordinate of a dimension along which inputs are put together."""
     coordinate = axis.coordinate
     if coordinate is None:
         raise CombineError("a dimension without a coordinate", structure=axis.key)
@@ -238,7 +238,7 @@ def _in_units(form: ArrayEncoding, values: npt.NDArray[np.int64], units: TimeUni
 def _time_parts(
     collection: Collection, plan: Plan, path: str, axis: Axis, coordinate: Coordinate, reader: Reader
 ) -> tuple[list[npt.NDArray[Any]], list[TimeUnits]]:
-    """Give the parts of an array of times in their order, and the units of each."""
+    """Return the parts of an array of times in their order, and the units of each."""
     series = collection.series[path]
     runs = axis.runs.tolist()
     parts, entries = [], []

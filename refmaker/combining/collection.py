@@ -72,12 +72,12 @@ class Series:
         return np.concatenate([[0], np.cumsum(self.counts, dtype="i8")])
 
     def references(self, entry: int) -> References:
-        """Give the references of one entry; in memory the columns are views."""
+        """Return the references of one entry; in memory the columns are views."""
         start = sum(self.counts[:entry])
         return self._references(entry, self.rows.read(start, start + self.counts[entry]), 0)
 
     def batches(self) -> Iterator[tuple[int, int, Columns]]:
-        """Give entries from one to before another with their rows, as many as may be in memory together."""
+        """Yield entries from one to before another with their rows, as many as may be in memory together."""
         starts = self.starts
         first = 0
         while first < len(self):
@@ -87,7 +87,7 @@ class Series:
             first = stop
 
     def each(self) -> Iterator[References]:
-        """Give the references of all entries, one after the other."""
+        """Yield the references of all entries, one after the other."""
         for first, stop, columns in self.batches():
             start = 0
             for entry in range(first, stop):
@@ -101,7 +101,7 @@ class Series:
         return References(cell[part], target[part], offset[part], size[part], inline, whole)
 
     def chosen(self, entries: Sequence[int]) -> Series:
-        """Give a series of some of the entries, in the order given."""
+        """Return a series of some of the entries, in the order given."""
         part = Series(self.rows.empty())
         starts = self.starts.tolist()
         for old in entries:
@@ -162,11 +162,11 @@ class Collection:
         return len(self.names)
 
     def form(self, series: Series, entry: int) -> ArrayEncoding:
-        """Give the form of an entry."""
+        """Return the form of an entry."""
         return self.forms.all[series.forms[entry]]
 
     def target(self, target: Target) -> int:
-        """Give the number of a target, which may be new; note it where inputs saw it differently."""
+        """Return the number of a target, which may be new; note it where inputs saw it differently."""
         code = self._known.setdefault(target.url, len(self.targets))
         if code == len(self.targets):
             self.targets.append(target)
@@ -180,7 +180,7 @@ class Collection:
         return code
 
     def data(self, data: bytes) -> bytes:
-        """Give the one object that stands for these bytes: coordinates repeat from input to input."""
+        """Return the one object that stands for these bytes: coordinates repeat from input to input."""
         return self._data.setdefault(data, data)
 
     def add(self, name: str, manifest: Manifest) -> None:
@@ -208,7 +208,7 @@ class Collection:
         return number
 
     def _shared(self, attributes: dict[str, Any]) -> dict[str, Any]:
-        """Give one object for equal attributes of groups."""
+        """Return one object for equal attributes of groups."""
         return self._attributes.setdefault(repr(attributes), attributes)
 
     def _add_array(
@@ -228,7 +228,7 @@ class Collection:
                 series.whole.setdefault(entry, {}).update(found)
 
     def series_of(self, path: str) -> Series:
-        """Give the series of an array, which may be new."""
+        """Return the series of an array, which may be new."""
         series = self.series.get(path)
         if series is None:
             series = self.series[path] = Series(MemoryRows() if self.spill is None else FileRows(self.spill))
@@ -284,12 +284,12 @@ class Collection:
                 series.rows = rows
 
     def without(self, paths: Iterable[str]) -> Collection:
-        """Give the same inputs without some arrays."""
+        """Return the same inputs without some arrays."""
         gone = set(paths)
         return replace(self, series={path: series for path, series in self.series.items() if path not in gone})
 
     def part(self, inputs: Sequence[int]) -> Collection:
-        """Give some of the inputs; targets and forms keep their numbers."""
+        """Return some of the inputs; targets and forms keep their numbers."""
         new = {old: number for number, old in enumerate(inputs)}
         part = replace(
             self,

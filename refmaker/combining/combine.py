@@ -48,7 +48,8 @@ def combine(inputs: Iterable[Input], **options: Any) -> Manifest:
 def append(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any) -> Manifest:
     """Add inputs to a combined manifest.
 
-    Only what is new is read: the coordinates of the others stand in the manifest. Takes the options of `combine_with_report`.
+    Only what is new is read: the coordinates of the others stand in the manifest. Takes the options of
+    `combine_with_report`.
 
     Parameters
     ----------

@@ -140,7 +140,7 @@ def compare_values(collection: Collection, path: str, reader: Reader) -> list[Di
 
 
 def _same_references(series: Series) -> bool:
-    """Tell whether all entries refer to the same bytes."""
+    """Return whether all entries refer to the same bytes."""
     if len(set(series.counts)) > 1 or len(set(series.forms)) > 1 or len(set(series.shapes)) > 1:
         return False
     for held in (series.inline, series.whole):
@@ -156,7 +156,7 @@ def _same_references(series: Series) -> bool:
 
 
 def _digests(collection: Collection, path: str, series: Series, reader: Reader) -> list[int]:
-    """Give a number for every entry, equal for equal values. They are decoded only where the bytes differ."""
+    """Return a number for every entry, equal for equal values. They are decoded only where the bytes differ."""
     stored: dict[bytes, int] = {}
     values: dict[bytes, int] = {}
     first: tuple[int, Chunks] | None = None

@@ -61,7 +61,7 @@ class Coordinate:
         return len(self.entries) > 1
 
     def lengths(self) -> list[int]:
-        """Give the length of every block."""
+        """Return the length of every block."""
         return [len(values) for values in self.raw]
 
 
@@ -148,7 +148,7 @@ def _compared(
 
 
 def masked(form: ArrayEncoding) -> dict[str, Any]:
-    """Give the attributes of a form, with the `_FillValue` that readers take where Zarr's own stands for it."""
+    """Return the attributes of a form, with the `_FillValue` that readers take where Zarr's own stands for it."""
     value = missing_of(form)
     return dict(form.attributes) if value is None else {**form.attributes, "_FillValue": value}
 

@@ -58,7 +58,7 @@ class Axis:
 
 
 def index_paths(collection: Collection) -> dict[str, None]:
-    """Give the paths of all coordinates of dimensions: arrays with one dimension, of their own name."""
+    """Return the paths of all coordinates of dimensions: arrays with one dimension, of their own name."""
     found: dict[str, None] = {}
     for path, series in collection.series.items():
         name = path.rpartition("/")[2]
@@ -68,7 +68,7 @@ def index_paths(collection: Collection) -> dict[str, None]:
 
 
 def dimension_keys(path: str, dimensions: Iterable[str], coordinates: Mapping[str, Any]) -> tuple[str, ...]:
-    """Give the keys of the dimensions of an array."""
+    """Return the keys of the dimensions of an array."""
     return tuple(_key(path.rpartition("/")[0], name, coordinates) for name in dimensions)
 
 
@@ -84,7 +84,7 @@ def _key(group: str, name: str, coordinates: Mapping[str, Any]) -> str:
 
 
 def extents(collection: Collection, coordinates: Mapping[str, Any]) -> dict[str, dict[int, set[int]]]:
-    """Give dimension -> input -> the extents that its arrays have there; more than one is a contradiction."""
+    """Return dimension -> input -> the extents that its arrays have there; more than one is a contradiction."""
     found: dict[str, dict[int, set[int]]] = {}
     for path, series in collection.series.items():
         keys = {
@@ -103,7 +103,7 @@ def chosen_dimensions(
     sizes: Mapping[str, Mapping[int, set[int]]],
     concat: Sequence[str] | None,
 ) -> tuple[str, ...]:
-    """Give the keys of the dimensions along which inputs are put together.
+    """Return the keys of the dimensions along which inputs are put together.
 
     Parameters
     ----------
@@ -323,7 +323,7 @@ def _direction(array: npt.NDArray[Any]) -> str:
 def _sorted(
     values: npt.NDArray[Any], block: npt.NDArray[np.int64], duplicates: Duplicates
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Give the order of values, and which of them stand there for another time: those to be left out are behind."""
+    """Return the order of values, and which of them stand there for another time: those to be left out are behind."""
     rank = -block if duplicates == "last" else block
     order = np.lexsort((rank, values))
     again = np.zeros(len(order), bool)
@@ -347,7 +347,7 @@ def _runs(block: npt.NDArray[np.int64], row: npt.NDArray[np.int64]) -> npt.NDArr
 def _doubled(
     coordinate: Coordinate, names: Sequence[tuple[str, ...]], pairs: Sequence[tuple[Any, Any, Any]]
 ) -> Mismatch:
-    """Say which inputs have the same values, by pairs of blocks."""
+    """Return which inputs have the same values, by pairs of blocks."""
     found: dict[str, tuple[str, ...]] = {}
     for one, other, value in pairs:
         inputs = tuple(dict.fromkeys((*names[int(one)], *names[int(other)])))

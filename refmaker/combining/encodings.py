@@ -1,9 +1,9 @@
 """The form of an array: all that its metadata and attributes say, but how long it is.
 
-Contract: equal forms are one object (`ArrayEncodings` interns them by their text), so that 20,000 inputs are compared by a
-number each, and only the few distinct forms in detail. `ArrayEncoding.aspects` names everything that decides what bytes mean:
-where it is equal, chunks of two inputs may stand in one array. Sources: Zarr 2 and Zarr 3 metadata; CF 1.11, sections
-2.5.1, 3.1, 3.5, 4.4, 7.1, 8.1; xarray's documentation of what it decodes.
+Contract: equal forms are one object (`ArrayEncodings` interns them by their text), so that 20,000 inputs are compared
+by a number each, and only the few distinct forms in detail. `ArrayEncoding.aspects` names everything that decides what
+bytes mean: where it is equal, chunks of two inputs may stand in one array. Sources: Zarr 2 and Zarr 3 metadata; CF
+1.11, sections 2.5.1, 3.1, 3.5, 4.4, 7.1, 8.1; xarray's documentation of what it decodes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def canonical(value: object) -> str:
-    """Give one text for equal JSON."""
+    """Return one text for equal JSON."""
     return _ENCODER.encode(value)
 
 
@@ -142,7 +142,7 @@ class ArrayEncoding:
 
     @property
     def _masked(self) -> str:
-        """Tell what a missing chunk reads as.
+        """Return what a missing chunk reads as.
 
         In Zarr 2 null is for arrays without missing chunks: xarray masks by the attribute alone there, and by
         `fill_value` else; NaN masks nothing that is not NaN anyway.
@@ -170,7 +170,7 @@ class ArrayEncodings:
         self._by_text: dict[str, int] = {}
 
     def number(self, zarr_format: Literal[2, 3], metadata: Mapping[str, Any], attributes: dict[str, Any]) -> int:
-        """Give the number of the form of an array.
+        """Return the number of the form of an array.
 
         Parameters
         ----------
@@ -239,7 +239,7 @@ _ENCODING_ONLY = {
 
 
 def _as_decoded(codec: object) -> object:
-    """Give a codec as far as it matters for decoding."""
+    """Return a codec as far as it matters for decoding."""
     if not isinstance(codec, Mapping):
         return codec
     name = str(codec.get("id", codec.get("name"))).removeprefix("numcodecs.")
@@ -253,7 +253,7 @@ def _name(codec: object) -> object:
 
 
 def with_extent(form: ArrayEncoding, shape: Sequence[int], chunks: Sequence[int] | None = None) -> dict[str, Any]:
-    """Give the metadata of an array of this form, with a shape and, if they change, with other chunks."""
+    """Return the metadata of an array of this form, with a shape and, if they change, with other chunks."""
     metadata = {**form.metadata, "shape": list(shape)}
     if chunks is not None and form.zarr_format == 2:
         metadata["chunks"] = list(chunks)

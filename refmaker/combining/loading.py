@@ -242,7 +242,7 @@ class _Loader:
 
 
 def placed(manifest: Manifest, base: str) -> Manifest:
-    """Give a manifest whose targets are absolute.
+    """Return a manifest whose targets are absolute.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def placed(manifest: Manifest, base: str) -> Manifest:
 
 
 def is_manifest(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None) -> bool:
-    """Tell whether an input is a manifest, not a file to scan."""
+    """Return whether an input is a manifest, not a file to scan."""
     name = os.fspath(path)
     options = {} if is_local(name) else storage_options
     return is_parquet(name, {} if options is None else options) or looks_like_manifest(name, storage_options=options)

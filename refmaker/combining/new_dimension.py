@@ -45,7 +45,7 @@ _RELATED = (
 def with_new_dimension(
     collection: Collection, concat: tuple[str, ...] | None, reader: Reader
 ) -> tuple[Collection, tuple[str, ...] | None]:
-    """Give inputs the dimensions that they are to be put together along and do not have.
+    """Return inputs the dimensions that they are to be put together along and do not have.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _taken_apart(text: str) -> tuple[str, re.Pattern[str] | None]:
 
 
 def _both(collection: Collection) -> list[str]:
-    """Give the arrays that are the coordinate of a dimension in some inputs, a scalar in others."""
+    """Return the arrays that are the coordinate of a dimension in some inputs, a scalar in others."""
     found = []
     for path, series in collection.series.items():
         shapes = {collection.forms.all[form].dimensions for form in dict.fromkeys(series.forms)}
@@ -115,7 +115,7 @@ def _expand_dims(collection: Collection, path: str, pattern: re.Pattern[str] | N
 
 
 def _having(collection: Collection, name: str) -> set[int]:
-    """Give the inputs that have a dimension."""
+    """Return the inputs that have a dimension."""
     found: set[int] = set()
     for series in collection.series.values():
         forms = {form for form in set(series.forms) if name in (collection.forms.all[form].dimensions or ())}
@@ -125,14 +125,14 @@ def _having(collection: Collection, name: str) -> set[int]:
 
 
 def _scalars(collection: Collection, path: str) -> list[str]:
-    """Give the scalars of a name, that of the path first."""
+    """Return the scalars of a name, that of the path first."""
     fitting = [p for p in collection.series if path in (p, p.rpartition("/")[2])]
     scalars = [p for p in fitting if () in collection.series[p].shapes]
     return sorted(scalars, key=lambda p: (p != path, p.count("/")))
 
 
 def _attributes(collection: Collection, name: str) -> dict[int, Any]:
-    """Give the global attribute of a name in the inputs that have it."""
+    """Return the global attribute of a name in the inputs that have it."""
     found = {}
     for number, attributes in collection.groups.get("", {}).items():
         if type(attributes.get(name)) in (int, float, str):
@@ -141,7 +141,7 @@ def _attributes(collection: Collection, name: str) -> dict[int, Any]:
 
 
 def _named(collection: Collection, pattern: re.Pattern[str], inputs: Sequence[int]) -> dict[int, Any]:
-    """Give what a pattern finds in the names of inputs: numbers, if all of them are."""
+    """Return what a pattern finds in the names of inputs: numbers, if all of them are."""
     found: dict[int, str] = {}
     for number in inputs:
         match = pattern.search(collection.names[number])
@@ -189,7 +189,7 @@ def _encoded(value: str | float) -> bytes:
 
 
 def _metadata(zarr_format: int, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give metadata and attributes of a scalar."""
+    """Return metadata and attributes of a scalar."""
     if zarr_format == 2:
         dtype = {"text": "|O", "float": "<f8", "int": "<i8"}[kind]
         filters = [{"id": "vlen-utf8"}] if kind == "text" else None
@@ -211,7 +211,7 @@ def _metadata(zarr_format: int, kind: str) -> tuple[dict[str, Any], dict[str, An
 
 
 def _chosen(collection: Collection, path: str, lacking: set[int], reader: Reader) -> list[str]:
-    """Give the arrays that get the dimension: where other inputs have it, those that have it there."""
+    """Return the arrays that get the dimension: where other inputs have it, those that have it there."""
     group, _, name = path.rpartition("/")
     inside = group + "/" if group else ""
     related = _related(collection)
@@ -232,7 +232,7 @@ def _chosen(collection: Collection, path: str, lacking: set[int], reader: Reader
 
 
 def _related(collection: Collection) -> set[str]:
-    """Give the paths of the arrays that attributes of others name."""
+    """Return the paths of the arrays that attributes of others name."""
     found: set[str] = set()
     for path, series in collection.series.items():
         group = path.rpartition("/")[0]
@@ -253,7 +253,7 @@ def _resolved(collection: Collection, group: str, word: str) -> set[str]:
 
 
 def _with_dimension(collection: Collection, path: str, name: str, lacking: set[int]) -> Series:
-    """Give an array with one more dimension, in front, of one row in each of some inputs."""
+    """Return an array with one more dimension, in front, of one row in each of some inputs."""
     series = collection.series[path]
     forms, shapes = list(series.forms), list(series.shapes)
     numbers: dict[int, int] = {}
@@ -282,7 +282,7 @@ def _prepend_axis(collection: Collection, path: str, form: ArrayEncoding, name: 
 
 
 def _shift_transpose(codec: Any) -> Any:
-    """Give a codec for chunks with one more dimension in front."""
+    """Return a codec for chunks with one more dimension in front."""
     if not isinstance(codec, Mapping) or codec.get("name") != "transpose":
         return codec
     order = [0, *(int(axis) + 1 for axis in codec["configuration"]["order"])]

@@ -78,7 +78,7 @@ def pieces_of(
 
 
 def place(series: Series, pieces: Pieces, chunks: Sequence[int]) -> References:
-    """Give the references of the combined array. All pieces are there, and none is ragged."""
+    """Return the references of the combined array. All pieces are there, and none is ragged."""
     moves = Moves.of(series, pieces, chunks)
     if isinstance(series.rows, FileRows):
         return PlacedReferences(series, pieces.entry, moves)

@@ -136,7 +136,7 @@ def _check_extents(collection: Collection, sizes: dict[str, dict[int, set[int]]]
 
 
 def _linked(collection: Collection, path: str) -> dict[str, str]:
-    """Give the arrays that are in the units of a coordinate: itself, and its bounds (CF 1.11, section 7.1)."""
+    """Return the arrays that are in the units of a coordinate: itself, and its bounds (CF 1.11, section 7.1)."""
     series = collection.series[path]
     group = path.rpartition("/")[0]
     found = {path: path}
@@ -150,7 +150,7 @@ def _linked(collection: Collection, path: str) -> dict[str, str]:
 
 
 def _first_input(axes: Sequence[Axis]) -> int:
-    """Give the input that comes first along all axes, or along most of the first ones where none does along all."""
+    """Return the input that comes first along all axes, or along most of the first ones where none does along all."""
     found: set[int] = set()
     for axis in axes:
         first = int(axis.runs[0, 0]) if len(axis.runs) else 0
@@ -251,7 +251,7 @@ def _different(
 
 
 def _filled(number: int, axes: Sequence[Axis]) -> bool:
-    """Tell whether an input has any rows along all of the axes."""
+    """Return whether an input has any rows along all of the axes."""
     return all(number in axis.block_of and axis.lengths[axis.block_of[number]] > 0 for axis in axes)
 
 

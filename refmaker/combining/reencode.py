@@ -106,7 +106,7 @@ def _padded(form: ArrayEncoding, part: Values) -> Values:
 
 
 def _as(values: Values, own: ArrayEncoding, form: ArrayEncoding, path: str) -> Values:
-    """Give raw values that mean in another form what these mean in their own."""
+    """Return raw values that mean in another form what these mean in their own."""
     dtype = dtype_of(form)
     if values.dtype.kind not in "iuf" or dtype.kind not in "iuf":
         if values.dtype.newbyteorder("=") != dtype.newbyteorder("="):
@@ -199,7 +199,7 @@ def rechunked(collection: Collection, path: str, pieces: Pieces, reader: Reader,
 
 
 def _parted(pieces: Pieces, chunk: int, total: int) -> tuple[Pieces, npt.NDArray[np.int64]]:
-    """Give the parts of pieces that fill whole chunks in place, and the numbers of all other chunks."""
+    """Return the parts of pieces that fill whole chunks in place, and the numbers of all other chunks."""
     start, stop, position = pieces.start[:, 0], pieces.stop[:, 0], pieces.position[:, 0]
     aligned = (position - start) % chunk == 0
     end = position + stop - start

@@ -47,13 +47,13 @@ class Rows(Protocol):
         """Add rows at the end."""
 
     def read(self, start: int, stop: int) -> Columns:
-        """Give rows; in memory they are views."""
+        """Return rows; in memory they are views."""
 
     def find(self, cell: int, start: int, stop: int) -> int:
-        """Give the first row from `start` to before `stop`, which are in order, of this cell or a later one."""
+        """Return the first row from `start` to before `stop`, which are in order, of this cell or a later one."""
 
     def empty(self) -> Rows:
-        """Give new rows of the same kind."""
+        """Return new rows of the same kind."""
 
 
 def joined(pieces: Sequence[Columns]) -> Columns:
@@ -91,7 +91,7 @@ class MemoryRows:
             self._pieces.clear()
 
     def all(self) -> Columns:
-        """Give all rows."""
+        """Return all rows."""
         self._join()
         if len(self._blocks) != 1:
             self._blocks = [joined(self._blocks)]

@@ -52,7 +52,7 @@ class Pieces:
     shape: tuple[int, ...]
 
     def ragged(self, chunks: Sequence[int]) -> npt.NDArray[np.bool_]:
-        """Tell which pieces do not begin or end on bounds of chunks: bool[n, len(dims)]."""
+        """Return which pieces do not begin or end on bounds of chunks: bool[n, len(dims)]."""
         chunk = np.array([chunks[dim] for dim in self.dims], "i8")
         total = np.array([self.shape[dim] for dim in self.dims], "i8")
         last = self.position + self.stop - self.start == total

@@ -125,7 +125,7 @@ class QuickReader:
     def _form(
         self, array: _Array, values: Sequence[Any], zarr_format: Literal[2, 3]
     ) -> tuple[int, tuple[int, ...]] | None:
-        """Give form and shape of an array, None where its chunk grid is another one."""
+        """Return form and shape of an array, None where its chunk grid is another one."""
         metadata = values[array.metadata]
         attributes = values[array.attributes] if array.attributes >= 0 else "{}"
         if not isinstance(metadata, str) or not isinstance(attributes, str):
@@ -159,7 +159,7 @@ class QuickReader:
 
     @staticmethod
     def _entry(array: _Array, values: Sequence[Any], name: str) -> tuple[list[Any], dict[int, bytes]] | None:
-        """Give the references of all chunks of an array, and what is inlined; None for anything unusual."""
+        """Return the references of all chunks of an array, and what is inlined; None for anything unusual."""
         found = [values[place] for place in array.places]
         kinds = set(map(type, found))
         if kinds == {list} and set(map(len, found)) == {3}:

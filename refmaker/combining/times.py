@@ -89,7 +89,7 @@ def time_units(attributes: Mapping[str, Any]) -> TimeUnits | None:
 
 
 def same_calendar(units: Sequence[TimeUnits]) -> bool:
-    """Tell whether times in these units may stand in one array."""
+    """Return whether times in these units may stand in one array."""
     calendars = {one.calendar for one in units}
     return len(calendars) == 1 or calendars <= set(_NUMPY)
 
@@ -143,7 +143,7 @@ def ticks(values: Sequence[npt.NDArray[Any]], units: Sequence[TimeUnits]) -> tup
 
 
 def _reference(units: TimeUnits) -> int:
-    """Give nanoseconds from 1970-01-01 to the reference, both in the calendar."""
+    """Return nanoseconds from 1970-01-01 to the reference, both in the calendar."""
     if units.calendar in _NUMPY:
         found = _DATE.fullmatch(units.reference)
         if found is not None:
@@ -166,7 +166,7 @@ def _parsed(found: re.Match[str], units: TimeUnits) -> tuple[int, int]:
 
 
 def _zone(text: str | None) -> int:
-    """Give the seconds by which a zone is ahead."""
+    """Return the seconds by which a zone is ahead."""
     if not text or text[0] not in "+-":
         return 0
     digits = text[1:].replace(":", "")
@@ -223,7 +223,7 @@ def _ticks(values: npt.NDArray[Any], reference: int, unit: int, per_second: int)
 
 
 def before_reform(found: Sequence[npt.NDArray[np.int64]], per_second: int) -> bool:
-    """Tell whether any of the ticks is before the reform of the calendar."""
+    """Return whether any of the ticks is before the reform of the calendar."""
     return any(bool((one < _REFORM * 86400 * per_second).any()) for one in found)
 
 

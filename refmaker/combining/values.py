@@ -49,7 +49,7 @@ _PLAIN3 = {"gzip": "gzip", "zstd": "zstd", "blosc": "blosc", "refmaker.hdf5": "r
 
 
 def dtype_of(form: ArrayEncoding) -> np.dtype[Any]:
-    """Give the numpy dtype of decoded chunks, `object` for strings of any length."""
+    """Return the numpy dtype of decoded chunks, `object` for strings of any length."""
     try:
         dtype = _dtype2(form.metadata["dtype"]) if form.zarr_format == 2 else _dtype3(form)
     except (TypeError, ValueError, KeyError) as error:
@@ -77,12 +77,12 @@ def _dtype3(form: ArrayEncoding) -> np.dtype[Any]:
 
 
 def is_text(form: ArrayEncoding) -> bool:
-    """Tell whether elements are strings of any length."""
+    """Return whether elements are strings of any length."""
     return dtype_of(form) == np.dtype(object)
 
 
 def fill_of(form: ArrayEncoding) -> Any:
-    """Give what a missing chunk reads as."""
+    """Return what a missing chunk reads as."""
     dtype, value = dtype_of(form), form.fill_value
     if dtype == np.dtype(object):
         return "" if value in (None, 0) else value
@@ -102,7 +102,7 @@ def fill_of(form: ArrayEncoding) -> Any:
 
 
 def missing_of(form: ArrayEncoding) -> Any:
-    """Give the raw value that is masked."""
+    """Return the raw value that is masked."""
     value = form.attributes.get("_FillValue")
     if form.zarr_format == 2 and form.fill_value is not None:
         value = form.fill_value
@@ -149,7 +149,7 @@ def decoded(form: ArrayEncoding, shape: tuple[int, ...], chunks: Chunks) -> npt.
 
 
 def _decoder(form: ArrayEncoding, dtype: np.dtype[Any], count: int) -> Callable[[bytes], npt.NDArray[Any]]:
-    """Give what makes the elements of a chunk of its bytes."""
+    """Return what makes the elements of a chunk of its bytes."""
     configs = _configs(form)
     plain = pipeline(configs, count * dtype.itemsize) if dtype != np.dtype(object) else None
     if plain is not None:
@@ -202,7 +202,7 @@ def _elements(value: Any, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
 
 
 def sameness(values: npt.NDArray[Any]) -> tuple[Any, ...]:
-    """Give what is equal, and can be hashed, for equal values of a shape and data type, whatever their byte order."""
+    """Return what is equal, and can be hashed, for equal values of a shape and data type, whatever their byte order."""
     if values.dtype.kind == "O":
         return values.shape, "O", tuple(_piece(value) for value in values.ravel().tolist())
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
@@ -234,7 +234,7 @@ def encoded(form: ArrayEncoding, block: npt.NDArray[Any]) -> bytes:
 
 
 def _configs(form: ArrayEncoding) -> list[Mapping[str, Any]]:
-    """Give the codecs as numcodecs has them, in the order in which they are applied when writing."""
+    """Return the codecs as numcodecs has them, in the order in which they are applied when writing."""
     configs = form.codecs if form.zarr_format == 2 else [_plain(config) for config in form.codecs]
     for config in configs:
         if not isinstance(config, Mapping):
@@ -252,7 +252,7 @@ def _codec(config: Mapping[str, Any]) -> Any:
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """Give a codec of Zarr 3 as numcodecs has it."""
+    """Return a codec of Zarr 3 as numcodecs has it."""
     if not isinstance(config, Mapping):
         config = {"name": config}
     name = str(config.get("name"))

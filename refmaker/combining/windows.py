@@ -67,15 +67,15 @@ class PlacedReferences(References):
         return self._known + len(self.inline) + len(self.whole)
 
     def at(self, cell: int) -> bytes | ByteRange | None:
-        """Give what is recorded for a cell."""
+        """Return what is recorded for a cell."""
         return self.between(cell, cell + 1).at(cell)
 
     def any_between(self, start: int, stop: int) -> bool:
-        """Tell whether any of the cells from `start` to before `stop` is recorded."""
+        """Return whether any of the cells from `start` to before `stop` is recorded."""
         return len(self.between(start, stop)) > 0
 
     def is_loaded(self, cell: int | None = None) -> bool:
-        """Tell whether a cell can be looked at without reading anything."""
+        """Return whether a cell can be looked at without reading anything."""
         return False
 
     def load(self) -> None:
@@ -100,7 +100,7 @@ class PlacedReferences(References):
         self._known = known
 
     def between(self, start: int, stop: int) -> References:
-        """Give the references of the cells from `start` to before `stop`; read their rows."""
+        """Return the references of the cells from `start` to before `stop`; read their rows."""
         found = self._placed(start, min(stop, math.prod(self.moves.grid)))
         if self._held is None or len(self._held[0]) + len(self._held[1]) != len(self.inline) + len(self.whole):
             self._held = sorted(self.inline), sorted(self.whole)
@@ -109,7 +109,7 @@ class PlacedReferences(References):
         return References(*found, inline, {cell: self.whole[cell] for cell in whole})
 
     def _numbers(self, cells: int, size: int) -> Iterator[int]:
-        """Give the numbers of windows that may hold anything: of a grid that is nearly empty, those that do."""
+        """Yield the numbers of windows that may hold anything: of a grid that is nearly empty, those that do."""
         count = -(-cells // size)
         rows = int(self._counts[self.entry].sum()) + len(self.inline) + len(self.whole)
         if count <= 16 + 16 * rows // size:
@@ -148,7 +148,7 @@ class PlacedReferences(References):
         return cell, target, offset, size
 
     def _rows_of(self, prefix: tuple[int, ...], first: int, behind: int) -> tuple[Integers, Integers, Integers]:
-        """Give the pieces that have cells of a box, and for each the rows among which they are."""
+        """Return the pieces that have cells of a box, and for each the rows among which they are."""
         moves, depth = self.moves, len(prefix)
         touched = np.ones(len(self.entry), bool)
         for axis, dim in enumerate(moves.dims):
@@ -174,7 +174,7 @@ class PlacedReferences(References):
         return pieces, *self._found(pieces, low * inner, high * inner, own.prod(axis=1))
 
     def _found(self, pieces: Integers, low: Integers, high: Integers, cells: Integers) -> tuple[Integers, Integers]:
-        """Give the rows of cells of entries. They are looked for, except where all cells have one."""
+        """Return the rows of cells of entries. They are looked for, except where all cells have one."""
         entry = self.entry[pieces]
         start, count = self._starts[entry], self._counts[entry]
         dense = count == cells

@@ -56,7 +56,7 @@ PathOf = Callable[[int], str | None]
 
 
 def encode_attribute(attribute: Attribute, path_of: PathOf) -> tuple[JSON, str | None]:
-    """Give an attribute's value as JSON, and a note where that is not the whole truth.
+    """Return an attribute's value as JSON, and a note where that is not the whole truth.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ def adjust_attributes(dataset: Dataset, attributes: dict[str, JSON], notes: list
 
 
 def fill_attribute(dataset: Dataset) -> np.generic | bytes | None:
-    """Give the value of a `_FillValue` attribute of one element, bytes for a string; None without one."""
+    """Return the value of a `_FillValue` attribute of one element, bytes for a string; None without one."""
     attribute = dataset.attributes.get("_FillValue")
     if attribute is None or attribute.value is None or attribute.value.size != 1:
         return None

@@ -182,7 +182,7 @@ class Numbering:
 
 
 def knows_type(datatype: Datatype, committed: set[Datatype]) -> bool:
-    """Say whether netCDF-4 makes a variable of a dataset with this datatype (`get_type_info2`, `read_type`).
+    """Return whether netCDF-4 makes a variable of a dataset with this datatype (`get_type_info2`, `read_type`).
 
     Parameters
     ----------
@@ -208,13 +208,13 @@ def _is_member(datatype: Datatype, committed: set[Datatype]) -> bool:
 
 
 def is_scale(dataset: Dataset) -> bool:
-    """Say whether a dataset is a dimension scale with an axis to name."""
+    """Return whether a dataset is a dimension scale with an axis to name."""
     attribute = dataset.attributes.get("CLASS")
     return attribute is not None and _first_bytes(attribute) == b"DIMENSION_SCALE" and bool(dataset.dataspace.shape)
 
 
 def is_without_variable(dataset: Dataset) -> bool:
-    """Say whether a scale stands for a netCDF dimension that has no variable."""
+    """Return whether a scale stands for a netCDF dimension that has no variable."""
     attribute = dataset.attributes.get("NAME")
     return attribute is not None and _first_bytes(attribute).startswith(WITHOUT_VARIABLE)
 
@@ -234,7 +234,7 @@ def _integers(attribute: Attribute | None) -> tuple[int, ...]:
 
 
 def _scales(dataset: Dataset, axis: int) -> list[int]:
-    """Give the addresses of the scales attached to an axis, null references left out."""
+    """Return the addresses of the scales attached to an axis, null references left out."""
     attribute = dataset.attributes.get("DIMENSION_LIST")
     if attribute is None or attribute.value is None or attribute.value.dtype.kind != "O":
         return []
@@ -254,6 +254,6 @@ def _find(scope: Scope, address: int) -> Dimension | None:
 
 
 def _longest(scope: Scope, id: int) -> int:
-    """Give the longest extent among the variables of a group that name a dimension by its id."""
+    """Return the longest extent among the variables of a group that name a dimension by its id."""
     lengths = [slot.extent[slot.coordinates.index(id)] for slot in scope.slots if id in slot.coordinates]
     return max(lengths, default=0)

@@ -10,7 +10,7 @@ __all__ = ["zarr_name_problem"]
 
 
 def zarr_name_problem(name: str) -> str | None:
-    """Say why a link name cannot be the name of a Zarr group or array; None when it can.
+    """Return why a link name cannot be the name of a Zarr group or array; None when it can.
 
     Parameters
     ----------

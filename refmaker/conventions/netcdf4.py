@@ -37,7 +37,7 @@ _DIMENSION_ONLY = "a netCDF dimension without a variable: it has no values"
 
 
 def annotate(tree: Tree) -> View:
-    """Say what netCDF-4 shows of a tree.
+    """Return what netCDF-4 shows of a tree.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class _Annotation:
         scope.slots.append(slot)
 
     def _unlimited_lengths(self, scopes: list[Scope]) -> dict[int, int]:
-        """Give id -> length of the unlimited dimensions: the longest extent of all variables (`nc4_find_dim_len`)."""
+        """Return id -> length of the unlimited dimensions: the longest extent of all variables (`nc4_find_dim_len`)."""
         lengths: dict[int, int] = {}
         for scope in scopes:
             for slot in scope.slots:
@@ -171,7 +171,7 @@ class _Annotation:
         return set(self.tree.definitions.values()) if self.tree.definitions or not self.tree.types else self.types
 
     def _zarr_path(self, scope: Scope, slot: Slot, names: set[str], notes: list[str]) -> str:
-        """Give the netCDF name, which drops the prefix of a variable named like a dimension that it does not have."""
+        """Return the netCDF name, which drops the prefix of a variable named like a dimension that it does not have."""
         own = slot.path.rpartition("/")[2]
         name = slot.name
         if name != own:
@@ -246,7 +246,7 @@ class _Annotation:
 
 
 def _array_axes(datatype: Datatype) -> tuple[int, ...]:
-    """Give the axes that an array datatype adds, one inside another included."""
+    """Return the axes that an array datatype adds, one inside another included."""
     axes: tuple[int, ...] = ()
     while isinstance(datatype, ArrayType):
         axes += datatype.shape

@@ -64,7 +64,7 @@ class Child:
         self.connection: Connection[Any, Any] = Connection(ours.detach())
 
     def takes(self, item: Item) -> bool:
-        """Say whether the item can be sent now."""
+        """Return whether the item can be sent now."""
         if not self.ready or not self.running:
             return self.ready
         company = len(self.running) < TOGETHER and all(not other.alone for other, _ in self.running.values())
@@ -86,7 +86,7 @@ class Child:
             raise EOFError from error
 
     def died(self) -> str:
-        """Say how the process ended."""
+        """Return how the process ended."""
         self.connection.close()
         try:
             status = self.process.wait(_GRACE)

@@ -86,7 +86,7 @@ class _Run(Run):
         self.pace = _GROUP_TIME
 
     def fill(self) -> bool:
-        """Submit groups as long as there is room; say whether anything is left to wait for."""
+        """Submit groups as long as there is room; return whether anything is left to wait for."""
         if len(self.submitted) >= self.room:
             self.room = _AHEAD * max(1, sum(self.engine.client.nthreads().values()))
         while len(self.submitted) < self.room and (group := self._group()):

@@ -62,7 +62,7 @@ class _Run(Run):
         self.engine = engine
 
     def fill(self) -> bool:
-        """Send items as long as processes take them; say whether anything is left to wait for."""
+        """Send items as long as processes take them; return whether anything is left to wait for."""
         while (item := self.next or self._take()) is not None:
             child = self._free(item)
             self.next = item if child is None else None
@@ -75,7 +75,7 @@ class _Run(Run):
         return self.again.popleft() if self.again else next(self.items, None)
 
     def _free(self, item: Item) -> Child | None:
-        """Give the process that takes an item, which has the least to do; start another where all have something."""
+        """Return the process that takes an item, which has the least to do; start another where all have something."""
         children = self.engine.children
         waiting = [child for child in children if child.takes(item)]
         idle = [child for child in waiting if not child.running]

@@ -42,13 +42,13 @@ class Run(ABC):
             self.end()
 
     def may_try_again(self, item: Item) -> bool:
-        """Note that what worked on an item crashed; say whether it is worth another attempt."""
+        """Note that what worked on an item crashed; return whether it is worth another attempt."""
         self._crashes[item.key] = self._crashes.get(item.key, 0) + 1
         return self._crashes[item.key] < _LIVES
 
     @abstractmethod
     def fill(self) -> bool:
-        """Send items as long as they are taken; say whether anything is left to wait for."""
+        """Send items as long as they are taken; return whether anything is left to wait for."""
 
     @abstractmethod
     def collect(self) -> Done:

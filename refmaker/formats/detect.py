@@ -58,7 +58,7 @@ def format_of(head: bytes) -> Format | None:
 
 
 def is_kind(name: str) -> bool:
-    """Tell whether this is the name of one of these formats."""
+    """Return whether this is the name of one of these formats."""
     return name in TITLES
 
 

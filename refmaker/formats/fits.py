@@ -71,7 +71,7 @@ def scan_fits(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
 
 
 def _chosen(hdus: Any, fits: Any, found: Found) -> dict[str, int]:
-    """Give name and number of the HDUs that are to be scanned; refuse the others that have data."""
+    """Return name and number of the HDUs that are to be scanned; refuse the others that have data."""
     chosen, names = {}, set()
     for number, hdu in enumerate(hdus):
         if number >= MAX_HDUS:
@@ -147,7 +147,7 @@ def _scaling(header: Any) -> tuple[float, float]:
 def _by_kerchunk(
     url: str, storage_options: Mapping[str, Any], hdus: Any, chosen: Mapping[str, int]
 ) -> dict[int, ManifestArray]:
-    """Have kerchunk scan HDUs of different names together; give what comes of it by their numbers.
+    """Have kerchunk scan HDUs of different names together; return what comes of it by their numbers.
 
     One by one, it would read all headers before each. Where it fails on one, nothing is given.
     """
@@ -197,7 +197,7 @@ def _mended(array: ManifestArray, hdu: Any, size: int) -> ManifestArray:
 
 
 def _scale(array: ManifestArray, header: Any) -> None:
-    """Say how values are scaled, and which one stands for none."""
+    """Return how values are scaled, and which one stands for none."""
     bits = header["BITPIX"]
     scale, zero = _scaling(header)
     blank = header.get("BLANK") if bits > 0 else None
@@ -215,7 +215,7 @@ def _scale(array: ManifestArray, header: Any) -> None:
 
 
 def _attributes(header: Any) -> dict[str, Any]:
-    """Give a header as attributes; what stands several times, as COMMENT does, as lines of text."""
+    """Return a header as attributes; what stands several times, as COMMENT does, as lines of text."""
     from astropy.io.fits.card import Undefined
 
     kept: dict[str, Any] = {}
@@ -231,7 +231,7 @@ def _attributes(header: Any) -> dict[str, Any]:
 
 
 def _name_dimensions(found: Found) -> None:
-    """Give dimensions names of their own where arrays of other lengths are along the same name."""
+    """Return dimensions names of their own where arrays of other lengths are along the same name."""
     lengths: dict[str, set[int]] = {}
     for array in found.arrays.values():
         for name, extent in zip(array.attributes["_ARRAY_DIMENSIONS"], array.metadata["shape"], strict=True):

@@ -1,12 +1,12 @@
 """GRIB edition 2 by way of `kerchunk.grib2.scan_grib`, message by message.
 
 Contract: each message is given to kerchunk by itself, so that one that it cannot take costs that message only; the
-messages are then put together (`refmaker.formats.grib_datasets`). Every message is decoded as readers will decode it, and
-compared with what eccodes says, values and coordinates: what differs is refused by name. Known of kerchunk: it takes
-the length of edition 1 messages from the wrong place, never ends on bytes behind the last message, shows the first of
-several fields in one message, writes small messages into the manifest with missing values as numbers, masks values that
-happen to equal the number that stands for missing ones, and rounds steps to whole units. Source: WMO Manual on Codes
-306, FM 92 GRIB edition 2.
+messages are then put together (`refmaker.formats.grib_datasets`). Every message is decoded as readers will decode it,
+and compared with what eccodes says, values and coordinates: what differs is refused by name. Known of kerchunk: it
+takes the length of edition 1 messages from the wrong place, never ends on bytes behind the last message, shows the
+first of several fields in one message, writes small messages into the manifest with missing values as numbers, masks
+values that happen to equal the number that stands for missing ones, and rounds steps to whole units. Source: WMO Manual
+on Codes 306, FM 92 GRIB edition 2.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def scan_grib(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
 
 
 def _messages(file: Any, size: int) -> Iterator[tuple[int, bytes]]:
-    """Give offset and bytes of every message."""
+    """Yield offset and bytes of every message."""
     position = 0
     while True:
         file.seek(position)
@@ -159,19 +159,19 @@ class _Handle:
         self.eccodes.codes_release(self.id)
 
     def get(self, key: str, default: Any, kind: type | None = None) -> Any:
-        """Give a key, or `default` where the message has none."""
+        """Return a key, or `default` where the message has none."""
         try:
             return self.eccodes.codes_get(self.id, key, kind)
         except self.eccodes.KeyValueNotFoundError:
             return default
 
     def array(self, key: str) -> np.ndarray:
-        """Give a key that has many values."""
+        """Return a key that has many values."""
         found: np.ndarray = self.eccodes.codes_get_array(self.id, key)
         return found
 
     def field(self) -> np.ndarray:
-        """Give the values, missing ones as NaN: marked by a number that no field holds, not by one that some do."""
+        """Return the values, missing ones as NaN: marked by a number that no field holds, not by one that some do."""
         self.eccodes.codes_set(self.id, "missingValue", _SENTINEL)
         values = self.array("values").astype("f8")
         values[values == _SENTINEL] = np.nan
@@ -214,7 +214,7 @@ def _prove(manifest: Manifest, name: str, handle: _Handle, data: bytes) -> None:
 
 
 def _decoded(array: ManifestArray, data: bytes) -> np.ndarray:
-    """Give the values of an array that is one chunk, in the message or in the manifest."""
+    """Return the values of an array that is one chunk, in the message or in the manifest."""
     import numcodecs
     from kerchunk.codecs import GRIBCodec
 
@@ -260,6 +260,6 @@ def _described(number: int, name: str, manifest: Manifest, handle: _Handle, offs
 
 
 def _moved(array: ManifestArray, offset: int, size: int) -> ManifestArray:
-    """Give an array of a message with its references counted from the beginning of the file."""
+    """Return an array of a message with its references counted from the beginning of the file."""
     references = replace(array.references, offset=array.references.offset + np.uint64(offset))
     return settled(replace(array, references=references), size)

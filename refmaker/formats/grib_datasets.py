@@ -74,7 +74,7 @@ def _variables(messages: Sequence[Message]) -> list[_Variable]:
 
 
 def _axes(messages: Sequence[Message]) -> Axes:
-    """Give the axes that messages span, those with one value too."""
+    """Return the axes that messages span, those with one value too."""
     level = messages[0].level
     names = [name for name in (*AXES, level) if name and any(name in m.values for m in messages)]
     found = []
@@ -181,7 +181,7 @@ def _field(found: Found, path: str, variable: _Variable, dimensions: list[str]) 
 
 
 def _common(several: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Give the attributes that all have alike."""
+    """Return the attributes that all have alike."""
     first = several[0] if several else {}
     return {
         name: value for name, value in first.items() if all(o.get(name, value) == value and name in o for o in several)

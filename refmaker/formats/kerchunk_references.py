@@ -102,7 +102,7 @@ def _strict_document(value: Any) -> str:
 
 
 def strict_value(value: Any) -> Any:
-    """Give a value as strict JSON has it: numbers that JSON lacks become the text that Zarr has for them."""
+    """Return a value as strict JSON has it: numbers that JSON lacks become the text that Zarr has for them."""
     if isinstance(value, dict):
         return {str(key): strict_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -115,25 +115,25 @@ def strict_value(value: Any) -> Any:
 
 
 def number_text(value: float) -> str:
-    """Give the text that Zarr has for a number that is not finite."""
+    """Return the text that Zarr has for a number that is not finite."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def codecs_of(array: ManifestArray) -> list[dict[str, Any]]:
-    """Give the configurations of an array's codecs, in the order of encoding."""
+    """Return the configurations of an array's codecs, in the order of encoding."""
     compressor = array.metadata.get("compressor")
     return [*(array.metadata.get("filters") or []), *([] if compressor is None else [compressor])]
 
 
 def itemsize(array: ManifestArray) -> int:
-    """Give the bytes of an element."""
+    """Return the bytes of an element."""
     dtype = array.metadata["dtype"]
     plain = dtype if isinstance(dtype, str) else [tuple(member) for member in dtype]
     return int(np.dtype(plain).itemsize)
 
 
 def settled(array: ManifestArray, size: int) -> ManifestArray:
-    """Give an array that readers take for what it is.
+    """Return an array that readers take for what it is.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def _split(array: ManifestArray, size: int) -> ManifestArray:
 
 
 def inlined(values: np.ndarray, dimensions: list[str], attributes: Mapping[str, Any]) -> ManifestArray:
-    """Give an array whose values are in the manifest."""
+    """Return an array whose values are in the manifest."""
     shape = [int(extent) for extent in values.shape]
     metadata = {
         "zarr_format": 2,

@@ -1,9 +1,9 @@
 """A file of a format that kerchunk scans, as a manifest like any other.
 
-Contract: `scan_with_kerchunk` gives a manifest whose target is the file as refmaker's own source saw it, with references that
-lie within it and what was refused by name. Options that say what is asked for work as in other scans. kerchunk and the
-libraries behind it are called by one thread at a time, as some of these are not made for several. What they raise
-becomes a `FormatError`.
+Contract: `scan_with_kerchunk` gives a manifest whose target is the file as refmaker's own source saw it, with
+references that lie within it and what was refused by name. Options that say what is asked for work as in other scans.
+kerchunk and the libraries behind it are called by one thread at a time, as some of these are not made for several. What
+they raise becomes a `FormatError`.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def _references(url: str, storage_options: Mapping[str, Any], tif: Any, found: F
 
 
 def _named(refs: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an array at the root, which xarray shows nothing of, the name that it has where there are several."""
+    """Return an array at the root, which xarray shows nothing of, the name that it has where there are several."""
     if ".zarray" not in refs:
         return dict(refs)
     return {".zgroup": '{"zarr_format": 2}', **{f"0/{key}": value for key, value in refs.items()}}
@@ -199,7 +199,7 @@ def _decoded(
 
 
 def _by_tifffile(store: Any, shape: tuple[int, ...], position: tuple[Any, ...], chunks: tuple[int, ...]) -> np.ndarray:
-    """Give the part of a level that a chunk shows, as tifffile reads it by itself."""
+    """Return the part of a level that a chunk shows, as tifffile reads it by itself."""
     import zarr
 
     selection = tuple(

@@ -42,7 +42,7 @@ class AttributeInfo:
 
 
 def attribute_offsets(body: bytes) -> tuple[int, int, int, int, int]:
-    """Give the flags of an Attribute message, and where its name, datatype, dataspace and data begin.
+    """Return the flags of an Attribute message, and where its name, datatype, dataspace and data begin.
 
     What lies before the data is the same for attributes of one name and kind.
     """

@@ -120,7 +120,7 @@ def _kind(file: File, parts: AttributeParts) -> tuple[str, Datatype, Dataspace]:
 
 
 def _text(file: File, data: bytes) -> np.ndarray | None:
-    """Give one variable-length string whose collection was read before; None where there is more to it."""
+    """Return one variable-length string whose collection was read before; None where there is more to it."""
     reference = file.sizes.struct("IOI")
     if len(data) < reference.size:
         return None

@@ -74,7 +74,7 @@ def _read_level(
 
 
 def _in_use(nodes: np.ndarray) -> np.ndarray:
-    """Give the entries in use of nodes, in order."""
+    """Return the entries in use of nodes, in order."""
     entries = nodes["entries"]
     # As bytes: what they are would be compared node by node. In runs, as a mask is looked at entry by entry.
     plain = entries.view(f"V{entries.dtype.itemsize}")
@@ -170,13 +170,13 @@ def _check_keys(
 
 
 def _after(nodes: np.ndarray, full: npt.NDArray[np.int64], used: npt.NDArray[np.int64]) -> np.ndarray:
-    """Give the entries whose keys follow the last ones in use; any where nodes are full."""
+    """Return the entries whose keys follow the last ones in use; any where nodes are full."""
     found: np.ndarray = nodes["entries"][full, np.minimum(used, nodes["entries"].shape[1] - 1)]
     return found
 
 
 def _keys(entries: np.ndarray) -> npt.NDArray[np.uint64]:
-    """Give the keys of entries: the offsets of chunks, the one in the element included."""
+    """Return the keys of entries: the offsets of chunks, the one in the element included."""
     return np.concatenate([entries["offset"], entries["last"][:, None]], axis=1)
 
 
@@ -190,7 +190,7 @@ def _less(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> npt.NDArray[n
 
 
 def group_nodes(window: Window, root: int, internal_k: int, sizes: Sizes) -> npt.NDArray[np.uint64]:
-    """Give the addresses of the symbol table nodes of a group, in name order."""
+    """Return the addresses of the symbol table nodes of a group, in name order."""
     entry = np.dtype([("key", f"<u{sizes.lengths}"), ("child", f"<u{sizes.offsets}")])
     node = _node(entry, np.dtype(f"<u{sizes.lengths}"), 2 * internal_k, sizes)
     return np.concatenate([np.empty(0, "u8"), *(e["child"] for e in _leaves(window, root, node, _GROUP))])
@@ -203,7 +203,7 @@ def _chunk_node(rank: int, k: int, sizes: Sizes) -> np.dtype[np.void]:
 
 
 def chunk_records(window: Window, root: int, rank: int, k: int, sizes: Sizes) -> Iterator[np.ndarray]:
-    """Give the records of all chunks of a dataset, some at a time.
+    """Return the records of all chunks of a dataset, some at a time.
 
     Fields: `size`, `mask`, `offset` (rank values), `child` (address).
     """
@@ -211,7 +211,7 @@ def chunk_records(window: Window, root: int, rank: int, k: int, sizes: Sizes) ->
 
 
 def few_chunks(window: Window, root: int, rank: int, k: int, sizes: Sizes) -> list[tuple[int, ...]] | None:
-    """Give the records of a tree that is one leaf with few entries, for which numpy would take longer than Python.
+    """Return the records of a tree that is one leaf with few entries, for which numpy would take longer than Python.
 
     Each is size, mask, offset (rank values), 0, address. None for all other trees, damaged ones among them.
     """

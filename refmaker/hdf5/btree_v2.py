@@ -67,7 +67,7 @@ def decode_header(buf: Buffer, pos: int, sizes: Sizes, address: int) -> BTreeV2:
 
 
 def _capacities(tree: BTreeV2, sizes: Sizes, address: int) -> list[tuple[int, int, int]]:
-    """Give for every depth: most records of a node, most records below it, bytes of a child's record count."""
+    """Return for every depth: most records of a node, most records below it, bytes of a child's record count."""
     most = (tree.node_size - _NODE_OVERHEAD) // tree.record_size
     count_size = encoded_size(most)
     levels = [(most, most, 0)]
@@ -173,7 +173,7 @@ class Places:
 def _in_order(
     starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], totals: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Give the places of the records of nodes in the order of the tree, and of the first record below each child.
+    """Return the places of the records of nodes in the order of the tree, and of the first record below each child.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def _children(
     levels: list[tuple[int, int, int]],
     depth: int,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Give addresses, record counts and totals of the children: they stand behind the records in use.
+    """Return addresses, record counts and totals of the children: they stand behind the records in use.
 
     There are count + 1 of them. The total of a leaf is its count.
     """

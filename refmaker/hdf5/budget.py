@@ -51,12 +51,12 @@ class Budget:
 
 
 def reading_budget(file_size: int) -> Budget:
-    """Give the budget of what is read."""
+    """Return the budget of what is read."""
     return Budget(READINGS * file_size + SMALL_FILE, "structures that overlap: more of them than the file can hold")
 
 
 def decoding_budget(file_size: int) -> Budget:
-    """Give the budget of what is decoded from filtered or absent storage."""
+    """Return the budget of what is decoded from filtered or absent storage."""
     return Budget(DECODINGS * file_size + DECODED, "more decoded metadata than the file can hold")
 
 

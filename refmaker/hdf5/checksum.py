@@ -53,7 +53,7 @@ _FINAL = ((2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14),
 
 
 def lookup3(data: Buffer) -> int:
-    """Give the lookup3 checksum of a block of bytes."""
+    """Return the lookup3 checksum of a block of bytes."""
     size = len(data)
     if size >= _NATIVE and (native := native_lookup3()) is not None:
         return native(bytes(data), size, 0)
@@ -89,7 +89,7 @@ def _hashed(a: int, b: int, c: int, words: tuple[int, ...]) -> int:
 
 
 def lookup3_groups(groups: Sequence[Rows]) -> list[npt.NDArray[np.uint32]]:
-    """Give the lookup3 checksums of the rows of several arrays, each of shape (n, size), all of them together.
+    """Return the lookup3 checksums of the rows of several arrays, each of shape (n, size), all of them together.
 
     In numpy a step takes 12 bytes of every row that has so many left, so that it costs little more for many rows than
     for one.
@@ -109,7 +109,7 @@ def lookup3_groups(groups: Sequence[Rows]) -> list[npt.NDArray[np.uint32]]:
 
 
 def _together(groups: list[Rows]) -> npt.NDArray[np.uint32]:
-    """Give the checksums of groups of rows, the longest rows first, none of them empty."""
+    """Return the checksums of groups of rows, the longest rows first, none of them empty."""
     counts, sizes = [len(rows) for rows in groups], [rows.shape[1] for rows in groups]
     start = np.repeat(np.array([(0xDEADBEEF + size) & _M for size in sizes], "u4"), counts)
     state = [start, start.copy(), start.copy()]
@@ -158,7 +158,7 @@ def _padded(groups: list[Rows], steps: list[int], state: list[npt.NDArray[np.uin
 
 
 def _words(parts: list[Rows]) -> npt.NDArray[np.uint32]:
-    """Give rows of bytes as words: shape (words, rows)."""
+    """Return rows of bytes as words: shape (words, rows)."""
     whole = np.empty((parts[0].shape[1] // 4, sum(map(len, parts))), "<u4")
     first = 0
     for rows in parts:
@@ -247,7 +247,7 @@ def deferring() -> Iterator[Deferred]:
 
 
 def defer(blocks: Sequence[bytes]) -> bool:
-    """Put off verifying blocks, within `deferring()`; say whether that was done."""
+    """Put off verifying blocks, within `deferring()`; return whether that was done."""
     later = _later.get()
     return later is not None and later.take(blocks)
 
@@ -270,7 +270,7 @@ def wrong(files: Sequence[Deferred]) -> list[int]:
 
 
 def verified() -> bool:
-    """Say whether checksums are verified."""
+    """Return whether checksums are verified."""
     return _verified.get()
 
 

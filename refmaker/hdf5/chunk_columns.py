@@ -45,7 +45,7 @@ class Chunks:
 
 
 def chunk_size(layout: ChunkedLayout) -> int:
-    """Give the bytes of a chunk before filters."""
+    """Return the bytes of a chunk before filters."""
     size = layout.element_size
     for n in layout.chunk_shape:
         size *= n
@@ -55,7 +55,7 @@ def chunk_size(layout: ChunkedLayout) -> int:
 
 
 def max_grid(layout: ChunkedLayout, space: Dataspace) -> list[int | None]:
-    """Give the number of chunks along each of the maximum dimensions, None where they are unlimited."""
+    """Return the number of chunks along each of the maximum dimensions, None where they are unlimited."""
     return [None if m is None else -(-m // c) for m, c in zip(space.max_shape, layout.chunk_shape, strict=True)]
 
 
@@ -106,7 +106,7 @@ def _masks(rows: np.ndarray, start: int) -> npt.NDArray[np.uint32]:
 
 
 def _addresses(rows: np.ndarray, sizes: Sizes) -> npt.NDArray[np.uint64]:
-    """Give the addresses that rows begin with, as they stand: not aligned, of the file's width."""
+    """Return the addresses that rows begin with, as they stand: not aligned, of the file's width."""
     return rows[:, : sizes.offsets].view(f"<u{sizes.offsets}")[:, 0]
 
 
@@ -137,5 +137,5 @@ def decode_records(records: np.ndarray, rank: int, filtered: bool, layout: Chunk
 
 
 def scaled_offsets(records: np.ndarray, rank: int) -> npt.NDArray[np.uint64]:
-    """Give the offsets, in chunks, that records end with: uint64[n, rank]."""
+    """Return the offsets, in chunks, that records end with: uint64[n, rank]."""
     return records[:, -8 * rank :].view("<u8").reshape(len(records), rank)

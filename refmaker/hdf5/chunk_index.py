@@ -103,7 +103,7 @@ def _settled(
 
 
 def _inside(chunks: Chunks, grid: tuple[int, ...], sizes: Sizes) -> npt.NDArray[np.bool_]:
-    """Say which chunks are allocated and lie in the grid."""
+    """Return which chunks are allocated and lie in the grid."""
     inside: npt.NDArray[np.bool_] = chunks.address != np.uint64(sizes.undefined)
     for axis, n in enumerate(grid):
         # As unsigned numbers, negative positions lie beyond every grid.
@@ -138,7 +138,7 @@ def _increasing(cell: npt.NDArray[np.int64]) -> bool:
 
 
 def _increases(scaled: npt.NDArray[np.int64]) -> bool:
-    """Say whether positions increase, the first axis counting most, as unsigned numbers."""
+    """Return whether positions increase, the first axis counting most, as unsigned numbers."""
     less, equal = np.zeros(max(len(scaled) - 1, 0), bool), np.ones(max(len(scaled) - 1, 0), bool)
     for axis in range(scaled.shape[1]):
         column = scaled[:, axis].astype("u8")

@@ -19,12 +19,12 @@ __all__ = ["decode_members", "has_pointing_members", "pointing"]
 
 
 def has_pointing_members(datatype: Datatype) -> bool:
-    """Say whether a datatype is a compound with members that point elsewhere, arrays of such included."""
+    """Return whether a datatype is a compound with members that point elsewhere, arrays of such included."""
     return isinstance(datatype, Compound) and any(pointing(member.datatype)[0] for member in datatype.members)
 
 
 def pointing(datatype: Datatype) -> tuple[bool, Datatype, tuple[int, ...]]:
-    """Say whether elements point elsewhere; give what they are, and the axes that array datatypes add."""
+    """Return whether elements point elsewhere; return what they are, and the axes that array datatypes add."""
     inner = datatype
     axes: tuple[int, ...] = ()
     while isinstance(inner, ArrayType):

@@ -245,7 +245,7 @@ def _bytes(file: File, offset: int, size: int) -> bytes:
 
 
 def _filled(file: File, header: DatasetHeader) -> np.ndarray:
-    """Give the elements of a dataset without storage: uint8 of shape (*shape, element size)."""
+    """Return the elements of a dataset without storage: uint8 of shape (*shape, element size)."""
     element = header.datatype.size
     file.decoding.spend(header.dataspace.size * element)
     whole = np.zeros((*header.dataspace.shape, element), "u1")

@@ -58,19 +58,19 @@ class _Header:
         return 2 * (self.min_pointers.bit_length() - 1)
 
     def data_blocks(self, super_block: int) -> int:
-        """Give the number of data blocks of a super block."""
+        """Return the number of data blocks of a super block."""
         return 1 << super_block // 2
 
     def block_elements(self, super_block: int) -> int:
-        """Give the number of elements of each data block of a super block."""
+        """Return the number of elements of each data block of a super block."""
         return self.min_elements << (super_block + 1) // 2
 
     def start(self, super_block: int) -> int:
-        """Give the index of the first element of a super block."""
+        """Return the index of the first element of a super block."""
         return self.index_elements + sum(self.data_blocks(i) * self.block_elements(i) for i in range(super_block))
 
     def page_elements(self, super_block: int) -> int:
-        """Give the elements of a page, 0 when the data blocks are not paged."""
+        """Return the elements of a page, 0 when the data blocks are not paged."""
         page = 1 << self.page_bits
         return page if self.block_elements(super_block) > page else 0
 
@@ -174,7 +174,7 @@ class _DataBlocks:
     written: npt.NDArray[np.bool_]
 
     def elements(self, rows: npt.NDArray[np.uint8], header: _Header) -> Elements:
-        """Give index and bytes of the elements of blocks that are not paged."""
+        """Return index and bytes of the elements of blocks that are not paged."""
         index = (self.starts[:, None] + np.arange(self.count)).reshape(-1)
         return index, rows[:, self.prefix : -4].reshape(-1, header.element_size)
 
@@ -186,7 +186,7 @@ def _data_blocks(
     bitmaps: npt.NDArray[np.bool_] | None,
     sizes: Sizes,
 ) -> _DataBlocks:
-    """Say where the data blocks of a super block are."""
+    """Return where the data blocks of a super block are."""
     there = np.flatnonzero(addresses != sizes.undefined)
     count, page = header.block_elements(number), header.page_elements(number)
     prefix = 6 + sizes.offsets + header.offset_size
@@ -198,7 +198,7 @@ def _data_blocks(
 
 
 def _direct(header: _Header, addresses: npt.NDArray[np.uint64], sizes: Sizes) -> list[_DataBlocks]:
-    """Give the data blocks that the index block points to."""
+    """Return the data blocks that the index block points to."""
     blocks, first = [], 0
     for number in range(header.direct_super_blocks):
         stop = first + header.data_blocks(number)

@@ -103,7 +103,7 @@ class Header:
 
 
 def file_at(window: Window, superblock: Superblock) -> File:
-    """Give the `File` of a superblock, its extension not read; `window` has its address 0 at the superblock."""
+    """Return the `File` of a superblock, its extension not read; `window` has its address 0 at the superblock."""
     return File(
         window,
         superblock.base,
@@ -185,14 +185,14 @@ def _continuation(
 
 
 def shared_body(file: File, message: Message) -> bytes:
-    """Give a message's body, fetched from where it is kept when the message is shared."""
+    """Return a message's body, fetched from where it is kept when the message is shared."""
     if not message.flags & _SHARED:
         return message.body
     return shared(file, message.kind, message.body)
 
 
 def shared(file: File, kind: int, body: bytes) -> bytes:
-    """Give the body of the message of type `kind` that the shared message `body` stands for."""
+    """Return the body of the message of type `kind` that the shared message `body` stands for."""
     where = decode_shared_message(body, file.sizes)
     if where.address is None:
         return _from_sohm(file, kind, where.heap_id or b"")

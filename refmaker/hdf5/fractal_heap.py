@@ -195,7 +195,7 @@ def _indirect_block(
 def _child(
     heap: FractalHeap, block: bytes, offset: int, start: int, rows: int, sizes: Sizes
 ) -> _Block | tuple[int, int, int]:
-    """Give the child of an indirect block that covers `offset`: direct, or (address, offset, rows) of another."""
+    """Return the child of an indirect block that covers `offset`: direct, or (address, offset, rows) of another."""
     within = offset - start
     first_rows = heap.start_block_size * heap.table_width
     row = 0 if within < first_rows else (within // first_rows).bit_length()

@@ -56,7 +56,7 @@ class FractalHeap:
         return self.max_direct_size.bit_length() - self.start_block_size.bit_length() + 2
 
     def row_block_size(self, row: int) -> int:
-        """Give the size of the blocks of a row."""
+        """Return the size of the blocks of a row."""
         return self.start_block_size << max(row - 1, 0)
 
 

@@ -85,7 +85,7 @@ def decode_link(body: bytes, sizes: Sizes) -> Link:
 
 
 def checked_name(name: str, structure: str) -> str:
-    """Give the name of a link, or raise `FormatError` if it cannot be one."""
+    """Return the name of a link, or raise `FormatError` if it cannot be one."""
     if not name or "\0" in name or "/" in name:
         raise FormatError(
             "name of a link", structure=structure, expected="no NUL, no slash, not empty", got=repr(name[:80])

@@ -33,7 +33,7 @@ _KNOWN = (
 
 @cache
 def native_lookup3() -> Lookup3 | None:
-    """Give the function: address or bytes of a block, its size, the initial value -> the checksum."""
+    """Return the function: address or bytes of a block, its size, the initial value -> the checksum."""
     spec = find_spec("h5py")
     if spec is None or spec.origin is None:
         return None
@@ -63,7 +63,7 @@ def _exported(path: str) -> Lookup3 | None:
 
 
 def row_sums(function: Lookup3, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
-    """Give the checksums of the rows of an array of shape (n, size)."""
+    """Return the checksums of the rows of an array of shape (n, size)."""
     count, size = rows.shape
     if size and (rows.strides[1] != 1 or rows.strides[0] < 0):
         rows = np.ascontiguousarray(rows)

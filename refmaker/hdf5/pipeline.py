@@ -66,7 +66,7 @@ def _unshuffle(data: bytes, element_size: int) -> bytes:
 
 
 def fletcher32(data: bytes) -> int:
-    """Give HDF5's Fletcher32 checksum: sums modulo 65535 over big-endian words, an odd last byte as a high half."""
+    """Return HDF5's Fletcher32 checksum: sums modulo 65535 over big-endian words, an odd last byte as a high half."""
     words = np.frombuffer(data + b"\0" * (len(data) % 2), ">u2").astype("u8")
     n = len(words)
     first = int(words.sum()) % 65535

@@ -147,7 +147,7 @@ def _place_other(resolver: _Resolver, path: str, parent: int, link: Link) -> Non
 
 
 def _follow(resolver: _Resolver, parent: int, target: str) -> int | None:
-    """Give the address that a soft link's target leads to, None when it leads nowhere or in circles."""
+    """Return the address that a soft link's target leads to, None when it leads nowhere or in circles."""
     root = resolver.walk.file.superblock.root if resolver.walk.file is not None else parent
     pending = _parts(resolver, target)
     here, followed = (root if target.startswith("/") else parent), 0
@@ -169,6 +169,6 @@ def _follow(resolver: _Resolver, parent: int, target: str) -> int | None:
 
 
 def _parts(resolver: _Resolver, target: str) -> list[str]:
-    """Give the components of a path, last one first."""
+    """Return the components of a path, last one first."""
     resolver.steps.spend(len(target) + 1)
     return [part for part in reversed(target.split("/")) if part not in ("", ".")]

@@ -84,7 +84,7 @@ def _check_version(version: int, newest: int) -> None:
 
 
 def _hyperslab_head(buf: bytes, pos: int, version: int) -> tuple[int, int, int]:
-    """Give the flags, the width of numbers and the position of the rank."""
+    """Return the flags, the width of numbers and the position of the rank."""
     if version == 1:
         return 0, 4, pos + 8
     need(buf, pos, 2, WHAT)
@@ -141,12 +141,12 @@ def _blocks(buf: bytes, pos: int, rank: int, width: int) -> tuple[Selection, int
 
 
 def unlimited_axis(selection: Selection) -> int | None:
-    """Give the axis along which a selection is unlimited."""
+    """Return the axis along which a selection is unlimited."""
     return next((i for i, s in enumerate(selection.slabs) if s.count is None or s.block is None), None)
 
 
 def slices_within(slab: Slab, extent: int) -> int:
-    """Give how many indices a slab, unlimited or not, selects below `extent`."""
+    """Return how many indices a slab, unlimited or not, selects below `extent`."""
     room = extent - slab.start
     if room <= 0:
         return 0
@@ -160,7 +160,7 @@ def slices_within(slab: Slab, extent: int) -> int:
 
 
 def first_slices(slab: Slab, n: int) -> Runs:
-    """Give the first `n` indices of a slab that selects as many or more."""
+    """Return the first `n` indices of a slab that selects as many or more."""
     if n <= 0:
         return np.empty((0, 2), "i8")
     if slab.block is None or slab.block == slab.stride or slab.count == 1:
@@ -175,7 +175,7 @@ def first_slices(slab: Slab, n: int) -> Runs:
 
 
 def axes_of(selection: Selection, shape: tuple[int, ...]) -> tuple[Runs, ...] | None:
-    """Give the runs of a limited selection along each axis; None when it is not a product of sets of indices.
+    """Return the runs of a limited selection along each axis; None when it is not a product of sets of indices.
 
     Raises
     ------
@@ -242,12 +242,12 @@ def _merged(runs: Runs) -> Runs:
 
 
 def count(axes: tuple[Runs, ...]) -> int:
-    """Give the number of elements of a product of runs."""
+    """Return the number of elements of a product of runs."""
     return math.prod(int((runs[:, 1] - runs[:, 0]).sum()) for runs in axes)
 
 
 def coordinates(selection: Selection, shape: tuple[int, ...], limit: int) -> npt.NDArray[np.int64]:
-    """Give the ravelled positions of the selected elements of a limited selection, in the order of selection.
+    """Return the ravelled positions of the selected elements of a limited selection, in the order of selection.
 
     Raises
     ------

@@ -54,7 +54,7 @@ def decode_sohm_message(body: bytes, sizes: Sizes) -> tuple[int, int]:
 
 
 def sohm_table_size(count: int, sizes: Sizes) -> int:
-    """Give the size of a master table of `count` indexes."""
+    """Return the size of a master table of `count` indexes."""
     return 4 + count * (14 + 2 * sizes.offsets) + 4
 
 

@@ -31,7 +31,7 @@ def need(buf: Buffer, pos: int, size: int, structure: str) -> None:
 
 
 def encoded_size(limit: int) -> int:
-    """Give the bytes that libhdf5 uses to encode numbers up to `limit` (H5VM_limit_enc_size)."""
+    """Return the bytes that libhdf5 uses to encode numbers up to `limit` (H5VM_limit_enc_size)."""
     return (max(limit, 1).bit_length() - 1) // 8 + 1
 
 
@@ -76,7 +76,7 @@ def _compiled(layout: str, offset: str, length: str) -> Struct:
 
 
 def check_sizes(offsets: int, lengths: int, address: int) -> Sizes:
-    """Give the `Sizes`, or raise `FormatError` for widths that this reader, like libhdf5 on 64 bits, cannot hold."""
+    """Return the `Sizes`, or raise `FormatError` for widths that this reader, like libhdf5 on 64 bits, cannot hold."""
     for what, size in (("size of offsets", offsets), ("size of lengths", lengths)):
         if size not in _FORMAT:
             raise FormatError(what, structure="superblock", address=address, expected="2, 4 or 8", got=size)

@@ -54,7 +54,7 @@ class Superblock:
 
 
 def signature_addresses(file_size: int) -> list[int]:
-    """Give the addresses at which a superblock may stand in a file of this size."""
+    """Return the addresses at which a superblock may stand in a file of this size."""
     addresses, address = [0], 512
     while address + len(SIGNATURE) <= file_size:
         addresses.append(address)

@@ -40,7 +40,7 @@ def decode_symbol_table(body: bytes, sizes: Sizes) -> tuple[int, int]:
 
 
 def local_heap_size(sizes: Sizes) -> int:
-    """Give the size of a local heap's header."""
+    """Return the size of a local heap's header."""
     return _HEAP_HEAD.size + 2 * sizes.lengths + sizes.offsets
 
 
@@ -54,7 +54,7 @@ def decode_local_heap(buf: Buffer, pos: int, sizes: Sizes, address: int) -> tupl
 
 
 def entry_size(sizes: Sizes) -> int:
-    """Give the size of a symbol table entry."""
+    """Return the size of a symbol table entry."""
     return sizes.lengths + sizes.offsets + 24
 
 

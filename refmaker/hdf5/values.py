@@ -46,7 +46,7 @@ _IEEE = {2: (10, 5, 10, 15), 4: (23, 8, 23, 127), 8: (52, 11, 52, 1023)}
 
 
 def is_ieee(datatype: FloatingPoint) -> bool:
-    """Say whether a float is IEEE binary16, 32 or 64, by its bit fields."""
+    """Return whether a float is IEEE binary16, 32 or 64, by its bit fields."""
     fields = (datatype.exponent_location, datatype.exponent_size, datatype.mantissa_size, datatype.exponent_bias)
     return (
         datatype.byte_order != "vax"
@@ -60,13 +60,13 @@ def is_ieee(datatype: FloatingPoint) -> bool:
 
 
 def is_bool(datatype: Enumeration) -> bool:
-    """Say whether an enumeration is {FALSE = 0, TRUE = 1} on one byte, as h5py writes booleans."""
+    """Return whether an enumeration is {FALSE = 0, TRUE = 1} on one byte, as h5py writes booleans."""
     members = dict(zip(datatype.names, datatype.values, strict=True))
     return datatype.base.size == 1 and members == {"FALSE": 0, "TRUE": 1}
 
 
 def is_variable(datatype: Datatype) -> bool:
-    """Say whether elements point into the global heap."""
+    """Return whether elements point into the global heap."""
     if isinstance(datatype, VariableLength):
         return True
     if isinstance(datatype, Compound):
@@ -76,7 +76,7 @@ def is_variable(datatype: Datatype) -> bool:
 
 @lru_cache(4096)
 def natural_dtype(datatype: Datatype) -> np.dtype[np.generic]:
-    """Give the numpy dtype that holds a fixed-size datatype exactly as stored.
+    """Return the numpy dtype that holds a fixed-size datatype exactly as stored.
 
     Booleans come as `u1`, object references as unsigned integers.
     """
@@ -249,7 +249,7 @@ def _variable(
 
 
 def _present(raw: bytes, count: int, sizes: Sizes) -> tuple[list[int], list[int], list[int], list[int]]:
-    """Give position, length, collection address and object index of the elements that are not null."""
+    """Return position, length, collection address and object index of the elements that are not null."""
     if count <= FEW:
         reference = sizes.struct("IOI")
         if len(raw) < count * reference.size:

@@ -80,12 +80,12 @@ def _name(block: bytes, pos: int) -> tuple[str, int]:
 
 
 def is_numbered(name: str) -> bool:
-    """Say whether `%b` in a name stands for the number of a block."""
+    """Return whether `%b` in a name stands for the number of a block."""
     return "%b" in name.replace("%%", "")
 
 
 def numbered_name(name: str, number: int) -> str:
-    """Give the name of the source for a block: `%b` becomes its number, `%%` a percent sign.
+    """Return the name of the source for a block: `%b` becomes its number, `%%` a percent sign.
 
     Raises
     ------

@@ -101,7 +101,7 @@ class Walk:
     blocks: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def start(self) -> list[Step]:
-        """Give the first step."""
+        """Return the first step."""
         return [self._open]
 
     def _open(self) -> list[Step]:
@@ -109,7 +109,7 @@ class Walk:
         return self._visit([self.file.superblock.root])
 
     def _visit(self, addresses: list[int]) -> list[Step]:
-        """Give a step for every object not seen yet."""
+        """Return a step for every object not seen yet."""
         steps: list[Step] = []
         for address in addresses:
             if address not in self.seen:
@@ -142,7 +142,10 @@ class Walk:
         return [partial(self._storage, found)]
 
     def storage_of(self, addresses: Iterable[int]) -> list[Step]:
-        """Give the steps that read the storage of datasets where `narrow` left it out, by the addresses of headers."""
+        """Return the steps that read the storage of datasets where `narrow` left it out, by the addresses of.
+
+        Eaders.
+        """
         chosen = [self.objects.get(address) for address in sorted(addresses)]
         waiting = [one for one in chosen if isinstance(one, WalkedObject) and isinstance(one.storage, Unread)]
         return [partial(self._storage, found) for found in waiting]
@@ -236,7 +239,7 @@ def _read_dataset(file: File, messages: list[Message], *, announce: bool) -> tup
 
 
 def _definition(file: File, messages: list[Message]) -> Datatype | None:
-    """Give a committed datatype, None where it is of a kind that cannot be decoded: only its users need it."""
+    """Return a committed datatype, None where it is of a kind that cannot be decoded: only its users need it."""
     try:
         return next(decode_datatype(shared_body(file, m)) for m in messages if m.kind == DATATYPE)
     except RefmakerError:

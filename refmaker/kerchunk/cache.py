@@ -87,12 +87,12 @@ def open_cached(location: str, options: Mapping[str, Any], state: Hashable | Non
 
 
 def local_state(status: os.stat_result) -> tuple[int, ...]:
-    """Give what tells a version of a local file from the next."""
+    """Return what tells a version of a local file from the next."""
     return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
 
 
 def cache_folder() -> str | None:
-    """Give the folder of the cache, made if it is not there; None where there is to be none, or can be none."""
+    """Return the folder of the cache, made if it is not there; None where there is to be none, or can be none."""
     named = os.environ.get("REFMAKER_CACHE_DIR")
     if named == "":
         return None
@@ -173,7 +173,7 @@ def _make_room(folder: str) -> None:
 
 
 def _is_settled(location: str, state: Hashable, read_at: float) -> bool:
-    """Tell whether a state stands for one content: then the content may be known by it."""
+    """Return whether a state stands for one content: then the content may be known by it."""
     if not os.path.isabs(location):
         return isinstance(state, tuple) and any(
             mark[:1] in (("ETag",), ("etag",)) for mark in state if isinstance(mark, tuple)

@@ -86,7 +86,7 @@ def write_columns(manifest: Manifest, path: str | os.PathLike[str]) -> None:
 
 
 def _columns(references: References) -> Iterator[npt.NDArray[Any]]:
-    """Give what is written of references, in the order of `_NAMES`; a target for all is one number."""
+    """Yield what is written of references, in the order of `_NAMES`; a target for all is one number."""
     target = references.target
     yield references.cell
     yield target[:1] if target.strides == (0,) else target

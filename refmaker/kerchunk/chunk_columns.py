@@ -33,7 +33,7 @@ _SHAPES = "data, [url] or [url, offset, size]"
 
 
 def inline_data(key: str, value: object, source: str | None) -> bytes:
-    """Give the data that stands in the manifest itself under a key: a string, or JSON data as an object."""
+    """Return the data that stands in the manifest itself under a key: a string, or JSON data as an object."""
     try:
         if isinstance(value, str) and value.startswith("base64:"):
             return base64.b64decode(value[7:], validate=True)
@@ -79,7 +79,7 @@ class Chunks:
     from_runs: bool = False
 
     def key(self, name: str) -> str:
-        """Give the full key of a name."""
+        """Return the full key of a name."""
         return f"{self.path}/{name}" if self.path else name
 
     def references(self, urls: UrlTable) -> References:
@@ -110,7 +110,7 @@ class Chunks:
         self.parts.append((cells, run, rows))
 
     def _cells(self) -> npt.NDArray[np.int64]:
-        """Give the cell of every name, having split off what is not a chunk of the grid."""
+        """Return the cell of every name, having split off what is not a chunk of the grid."""
         cells = self._parsed()
         if cells is None:
             self._split_off_others()  # or raises: what is left parses
@@ -127,7 +127,7 @@ class Chunks:
         self.values = list(itertools.compress(self.values, which))
 
     def _parsed(self) -> npt.NDArray[np.int64] | None:
-        """Give the cell of every name, -1 outside the grid; None when any name is not a canonical chunk key."""
+        """Return the cell of every name, -1 outside the grid; None when any name is not a canonical chunk key."""
         names, layout = self.names, self.layout
         if not layout.grid:
             return np.zeros(len(names), "i8") if all(name == layout.scalar for name in names) else None
@@ -144,7 +144,7 @@ class Chunks:
         return self._ravelled(indices)
 
     def _ravelled(self, indices: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        """Give the cells of indices, -1 outside the grid."""
+        """Return the cells of indices, -1 outside the grid."""
         cells = np.zeros(len(indices), "i8")
         inside = np.ones(len(indices), bool)
         for axis, extent in enumerate(self.layout.grid):
@@ -227,7 +227,7 @@ class Chunks:
 
 
 def _lines(text: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> bytes:
-    """Give pieces of a text, each with a quote behind it, as lines."""
+    """Return pieces of a text, each with a quote behind it, as lines."""
     lengths = stops + 1 - starts
     ends = np.cumsum(lengths)
     places = np.arange(int(ends[-1])) + np.repeat(starts - (ends - lengths), lengths)

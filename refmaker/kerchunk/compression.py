@@ -39,7 +39,7 @@ _RAW, _RLE, _COMPRESSED = 0, 1, 2
 
 
 def suffix_of(name: str) -> bytes | None:
-    """Give the first bytes of the format that a file name asks for, None for a plain file."""
+    """Return the first bytes of the format that a file name asks for, None for a plain file."""
     return next((mark for suffix, mark in _SUFFIXES.items() if name.lower().endswith(suffix)), None)
 
 
@@ -121,7 +121,7 @@ def _bound_zstd(data: bytes, limit: int) -> None:
 
 
 def _frame(data: bytes, at: int) -> tuple[int, int, int]:
-    """Give where a frame ends, how many bytes it can hold at most, and how many it claims (0 for no claim)."""
+    """Return where a frame ends, how many bytes it can hold at most, and how many it claims (0 for no claim)."""
     descriptor = data[at + 4]
     single, code = bool(descriptor & 0x20), descriptor >> 6
     size_of_size = (1 if single else 0, 2, 4, 8)[code]

@@ -19,13 +19,13 @@ _MAX_DIGITS = 19  # 10**19 - 1 < 2**64
 
 
 def digit_groups(largest: int) -> int:
-    """Give the number of four-digit groups that numbers up to `largest` need."""
+    """Return the number of four-digit groups that numbers up to `largest` need."""
     return -(-len(str(largest)) // 4)
 
 
 @cache
 def _tables() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    """Give the text of 0..9999 as four bytes in a uint32: for the last group of a number, and for those before it.
+    """Return the text of 0..9999 as four bytes in a uint32: for the last group of a number, and for those before it.
 
     Rows below 10,000 are for a number that begins in this group (no leading zeros), the next 10,000 for one that
     began in a group before (all four digits). A zero with nothing before it is "0" in the last group, else nothing.
@@ -84,14 +84,14 @@ def parse_indices(text: bytes, rank: int, separator: str) -> npt.NDArray[np.uint
 
 
 def _terminated(terminators: npt.NDArray[np.uint8], separator: str) -> bool:
-    """Tell whether every line has the separator after all its numbers but the last, and then the newline."""
+    """Return whether every line has the separator after all its numbers but the last, and then the newline."""
     return bool((terminators[:, :-1] == ord(separator)).all() and (terminators[:, -1] == ord("\n")).all())
 
 
 def _numbers(
     digit: npt.NDArray[np.uint8], stops: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint64]:
-    """Give the numbers whose digits end before `stops`, most significant digit first."""
+    """Return the numbers whose digits end before `stops`, most significant digit first."""
     value = np.zeros(len(stops), "u8")
     for place in range(min(int(lengths.max(initial=0)), _MAX_DIGITS), 0, -1):
         has = lengths >= place

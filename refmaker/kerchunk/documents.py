@@ -20,12 +20,12 @@ CONSOLIDATED = ".zmetadata"
 
 
 def below(path: str, name: str) -> str:
-    """Give the key of `name` at a node."""
+    """Return the key of `name` at a node."""
     return f"{path}/{name}" if path else name
 
 
 def documents(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give key and JSON of the Zarr metadata, group by group, then array by array."""
+    """Yield key and JSON of the Zarr metadata, group by group, then array by array."""
     for path, attributes in _groups(manifest).items():
         if manifest.zarr_format == 3:
             group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
@@ -42,7 +42,7 @@ def documents(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def consolidated(found: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Give the consolidated metadata of Zarr 2: stock `reference://` lists nothing below the groups in the root.
+    """Return the consolidated metadata of Zarr 2: stock `reference://` lists nothing below the groups in the root.
 
     Sorted by key, so that a group stands before what is in it.
     """
@@ -50,7 +50,7 @@ def consolidated(found: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
 
 
 def _groups(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Give the attributes of every group, of those too that are only implied by a node below them."""
+    """Return the attributes of every group, of those too that are only implied by a node below them."""
     if "" in manifest.arrays:
         return {}
     groups: dict[str, dict[str, Any]] = {"": {}}
@@ -63,7 +63,7 @@ def _groups(manifest: Manifest) -> dict[str, dict[str, Any]]:
 
 
 def extension(manifest: Manifest) -> dict[str, Any]:
-    """Give the member `refmaker`: targets as they were seen, refusals, history."""
+    """Return the member `refmaker`: targets as they were seen, refusals, history."""
     content: dict[str, Any] = {
         "format": EXTENSION_FORMAT,
         "tool": f"refmaker {__version__}",

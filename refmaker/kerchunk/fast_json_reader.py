@@ -67,7 +67,7 @@ class Run:
     size: npt.NDArray[np.uint64]
 
     def value(self, row: int) -> list[Any]:
-        """Give a row as JSON has it."""
+        """Return a row as JSON has it."""
         return [self.url[int(self.code[row])], int(self.offset[row]), int(self.size[row])]
 
 
@@ -281,7 +281,7 @@ class _Spelling:
 
 
 def _next(block: Bytes, mark: str, start: Places) -> Places:
-    """Give the place of the next mark from each start on; the end of the block where there is none."""
+    """Return the place of the next mark from each start on; the end of the block where there is none."""
     places = np.append(np.flatnonzero(block == ord(mark)), len(block))
     return places[np.searchsorted(places, np.minimum(start, len(block)))]
 

@@ -36,7 +36,7 @@ _PLAIN_ROWS = 4096
 
 
 def reference_rows(lead: bytes, layout: ChunkLayout, references: References, urls: Sequence[bytes]) -> Iterator[bytes]:
-    """Give the JSON members of the references of an array, the inlined chunks excepted.
+    """Return the JSON members of the references of an array, the inlined chunks excepted.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def _used_targets(target: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.intege
 
 
 def _plain_rows(lead: bytes, layout: ChunkLayout, references: References, urls: Sequence[bytes]) -> Iterator[bytes]:
-    """Give rows made one by one."""
+    """Yield rows made one by one."""
     for start in range(0, len(references.cell), _PLAIN_ROWS):
         part = slice(start, start + _PLAIN_ROWS)
         columns = (references.cell, references.target, references.offset, references.size)
@@ -77,7 +77,7 @@ def _wide_rows(
     used: npt.NDArray[np.integer[Any]],
     urls: list[bytes],
 ) -> Iterator[bytes]:
-    """Give rows made a block at a time; `urls` are those of the targets in `used`."""
+    """Yield rows made a block at a time; `urls` are those of the targets in `used`."""
     table = np.array(urls)
     cells, offsets, sizes = math.prod(layout.grid), int(references.offset.max()), int(references.size.max())
     fields: dict[str, _Content] = {"lead": lead + (layout.head if layout.grid else layout.scalar).encode()}

@@ -84,7 +84,7 @@ def _too_large(name: str, size: int) -> ManifestError:
 
 
 def cat(filesystem: Any, path: str, *, end: int | None = None) -> bytes:
-    """Give a file of a filesystem, or its first `end` bytes; no more than may be fetched, whatever a server sends.
+    """Return a file of a filesystem, or its first `end` bytes; no more than may be fetched, whatever a server sends.
 
     Raises
     ------
@@ -123,7 +123,7 @@ async def _over_http(filesystem: Any, path: str, end: int | None) -> bytes:
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
-    """Give what filesystems raise for a failed read: unknown protocol, missing package, and their own kinds.
+    """Return what filesystems raise for a failed read: unknown protocol, missing package, and their own kinds.
 
     Those of packages that are not loaded cannot have been raised; loading them only to name them would take seconds.
     """

@@ -45,7 +45,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def generated(gens: object, templates: Mapping[str, str], source: str) -> Iterator[tuple[str, list[Any]]]:
-    """Give key and value of every reference that the generators make.
+    """Yield key and value of every reference that the generators make.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class _Generator:
         return malformed(message, structure=self.structure, expected=expected, got=got, source=self.source)
 
     def references(self) -> Iterator[tuple[str, list[Any]]]:
-        """Give key and value of every reference, the last dimension running fastest."""
+        """Yield key and value of every reference, the last dimension running fastest."""
         if not self.count:
             return
         self.columns = self._columns()
@@ -126,7 +126,7 @@ class _Generator:
         return columns
 
     def _text(self, name: str, template: object) -> list[str]:
-        """Give the text of a template for every row."""
+        """Return the text of a template for every row."""
         if not isinstance(template, str):
             raise self.error(f"bad {name} of a generator", "a string", template)
         parts = _EXPRESSION.split(template)
@@ -152,7 +152,7 @@ class _Generator:
         return self.error("what only a template engine could expand is not supported", expected, template)
 
     def _expression(self, text: str, template: str) -> _Column:
-        """Give what an expression is in every row."""
+        """Return what an expression is in every row."""
         name = text.strip()
         if name in self.templates:
             if "{{" in self.templates[name]:

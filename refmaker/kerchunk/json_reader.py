@@ -173,7 +173,7 @@ def _by_array(refs: dict[str, Any], manifest: Manifest, source: str) -> tuple[di
 
 
 def _extra(key: str, value: object, source: str) -> bytes:
-    """Give the data of a key that is neither metadata nor a chunk."""
+    """Return the data of a key that is neither metadata nor a chunk."""
     if isinstance(value, list):
         message = "reference that is not a chunk of any array"
         raise malformed(message, structure=key_name(key), expected="a chunk key", got=value, source=source)
@@ -219,7 +219,7 @@ def _take_one(chunks: Chunks, name: str, value: list[Any]) -> None:
 
 
 def _same_lead(runs: _Runs, run: Run, lead: str, row: int) -> int:
-    """Give where the rows end whose keys begin as that of a row does."""
+    """Return where the rows end whose keys begin as that of a row does."""
     last = row + _MANY - 1
     if last >= len(run.start) or not runs.text.startswith(lead, int(run.start[last])):
         return row + 1

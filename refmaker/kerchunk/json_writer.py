@@ -48,7 +48,7 @@ def write_json(manifest: Manifest, path: str | os.PathLike[str]) -> None:
 
 
 def iter_json(manifest: Manifest) -> Iterator[bytes]:
-    """Give the kerchunk JSON of a manifest as blocks of bytes; memory is bounded by the block, not by the references.
+    """Return the kerchunk JSON of a manifest as blocks of bytes; memory is bounded by the block, not by the references.
 
     All checks are made in the call, before there is a first block.
 
@@ -90,7 +90,7 @@ def _key(key: str) -> bytes:
 
 
 def _metadata(manifest: Manifest) -> Iterator[bytes]:
-    """Give the JSON members that hold Zarr metadata; in Zarr 2, where there are groups, consolidated ones as well."""
+    """Yield the JSON members that hold Zarr metadata; in Zarr 2, where there are groups, consolidated ones as well."""
     found = list(documents(manifest))
     yield from itertools.starmap(_document, found)
     if manifest.zarr_format == 2 and any("/" in key for key, _ in found if key.endswith(".zgroup")):
@@ -103,7 +103,7 @@ def _document(key: str, value: dict[str, Any]) -> bytes:
 
 
 def _chunks(lead: bytes, layout: ChunkLayout, array: ManifestArray, urls: list[bytes]) -> Iterator[bytes]:
-    """Give the JSON members that hold the chunks of an array: references, whole targets, inlined data."""
+    """Yield the JSON members that hold the chunks of an array: references, whole targets, inlined data."""
     references = array.references
     if len(references.cell):
         yield from reference_rows(lead, layout, references, urls)
@@ -114,5 +114,5 @@ def _chunks(lead: bytes, layout: ChunkLayout, array: ManifestArray, urls: list[b
 
 
 def _data(lead: bytes, data: bytes) -> bytes:
-    """Give a JSON member with inlined data; always base64, as plain data could itself begin with `base64:`."""
+    """Return a JSON member with inlined data; always base64, as plain data could itself begin with `base64:`."""
     return b'%b":"base64:%b"' % (lead, base64.b64encode(data))

@@ -41,7 +41,7 @@ def take_nodes(refs: dict[str, Any], source: str) -> Manifest:
 
 
 def _documents(refs: dict[str, Any], source: str) -> dict[str, dict[str, Document]]:
-    """Give leaf (such as `.zarray`) -> path of the node -> its JSON."""
+    """Return leaf (such as `.zarray`) -> path of the node -> its JSON."""
     documents: dict[str, dict[str, Document]] = {leaf: {} for leaf in LEAVES}
     for key in [key for key in refs if key.endswith(LEAVES)]:
         path, slash, leaf = key.rpartition("/")

@@ -51,7 +51,7 @@ def open_manifest(path_or_url: str | os.PathLike[str], *, storage_options: Mappi
 
 
 def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
-    """Tell whether a path or url is to be opened as a Parquet set: by its name, or as it is a folder.
+    """Return whether a path or url is to be opened as a Parquet set: by its name, or as it is a folder.
 
     A name is taken at its word, so that a set which cannot be reached is called what it is.
     """
@@ -63,7 +63,7 @@ def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
 
 
 def head_file(path: str, *, parquet: bool) -> str:
-    """Give the path of the file of a manifest whose version is that of the manifest."""
+    """Return the path of the file of a manifest whose version is that of the manifest."""
     from refmaker.kerchunk.parquet_reader import METADATA_FILE, file_in
 
     return file_in(path, METADATA_FILE) if parquet else path
@@ -86,12 +86,12 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
 
 
 def is_parquet_name(name: str) -> bool:
-    """Tell whether a path or url is named as a Parquet set."""
+    """Return whether a path or url is named as a Parquet set."""
     return _stem(name).lower().endswith(_PARQUET)
 
 
 def _stem(name: str) -> str:
-    """Give a url without what it is chained to, its query and a slash at the end."""
+    """Return a url without what it is chained to, its query and a slash at the end."""
     first = name.split("::", 1)[0] if "://" in name.split("::", 1)[0] else name
     if first.startswith(("http://", "https://")):
         first = first.split("?", 1)[0].split("#", 1)[0]

@@ -88,7 +88,7 @@ def _columns(schema: list[dict[int, Any]]) -> tuple[str, ...]:
 
 
 def _unpacked(data: bytes, chunk: dict[int, Any], end: int) -> int:
-    """Give the bytes that the pages of a column chunk unpack to."""
+    """Return the bytes that the pages of a column chunk unpack to."""
     if chunk.get(1) or chunk.get(8) or 3 not in chunk:
         raise _wrong("a column in another file, or encrypted")
     column = chunk[3]

@@ -45,7 +45,7 @@ class _Files:
         self.options = options
 
     def read(self, name: str) -> bytes:
-        """Give the bytes of a file of the set; a `SourceError` where that fails."""
+        """Return the bytes of a file of the set; a `SourceError` where that fails."""
         try:
             return self._local(name) if _is_path(self.location) else self._remote(name)
         except RefmakerError:
@@ -75,7 +75,7 @@ def _is_path(location: str) -> bool:
 
 
 def file_in(path: str, name: str) -> str:
-    """Give the path of a file of a set, in the filesystem that the set is in."""
+    """Return the path of a file of a set, in the filesystem that the set is in."""
     if not path.startswith(("http://", "https://")):
         return f"{path.rstrip('/')}/{name}"
     path, mark, query = path.partition("?")
@@ -83,7 +83,7 @@ def file_in(path: str, name: str) -> str:
 
 
 def looks_like_parquet(location: str, options: Mapping[str, Any]) -> bool:
-    """Tell whether there is a folder with `.zmetadata` at a location; what cannot be looked at is none."""
+    """Return whether there is a folder with `.zmetadata` at a location; what cannot be looked at is none."""
     if _is_path(location):
         return os.path.isfile(os.path.join(location, METADATA_FILE))
     import fsspec

@@ -61,7 +61,7 @@ def pyarrow() -> Any:
 
 
 def digest_of(data: bytes, references: int) -> Digest:
-    """Give the digest of a file."""
+    """Return the digest of a file."""
     return Digest(len(data), hashlib.sha256(data).hexdigest(), references)
 
 
@@ -231,7 +231,7 @@ def _references(pa: Any, table: _Table, first: int, code_of: Callable[[str], int
 
 
 def _inlined(pa: Any, table: _Table, has_raw: npt.NDArray[np.bool_]) -> list[bytes]:
-    """Give the data of the rows that have some; equal ones are one object."""
+    """Return the data of the rows that have some; equal ones are one object."""
     column = _array(table, "raw")
     if not pa.types.is_dictionary(column.type):
         return [data for data in column.to_pylist() if data is not None]
@@ -255,7 +255,7 @@ def _valid(table: _Table, name: str) -> npt.NDArray[np.bool_]:
 
 
 def _array(table: _Table, name: str) -> Any:
-    """Give a column as one array."""
+    """Return a column as one array."""
     column = table.column(name)
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
@@ -269,7 +269,7 @@ def _validity(array: Any) -> npt.NDArray[np.bool_]:
 
 
 def _values(array: Any) -> npt.NDArray[Any]:
-    """Give the values of an array of integers; those of nulls are anything."""
+    """Return the values of an array of integers; those of nulls are anything."""
     dtype = np.dtype(str(array.type))
     data = array.buffers()[1]
     if data is None:
@@ -293,7 +293,7 @@ def _numbers(table: _Table, name: str, needed: npt.NDArray[np.bool_]) -> npt.NDA
 def _codes(
     pa: Any, table: _Table, needed: npt.NDArray[np.bool_], code_of: Callable[[str], int]
 ) -> npt.NDArray[np.integer[Any]]:
-    """Give the target of every row that has one, 0 in the others."""
+    """Return the target of every row that has one, 0 in the others."""
     column = _array(table, "path")
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()

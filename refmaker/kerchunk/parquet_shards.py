@@ -34,7 +34,7 @@ class Files(Protocol):
     location: str
 
     def read(self, name: str) -> bytes:
-        """Give the bytes of a file of the set; a `SourceError` where that fails."""
+        """Return the bytes of a file of the set; a `SourceError` where that fails."""
         ...  # pragma: no cover
 
 
@@ -70,12 +70,12 @@ class ShardSet:
         self.__init__(**state)  # type: ignore[misc]
 
     def being_read(self, path: str, number: int) -> threading.Lock:
-        """Give the lock of a shard."""
+        """Return the lock of a shard."""
         with self.lock:
             return self.busy.setdefault((path, number), threading.Lock())
 
     def code_of(self, url: str) -> int:
-        """Give the index of a target."""
+        """Return the index of a target."""
         known = self.urls.get(url)
         if known is not None:
             return known
@@ -171,11 +171,11 @@ class ShardedReferences(References):
         return ShardedReferences, (self.shards, self.path, self.cells, self.digests)
 
     def at(self, cell: int) -> bytes | ByteRange | None:
-        """Give what is recorded for a cell; read its shard if that was not done yet."""
+        """Return what is recorded for a cell; read its shard if that was not done yet."""
         return self._all().at(cell) if self.complete is not None else self._shard(cell // self._size).at(cell)
 
     def between(self, start: int, stop: int) -> References:
-        """Give the references of the cells from `start` to before `stop`; read their shards."""
+        """Return the references of the cells from `start` to before `stop`; read their shards."""
         stop = min(stop, self.cells)
         if self.complete is not None:
             return self.complete.between(start, stop)
@@ -186,7 +186,7 @@ class ShardedReferences(References):
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def any_between(self, start: int, stop: int) -> bool:
-        """Tell whether any of the cells from `start` to before `stop` is recorded; read their shards until one is."""
+        """Return whether any of the cells from `start` to before `stop` is recorded; read their shards until one is."""
         stop = min(stop, self.cells)
         if self.complete is not None:
             return self.complete.any_between(start, stop)
@@ -194,7 +194,7 @@ class ShardedReferences(References):
         return any(self._shard(number).any_between(start, stop) for number in self._existing(numbers))
 
     def parts(self) -> Iterator[References]:
-        """Give the references of all shards, one after the other; none is kept."""
+        """Yield the references of all shards, one after the other; none is kept."""
         if self.complete is not None or self.digests is None:
             yield from super().parts()
             return
@@ -224,7 +224,7 @@ class ShardedReferences(References):
             setattr(self, name, getattr(complete, name))
 
     def is_loaded(self, cell: int | None = None) -> bool:
-        """Tell whether a cell, or all of them, can be looked at without reading anything."""
+        """Return whether a cell, or all of them, can be looked at without reading anything."""
         if self.complete is not None:
             return True
         if cell is None:

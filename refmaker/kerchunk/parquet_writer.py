@@ -68,7 +68,7 @@ def write_parquet(manifest: Manifest, path: str | os.PathLike[str], *, record_si
 
 
 def _head(manifest: Manifest, record_size: int) -> dict[str, Any]:
-    """Give `.zmetadata`, the digests left out."""
+    """Return `.zmetadata`, the digests left out."""
     metadata: dict[str, Any] = {}
     for key, document in documents(manifest):
         strict.encoded({key: document}, structure=strict.key_name(key))
@@ -115,7 +115,7 @@ def _write_file(path: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _replacing(path: str) -> Iterator[str]:
-    """Give a new folder that takes the place of `path` when the block ends well.
+    """Yield a new folder that takes the place of `path` when the block ends well.
 
     Raises
     ------

@@ -18,7 +18,7 @@ NOTE = "logins and signatures left out of the urls of targets: {}"
 
 
 def publishable(manifest: Manifest) -> Manifest:
-    """Give a manifest as it may be written; the same one where its targets hold no secrets.
+    """Return a manifest as it may be written; the same one where its targets hold no secrets.
 
     Raises
     ------

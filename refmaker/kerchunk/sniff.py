@@ -21,7 +21,7 @@ _HEAD = 512
 def looks_like_manifest(
     path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
 ) -> bool:
-    """Tell whether there is a manifest: a file that begins with `{`, one packed with gzip or zstd, or a Parquet set.
+    """Return whether there is a manifest: a file that begins with `{`, one packed with gzip or zstd, or a Parquet set.
 
     Neither HDF5 nor netCDF can begin so, except HDF5 behind a user block of JSON. Such a file is taken for a manifest.
     """

@@ -1,9 +1,10 @@
 """One address space over all files of a scan.
 
 Contract: file number `n` lies at `n << FILE_BITS`, the scanned file itself at 0, so that its addresses are what they
-are without any other. Chunk offsets of this space need one column only, whatever file they are in, until `AddressSpace.settle`
-takes them apart into target and offset. The last number stands for bytes that are in no file (`keep`): they end up
-inside the manifest. A `AddressSpace` is a `Source`: what is missing of any file is fetched in one round.
+are without any other. Chunk offsets of this space need one column only, whatever file they are in, until
+`AddressSpace.settle` takes them apart into target and offset. The last number stands for bytes that are in no file
+(`keep`): they end up inside the manifest. A `AddressSpace` is a `Source`: what is missing of any file is fetched in one
+round.
 
 Files are known by their urls and opened once. Local ones are closed again when many are open, and checked to be the
 same when they are opened again.
@@ -41,7 +42,7 @@ FETCHES = 8
 
 
 def file_of(address: int) -> int:
-    """Give the number of the file that an address lies in."""
+    """Return the number of the file that an address lies in."""
     return address >> FILE_BITS
 
 
@@ -155,7 +156,7 @@ class AddressSpace:
             self.files[self.open_order.pop(0)].source = None
 
     def source(self, number: int) -> Source:
-        """Give an opened file."""
+        """Return an opened file."""
         file = self.files[number]
         if file.source is None:
             source = self._open(file.identity.url)
@@ -166,15 +167,15 @@ class AddressSpace:
         return file.source
 
     def size(self, number: int) -> int:
-        """Give the size of a file."""
+        """Return the size of a file."""
         return self.files[number].identity.size
 
     def url(self, number: int) -> str:
-        """Give the url of a file."""
+        """Return the url of a file."""
         return self.files[number].identity.url
 
     def window_of(self, number: int) -> Window:
-        """Give a Window over one file. What it misses can be fetched with `fetch`."""
+        """Return a Window over one file. What it misses can be fetched with `fetch`."""
         return _FileWindow(self, number)
 
     @property
@@ -190,7 +191,7 @@ class AddressSpace:
         return self.main.window
 
     def read(self, address: int, size: int) -> bytes:
-        """Give `size` bytes from an address of the space. May raise `MissingBytes`."""
+        """Return `size` bytes from an address of the space. May raise `MissingBytes`."""
         number, offset = address >> FILE_BITS, address & _BELOW
         if number == MEMORY:
             return bytes(self.memory[offset : offset + size])
@@ -198,7 +199,7 @@ class AddressSpace:
         return bytes(buf[pos : pos + size])
 
     def keep(self, data: bytes) -> int:
-        """Give bytes that are in no file an address."""
+        """Return bytes that are in no file an address."""
         address = (MEMORY << FILE_BITS) + len(self.memory)
         self.memory += data
         return address
@@ -303,7 +304,7 @@ class _FileWindow:
 
 
 def _says_missing(error: SourceError) -> bool:
-    """Say whether a file is known not to be there, and not only out of reach.
+    """Return whether a file is known not to be there, and not only out of reach.
 
     fsspec's HTTP filesystem raises `FileNotFoundError` for all that goes wrong, so that the first cause decides.
     """

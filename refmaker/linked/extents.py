@@ -40,13 +40,13 @@ class Binding:
     own_runs: tuple[int, Runs] | None = None
 
     def runs_along(self, axis: int) -> Runs:
-        """Give the runs that count for the slab of a virtual axis, none where the slab counts."""
+        """Return the runs that count for the slab of a virtual axis, none where the slab counts."""
         if self.virtual_runs is None or self.virtual_runs[0] != axis:
             return np.empty((0, 2), "i8")
         return self.virtual_runs[1]
 
     def part(self, shape: tuple[int, ...], limit: int) -> tuple[Region | None, Ints | None, Ints | None] | None:
-        """Say which elements are which; None for none at all.
+        """Return which elements are which; None for none at all.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ def bind(mapping: VirtualMapping, number: int, source: Dataset) -> Binding:
 
 
 def _block(mapping: VirtualMapping, number: int, source: Dataset, axis: int, slab: Slab) -> Binding:
-    """Give one block of a virtual selection whose sources are numbered."""
+    """Return one block of a virtual selection whose sources are numbered."""
     if slab.block is None:
         raise Unsupported("numbered sources for a virtual selection without blocks")
     start = slab.start + number * slab.stride
@@ -115,7 +115,7 @@ def _block(mapping: VirtualMapping, number: int, source: Dataset, axis: int, sla
 
 
 def _axes(selection: Selection, replaced: tuple[int, Runs] | None, shape: tuple[int, ...]) -> tuple[Runs, ...] | None:
-    """Give the runs of a selection along each axis, those of one axis replaced."""
+    """Return the runs of a selection along each axis, those of one axis replaced."""
     if replaced is None:
         return axes_of(selection, shape)
     axis, runs = replaced
@@ -129,7 +129,7 @@ def _axes(selection: Selection, replaced: tuple[int, Runs] | None, shape: tuple[
 
 
 def extent_of(space: Dataspace, mappings: Sequence[VirtualMapping], bindings: Sequence[Binding]) -> tuple[int, ...]:
-    """Give the extent of a virtual dataset.
+    """Return the extent of a virtual dataset.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def extent_of(space: Dataspace, mappings: Sequence[VirtualMapping], bindings: Se
 
 
 def _stop(selection: Selection, axis: int) -> int | None:
-    """Give where a selection ends along an axis, None where it is unlimited or has no bounds of its own."""
+    """Return where a selection ends along an axis, None where it is unlimited or has no bounds of its own."""
     if selection.blocks is not None:
         return int(selection.blocks[:, axis, 1].max()) if axis < selection.blocks.shape[1] else None
     if axis >= len(selection.slabs):

@@ -1,8 +1,8 @@
 """External links: objects of another file put under the path of the link.
 
-Contract: `insert_subtree` copies records of one tree into another under new paths, and reads nothing. Groups that contain
-themselves become links there as they do in one file. What another file calls its own dimension ids means nothing here
-and is left out.
+Contract: `insert_subtree` copies records of one tree into another under new paths, and reads nothing. Groups that
+contain themselves become links there as they do in one file. What another file calls its own dimension ids means
+nothing here and is left out.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _place_other(work: _Graft, path: str, owner: str) -> None:
 
 
 def object_kind(tree: Tree, path: str) -> Literal["dataset", "group", "type"]:
-    """Say what stands under a first path."""
+    """Return what stands under a first path."""
     if path in tree.groups:
         return "group"
     return "type" if path in tree.types else "dataset"

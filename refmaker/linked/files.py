@@ -51,7 +51,7 @@ class Files:
     known: dict[int, Tree | RefmakerError] = field(default_factory=dict)
 
     def tree(self, number: int) -> Tree:
-        """Give the tree of a file. Raises what its walk raised."""
+        """Return the tree of a file. Raises what its walk raised."""
         found = self.known.get(number)
         if found is None:
             self.walk([number])

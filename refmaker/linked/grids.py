@@ -120,7 +120,7 @@ def _along_all(segments: Segments, chunk: int, extent: int, source_chunk: int, e
 
 
 def _ranges(first: Ints, stop: Ints) -> tuple[Ints, Ints]:
-    """Give all integers of several ranges, and which range each is from."""
+    """Return all integers of several ranges, and which range each is from."""
     n = np.maximum(stop - first, 0)
     if int(n.sum()) > MAX_CELLS:
         raise Unsupported(f"a virtual dataset of more than {MAX_CELLS} chunks along an axis")
@@ -129,7 +129,7 @@ def _ranges(first: Ints, stop: Ints) -> tuple[Ints, Ints]:
 
 
 def _is_run(block: Sequence[int], source: SourceChunks) -> bool:
-    """Say whether blocks are chunks of the source, or runs of bytes in unfiltered ones."""
+    """Return whether blocks are chunks of the source, or runs of bytes in unfiltered ones."""
     if source.filters:
         return tuple(block) == source.chunks
     axis = next((axis for axis, n in enumerate(block) if n != 1), len(block))
@@ -139,7 +139,7 @@ def _is_run(block: Sequence[int], source: SourceChunks) -> bool:
 def _constants(
     region: Region, source: SourceChunks, grid: Sequence[int], chunks: Sequence[int]
 ) -> tuple[Ints, Ints, Ints]:
-    """Give what the axes without a partner add to cell, source cell and inner position."""
+    """Return what the axes without a partner add to cell, source cell and inner position."""
     strides, source_strides, within = _strides(grid), _strides(source.grid), _strides(source.chunks)
     cell = sum(index // chunks[axis] * strides[axis] for axis, index in region.virtual_single.items())
     source_cell = sum(i // source.chunks[axis] * source_strides[axis] for axis, i in region.source_single.items())
@@ -175,7 +175,7 @@ def choose_grid(
 
 
 def _own_grid(region: Region, source: SourceChunks, rank: int) -> tuple[int, ...] | None:
-    """Give the source's chunk shape on the axes of the virtual dataset."""
+    """Return the source's chunk shape on the axes of the virtual dataset."""
     chunks = [1] * rank
     for v, s in region.pairs:
         chunks[v] = source.chunks[s]
@@ -202,13 +202,13 @@ def _common_grid(
 
 
 def _adjoins(region: Region, source: SourceChunks, axis: int) -> bool:
-    """Say whether nothing stands between an axis and those behind it in the source's chunks."""
+    """Return whether nothing stands between an axis and those behind it in the source's chunks."""
     partner = next((s for v, s in region.pairs if v == axis), len(source.shape))
     return all(source.chunks[s] == 1 for s in region.source_single if s > partner)
 
 
 def _covers(region: Region, source: SourceChunks, axis: int, extent: int) -> bool:
-    """Say whether a region has the whole of an axis, whole along the source's chunks too."""
+    """Return whether a region has the whole of an axis, whole along the source's chunks too."""
     for (v, s), segments in zip(region.pairs, region.segments, strict=True):
         if v == axis:
             whole = len(segments) == 1 and segments[0, 2] == extent and source.chunks[s] == extent
@@ -217,7 +217,7 @@ def _covers(region: Region, source: SourceChunks, axis: int, extent: int) -> boo
 
 
 def _cuts(region: Region, source: SourceChunks, axis: int) -> Iterator[int]:
-    """Give all positions along an axis where a chunk of the virtual dataset has to end, up to common divisors."""
+    """Yield all positions along an axis where a chunk of the virtual dataset has to end, up to common divisors."""
     for (v, s), segments in zip(region.pairs, region.segments, strict=True):
         if v != axis:
             continue
@@ -234,7 +234,7 @@ def _cuts(region: Region, source: SourceChunks, axis: int) -> Iterator[int]:
 
 
 def largest_divisor(n: int, limit: int) -> int:
-    """Give the largest divisor of `n` up to `limit`, looked for among those that have a factor below 2**16."""
+    """Return the largest divisor of `n` up to `limit`, looked for among those that have a factor below 2**16."""
     if n <= limit:
         return max(n, 1)
     factors = np.arange(1, min(math.isqrt(n), 1 << 16) + 1)

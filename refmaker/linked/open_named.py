@@ -1,7 +1,7 @@
 """Opening the files that a file names.
 
-Contract: a name is looked for in the places of `search_paths`, the first that is there is taken; what was found is kept. A
-file that is there but out of reach is an error, never taken for missing.
+Contract: a name is looked for in the places of `search_paths`, the first that is there is taken; what was found is
+kept. A file that is there but out of reach is an error, never taken for missing.
 """
 
 from __future__ import annotations
@@ -66,6 +66,6 @@ class NamedFiles:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Give some names for a note, and how many more there are."""
+    """Return some names for a note, and how many more there are."""
     shown = ", ".join(names[:NAMED])
     return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"

@@ -35,7 +35,7 @@ class Permission:
     allow: tuple[str, ...] | None = None
 
     def permitted(self, places: Sequence[str], url: str, kind: Kind, *, local: bool) -> list[str]:
-        """Give the places where a file may be opened that the file at `url` names.
+        """Return the places where a file may be opened that the file at `url` names.
 
         Raises
         ------

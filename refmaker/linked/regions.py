@@ -47,7 +47,7 @@ class Region:
 
 
 def region_of(virtual: tuple[Runs, ...], source: tuple[Runs, ...]) -> Region | None:
-    """Give the region of two products of runs with the same number of elements."""
+    """Return the region of two products of runs with the same number of elements."""
     pairs = _pairs([_length(runs) for runs in virtual], [_length(runs) for runs in source])
     if pairs is None:
         return None
@@ -100,7 +100,7 @@ def _segments(virtual: Runs, source: Runs) -> Segments:
 
 
 def _starts(runs: Runs) -> npt.NDArray[np.int64]:
-    """Give how many elements stand before each run."""
+    """Return how many elements stand before each run."""
     lengths = runs[:, 1] - runs[:, 0]
     before: Segments = np.cumsum(lengths) - lengths
     return before

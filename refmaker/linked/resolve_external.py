@@ -1,9 +1,9 @@
 """Following what a file says of other files: the stage between its tree and the conventions.
 
-Contract: `resolve_external` changes a tree in place. After it, every dataset's storage is compact, contiguous or chunked, with
-addresses of the space; virtual datasets have the extent that their sources give them; external links are datasets and
-groups under the links' paths. What cannot be followed is refused by name. Virtual datasets of virtual datasets and
-links into files with links are followed to a depth of `MAX_DEPTH`, never in circles.
+Contract: `resolve_external` changes a tree in place. After it, every dataset's storage is compact, contiguous or
+chunked, with addresses of the space; virtual datasets have the extent that their sources give them; external links are
+datasets and groups under the links' paths. What cannot be followed is refused by name. Virtual datasets of virtual
+datasets and links into files with links are followed to a depth of `MAX_DEPTH`, never in circles.
 
 Semantics: libhdf5 2.0, H5Dvirtual.c, H5Defl.c, H5Lexternal.c, with the defaults of its property lists (the extent of
 an unlimited virtual dataset ends with the last element available, numbered sources with the first that is missing).
@@ -118,7 +118,7 @@ class _Resolver:
         self.tree.datasets[path] = replace(placed, path=path, attributes=dataset.attributes)
 
     def resolved(self, dataset: Dataset) -> Dataset:
-        """Give a dataset with storage in the space; each is resolved once."""
+        """Return a dataset with storage in the space; each is resolved once."""
         if not isinstance(dataset.storage, External | Virtual):
             return dataset
         key = dataset.address
@@ -169,7 +169,7 @@ class _Resolver:
         return self._with(dataset, placed, dataset.dataspace, notes)
 
     def _segment(self, origin: int, name: str, offset: int, size: int, notes: list[str]) -> list[Segment]:
-        """Give a slot of the list of files: what the file has of it, and zeros for what it has not."""
+        """Return a slot of the list of files: what the file has of it, and zeros for what it has not."""
         try:
             number, places = self.named.open(origin, name, "raw")
         except FormatError:  # an empty file
@@ -207,7 +207,7 @@ class _Resolver:
         return self._with(dataset, placed, replace(dataset.dataspace, shape=shape), notes)
 
     def _chunks(self, source: Dataset) -> SourceChunks:
-        """Give a source's chunks, the same for all its mappings."""
+        """Return a source's chunks, the same for all its mappings."""
         if source.address not in self.chunks:
             self.chunks[source.address] = chunks_of(source, self.space)
         return self.chunks[source.address]
@@ -225,7 +225,10 @@ class _Resolver:
     def _numbered(
         self, origin: int, mapping: VirtualMapping, missing: dict[str, None]
     ) -> Iterator[tuple[int, Dataset]]:
-        """Give the sources of a mapping that are there, with their numbers; those with `%b` up to the first missing."""
+        """Yield the sources of a mapping that are there, with their numbers.
+
+        Those with `%b` up to the first missing.
+        """
         several = is_numbered(mapping.file) or is_numbered(mapping.dataset)
         blocks = unlimited_axis(mapping.virtual) is not None and unlimited_axis(mapping.source) is None
         if several != blocks:

@@ -25,7 +25,7 @@ _ORIGIN = "${ORIGIN}"
 
 
 def search_paths(url: str, name: str, kind: Kind, *, local: bool) -> list[str]:
-    """Give the places where the file `name`, as the file at `url` calls it, is looked for.
+    """Return the places where the file `name`, as the file at `url` calls it, is looked for.
 
     Parameters
     ----------
@@ -70,7 +70,10 @@ def _raw(directory: str, name: str) -> list[str]:
 
 
 def raw_prefix(directory: str) -> str | None:
-    """Give the directory that `HDF5_EXTFILE_PREFIX` names for the raw data of a file in `directory`; None for none."""
+    """Return the directory that `HDF5_EXTFILE_PREFIX` names for the raw data of a file in `directory`.
+
+    None for none.
+    """
     prefix = os.environ.get(_RAW_PREFIX, "")
     return None if prefix in ("", ".") else _expanded(prefix, directory)
 
@@ -80,7 +83,7 @@ def _expanded(prefix: str, directory: str) -> str:
 
 
 def _sibling(url: str, name: str) -> str:
-    """Give the url of a file in the directory of another."""
+    """Return the url of a file in the directory of another."""
     if name.startswith("/"):
         name = posixpath.basename(name)
     parts = [part for part in name.split("/") if part not in ("", ".")]

@@ -71,7 +71,7 @@ class SourceChunks:
 
 
 def chunks_of(dataset: Dataset, space: AddressSpace) -> SourceChunks:
-    """Give a dataset's chunks; compact values are kept in the space."""
+    """Return a dataset's chunks; compact values are kept in the space."""
     storage, shape, item = dataset.storage, dataset.dataspace.shape, dataset.datatype.size
     chunks = tuple(max(n, 1) for n in shape)
     index, filters = ChunkIndex.empty(), dataset.filters
@@ -110,7 +110,7 @@ def _with_edge_masks(storage: Chunked, shape: tuple[int, ...]) -> ChunkIndex:
 
 
 def fill_element(dataset: Dataset) -> bytes:
-    """Give the element that was never written, zeros when it is undefined or the default."""
+    """Return the element that was never written, zeros when it is undefined or the default."""
     value, size = dataset.fill.value, dataset.datatype.size
     if not value:
         return b"\0" * size
@@ -120,7 +120,7 @@ def fill_element(dataset: Dataset) -> bytes:
 
 
 def pipeline_key(filters: tuple[Filter, ...]) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """Give what decides how a pipeline decodes: levels of compression and names do not."""
+    """Return what decides how a pipeline decodes: levels of compression and names do not."""
     kept = {SHUFFLE: slice(0, 1), FLETCHER32: slice(0, 0), DEFLATE: slice(0, 0)}
     return tuple((f.id, f.client_data[kept.get(f.id, slice(None))]) for f in filters)
 
@@ -166,7 +166,7 @@ def _shuffled(data: bytes, element: int) -> bytes:
 
 
 def conversion(source: Datatype, virtual: Datatype) -> tuple[np.dtype[np.generic], np.dtype[np.generic]] | None:
-    """Give the dtypes that elements are converted between, None when both datatypes are the same.
+    """Return the dtypes that elements are converted between, None when both datatypes are the same.
 
     Raises
     ------

@@ -82,7 +82,7 @@ class Reader:
         return []
 
     def elements(self, source: SourceChunks, cell: int, axes: Sequence[Ints]) -> npt.NDArray[np.uint8] | None:
-        """Give the elements of a chunk at the product of ascending positions; None while planning.
+        """Return the elements of a chunk at the product of ascending positions; None while planning.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class Reader:
         return None if found is None else found.reshape(*(len(at) for at in axes), source.item)
 
     def picked(self, source: SourceChunks, cell: int, positions: Ints) -> npt.NDArray[np.uint8] | None:
-        """Give the elements of a chunk at ascending ravelled positions, shape (n, item); None while planning."""
+        """Return the elements of a chunk at ascending ravelled positions, shape (n, item); None while planning."""
         row = int(np.searchsorted(source.index.cell, cell))
         item = source.item
         if row == len(source.index) or int(source.index.cell[row]) != cell:
@@ -195,7 +195,7 @@ def converted(rows: npt.NDArray[np.uint8], convert: Conversion) -> npt.NDArray[n
 
 
 def _clipped(segments: Segments, origin: int, extent: int) -> tuple[Ints, Ints]:
-    """Give the virtual indices in a box, counted from its origin, and their source indices."""
+    """Return the virtual indices in a box, counted from its origin, and their source indices."""
     start, source_start, length = segments.T
     first = np.maximum(start, origin)
     stop = np.minimum(start + length, origin + extent)

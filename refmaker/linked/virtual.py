@@ -170,7 +170,10 @@ def _on_grid(
     *,
     growing: bool,
 ) -> tuple[ResolvedStorage | None, int]:
-    """Lay all parts on a grid; give None, and the number of chunks in the way, when too many are to be put together."""
+    """Lay all parts on a grid.
+
+    Return None, and the number of chunks in the way, when too many are to be put together.
+    """
     grid = tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
     chunk_size, key = len(fill) * math.prod(chunks), pipeline_key(filters)
     table, laid_parts, left = _Table(), [], 0

@@ -56,7 +56,7 @@ class References:
         return len(self.cell) + len(self.inline) + len(self.whole)
 
     def at(self, cell: int) -> bytes | ByteRange | None:
-        """Give what is recorded for a cell: its bytes, where they are, or None for nothing."""
+        """Return what is recorded for a cell: its bytes, where they are, or None for nothing."""
         count, row = len(self.cell), cell
         if not (row < count and self.cell.item(row) == cell):  # else every cell before it has a row
             if cell in self.inline:
@@ -69,7 +69,7 @@ class References:
         return self.target.item(row), self.offset.item(row), self.size.item(row)
 
     def between(self, start: int, stop: int) -> References:
-        """Give the references of the cells from `start` to before `stop`; the columns are views."""
+        """Return the references of the cells from `start` to before `stop`; the columns are views."""
         first, last = np.searchsorted(self.cell, (start, stop))
         part = slice(int(first), int(last))
         inline = {cell: data for cell, data in self.inline.items() if start <= cell < stop}
@@ -77,23 +77,26 @@ class References:
         return References(self.cell[part], self.target[part], self.offset[part], self.size[part], inline, whole)
 
     def any_between(self, start: int, stop: int) -> bool:
-        """Tell whether any of the cells from `start` to before `stop` is recorded."""
+        """Return whether any of the cells from `start` to before `stop` is recorded."""
         first, last = np.searchsorted(self.cell, (start, stop))
         others = itertools.chain(self.inline, self.whole)
         return bool(last > first) or any(start <= cell < stop for cell in others)
 
     def parts(self) -> Iterator[References]:
-        """Give all references, in parts that need not be in memory together; cells ascend."""
+        """Yield all references, in parts that need not be in memory together; cells ascend."""
         yield self
 
     def windows(self, size: int) -> Iterator[tuple[int, References]]:
-        """Give the references of every `size` cells, with the number of that window; those without any are left out."""
+        """Yield the references of every `size` cells, with the number of that window.
+
+        Those without any are left out.
+        """
         others = np.array([*self.inline, *self.whole], "i8")
         for number in np.union1d(np.unique(self.cell // size), np.unique(others // size)).tolist():
             yield number, self.between(number * size, (number + 1) * size)
 
     def known(self, cells: npt.NDArray[np.int64]) -> tuple[References, list[int]]:
-        """Give what can be looked at without reading anything, cells of `cells` and others around them.
+        """Return what can be looked at without reading anything, cells of `cells` and others around them.
 
         Returns
         -------
@@ -108,10 +111,10 @@ class References:
         """Read all that is read only when it is needed: nothing here, shards where a manifest has them."""
 
     def is_loaded(self, cell: int | None = None) -> bool:
-        """Tell whether a cell, or all of them, can be looked at without reading anything."""
+        """Return whether a cell, or all of them, can be looked at without reading anything."""
         return True
 
     @staticmethod
     def empty() -> References:
-        """Give references to nothing."""
+        """Return references to nothing."""
         return References(np.empty(0, "i8"), np.empty(0, "u1"), np.empty(0, "u8"), np.empty(0, "u8"))

@@ -19,7 +19,7 @@ __all__ = ["moved_url", "with_targets_at", "with_targets_moved"]
 
 
 def moved_url(url: str, old: str, new: str) -> str | None:
-    """Give a url with one prefix in the place of another; None where it does not begin with that."""
+    """Return a url with one prefix in the place of another; None where it does not begin with that."""
     if url == old:
         return new
     stem = old if old.endswith("/") else f"{old}/"
@@ -29,7 +29,7 @@ def moved_url(url: str, old: str, new: str) -> str | None:
 
 
 def with_targets_moved(manifest: Manifest, old: str, new: str) -> tuple[Manifest, int]:
-    """Give a manifest whose targets below `old` are below `new`, and how many these are.
+    """Return a manifest whose targets below `old` are below `new`, and how many these are.
 
     A local path as `old` takes along urls that spell it with `file://`.
 
@@ -59,7 +59,7 @@ def with_targets_moved(manifest: Manifest, old: str, new: str) -> tuple[Manifest
 
 
 def with_targets_at(manifest: Manifest, place: Callable[[Target], Target]) -> Manifest:
-    """Give a manifest whose targets are what `place` makes of each.
+    """Return a manifest whose targets are what `place` makes of each.
 
     Raises
     ------

@@ -95,7 +95,7 @@ def _dataset(tree: Tree, path: str) -> Dataset | None:
 
 
 def _in_source(dataset: Dataset | None) -> tuple[int, int] | None:
-    """Give number and bytes of the chunks that a source stores, None where chunks are not its own unit of storage."""
+    """Return number and bytes of the chunks that a source stores, None where chunks are not its own unit of storage."""
     storage = None if dataset is None else dataset.storage
     if isinstance(storage, Chunked):
         return len(storage.index), int(storage.index.size.sum(dtype=np.uint64))
@@ -105,7 +105,7 @@ def _in_source(dataset: Dataset | None) -> tuple[int, int] | None:
 
 
 def _in_manifest(manifest: Manifest, references: References) -> tuple[int, int]:
-    """Give number and bytes of the chunks of an array that a manifest refers to or holds."""
+    """Return number and bytes of the chunks of an array that a manifest refers to or holds."""
     size = int(references.size.sum(dtype=np.uint64)) + sum(map(len, references.inline.values()))
     size += sum(manifest.targets[code].size or 0 for code in references.whole.values())
     return len(references), size

@@ -49,7 +49,7 @@ _FILL = "_FillValue"
 
 
 def with_zarr_format(manifest: Manifest, zarr_format: Literal[2, 3]) -> Manifest:
-    """Give a manifest in a Zarr format. Arrays that have no exact form in it are among the refusals of the result."""
+    """Return a manifest in a Zarr format. Arrays that have no exact form in it are among the refusals of the result."""
     if manifest.zarr_format == zarr_format:
         return manifest
     manifest.load()
@@ -155,7 +155,7 @@ def _codec_name(codec: object, key: str) -> str:
 
 
 def _config(codec: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the configuration of numcodecs that a codec of Zarr 3 stands for."""
+    """Return the configuration of numcodecs that a codec of Zarr 3 stands for."""
     name, configuration = codec.get("name"), codec.get("configuration", {})
     known = "refmaker_hdf5" if name == "refmaker.hdf5" else str(name).removeprefix("numcodecs.")
     if known not in _BYTES_TO_BYTES or known == name or not isinstance(configuration, Mapping):
@@ -218,7 +218,7 @@ def _element(data_type: object, order: Literal["<", ">"]) -> np.dtype[Any]:
 
 
 def _fill_3(array: ManifestArray, dtype: ZarrDtype, attributes: dict[str, Any]) -> Any:
-    """Give the fill value for Zarr 3, and put what xarray masks into the attributes as it wants it there."""
+    """Return the fill value for Zarr 3, and put what xarray masks into the attributes as it wants it there."""
     stated = array.metadata.get("fill_value")
     if stated is None:
         if not _is_complete(array):
@@ -246,7 +246,7 @@ def _masked_3(element: np.generic, dtype: np.dtype[Any], stated: object) -> Any:
 
 
 def _fill_2(array: ManifestArray, dtype: ZarrDtype, attributes: dict[str, Any]) -> Any:
-    """Give the fill value for Zarr 2, and put what xarray masks where it is looked for."""
+    """Return the fill value for Zarr 2, and put what xarray masks where it is looked for."""
     coded = attributes.pop(_FILL, None)
     complete = _is_complete(array)
     if dtype.text:

@@ -147,7 +147,7 @@ def assemble(
 def _metadata(
     variable: Variable, dtype: ZarrDtype, layout: Layout, plan: FillPlan, options: BuildOptions
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give the metadata and the attributes."""
+    """Return the metadata and the attributes."""
     attributes: dict[str, JSON] = dict(variable.attributes)
     if plan.drop:
         attributes.pop("_FillValue", None)
@@ -191,7 +191,7 @@ def _fill(
 def _materialise(
     layout: Layout, dtype: ZarrDtype, grid: tuple[int, ...], missing: int, plan: FillPlan, limit: int
 ) -> bool:
-    """Put the missing chunks into the layout; give False when they take too much room."""
+    """Put the missing chunks into the layout; return False when they take too much room."""
     if layout.codecs.need_refmaker and layout.codecs.configs:  # refmaker's codec only decodes
         return False
     size = max(dtype.dtype.itemsize, 4) * math.prod(layout.chunks)
@@ -275,5 +275,5 @@ def _inline_small(
 
 
 def _constant(value: int, count: int) -> npt.NDArray[np.integer[Any]]:
-    """Give an array of one value that takes no room."""
+    """Return an array of one value that takes no room."""
     return np.broadcast_to(np.uint32(value), (count,))

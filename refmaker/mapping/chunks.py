@@ -86,7 +86,7 @@ def encode_chunk(data: bytes, configs: Sequence[dict[str, Any]]) -> bytes:
 
 
 def fill_chunk(element: np.generic | np.ndarray | None, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """Give the bytes of a chunk that holds nothing but a fill value; None is the empty string.
+    """Return the bytes of a chunk that holds nothing but a fill value; None is the empty string.
 
     An array fills the last axes, and again for each place on the others.
     """
@@ -115,7 +115,10 @@ def encode_text(items: Sequence[bytes | None]) -> bytes:
 
 
 def encode_sequence(values: np.ndarray, dtype: ZarrDtype, depth: int) -> bytes:
-    """Give the bytes of a variable-length sequence: its items, those that are sequences as `encode_items` has them."""
+    """Return the bytes of a variable-length sequence.
+
+    Its items, those that are sequences as `encode_items` has them.
+    """
     if depth > 1:
         return encode_items([encode_sequence(value, dtype, depth - 1) for value in values.tolist()])
     items = dtype.packed_items

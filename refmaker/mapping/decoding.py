@@ -31,14 +31,14 @@ _OWN = frozenset({1, 2, 3})
 
 
 def decodable(filters: Iterable[Filter]) -> bool:
-    """Say whether the scan can undo filters without libhdf5."""
+    """Return whether the scan can undo filters without libhdf5."""
     return all(f.id in _OWN for f in filters)
 
 
 def hdf5_codecs(
     dataset: Dataset, dtype: ZarrDtype, chunk_shape: tuple[int, ...], filters: tuple[Filter, ...]
 ) -> Codecs:
-    """Give libhdf5 as the only codec of an array.
+    """Return libhdf5 as the only codec of an array.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Decoder:
 
 
 def fill_of(dataset: Dataset, dtype: ZarrDtype) -> FillValue:
-    """Give the fill value as the elements of a Zarr dtype have it; the padding of a compound stays."""
+    """Return the fill value as the elements of a Zarr dtype have it; the padding of a compound stays."""
     fill = dataset.fill
     if not fill.value or dtype.text:
         return fill

@@ -44,7 +44,7 @@ _COMPLEX_NAMES = ({"r", "i"}, {"real", "imag"})
 
 @lru_cache(4096)
 def zarr_dtype(datatype: Datatype) -> ZarrDtype:
-    """Give the Zarr dtype of an HDF5 datatype.
+    """Return the Zarr dtype of an HDF5 datatype.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
 
 
 def _sequence(datatype: VariableLength) -> ZarrDtype:
-    """Give the dtype of variable-length sequences."""
+    """Return the dtype of variable-length sequences."""
     base: Datatype = datatype
     depth = 0
     while isinstance(base, VariableLength) and not base.is_string:
@@ -102,7 +102,7 @@ def _sequence(datatype: VariableLength) -> ZarrDtype:
 
 
 def _unfit(base: Datatype) -> str | None:
-    """Say what makes a datatype no item of a sequence: its stored bytes are not what is shown."""
+    """Return what makes a datatype no item of a sequence: its stored bytes are not what is shown."""
     match base:
         case VariableLength():
             return "strings"
@@ -118,7 +118,7 @@ def _unfit(base: Datatype) -> str | None:
 
 
 def _converted(datatype: Datatype, refusal: Unsupported) -> ZarrDtype:
-    """Give the dtype that libhdf5 can convert to without loss."""
+    """Return the dtype that libhdf5 can convert to without loss."""
     try:
         dtype = widened(datatype)
     except Unsupported as error:
@@ -160,7 +160,7 @@ def _compound(datatype: Compound) -> ZarrDtype:
 
 
 def complex_parts(datatype: Compound) -> np.dtype[Any] | None:
-    """Give the complex dtype of a compound of real and imaginary part, in this order and without padding."""
+    """Return the complex dtype of a compound of real and imaginary part, in this order and without padding."""
     if len(datatype.members) != 2:
         return None
     real, imag = datatype.members

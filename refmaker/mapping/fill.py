@@ -149,19 +149,22 @@ def _plan_v3(
 
 
 def _element(dtype: ZarrDtype, fill: FillValue) -> np.generic:
-    """Give the HDF5 fill value as one element of the Zarr dtype; zeros where it is undefined, the default, or many."""
+    """Return the HDF5 fill value as one element of the Zarr dtype.
+
+    Zeros where it is undefined, the default, or many.
+    """
     values = _elements(dtype, fill)
     return _only(np.zeros(1, dtype.dtype) if values is None or _differ(values) else values)
 
 
 def _pattern(dtype: ZarrDtype, fill: FillValue) -> np.ndarray | None:
-    """Give a fill value that differs along the axes of an array datatype, None for others."""
+    """Return a fill value that differs along the axes of an array datatype, None for others."""
     values = None if dtype.text else _elements(dtype, fill)
     return values.reshape(dtype.extra) if values is not None and _differ(values) else None
 
 
 def _elements(dtype: ZarrDtype, fill: FillValue) -> np.ndarray | None:
-    """Give the HDF5 fill value as elements of the Zarr dtype, None where it is undefined or the default."""
+    """Return the HDF5 fill value as elements of the Zarr dtype, None where it is undefined or the default."""
     stored = dtype.stored if dtype.stored is not None else dtype.dtype
     count = math.prod(dtype.extra)
     if not fill.value:
@@ -182,7 +185,7 @@ def _differ(values: np.ndarray) -> bool:
 
 
 def _as_element(attribute: np.generic | bytes | None, dtype: np.dtype[Any]) -> Scalar:
-    """Give the attribute as an element of the array, None when it is none: of another kind, or not exact in it."""
+    """Return the attribute as an element of the array, None when it is none: of another kind, or not exact in it."""
     if isinstance(attribute, bytes):
         fits = dtype.kind == "S" and len(attribute.rstrip(b"\0")) <= dtype.itemsize
         return _only(np.array([attribute], dtype)) if fits else None
@@ -210,7 +213,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _shows_alike(element: np.generic, masked: Scalar, encoded: JSON) -> bool:
-    """Say whether xarray shows the same with `element` for `fill_value` as with the attribute."""
+    """Return whether xarray shows the same with `element` for `fill_value` as with the attribute."""
     if masked is None:
         # NaN masks nothing, so that it may stand where there is no attribute.
         return encoded is None and element.dtype.kind == "f" and bool(np.isnan(element))

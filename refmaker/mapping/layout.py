@@ -81,7 +81,7 @@ class Rules:
 
 
 def lay_out(dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...], *, read: Read, rules: Rules) -> Layout:
-    """Give the chunks of a dataset on the grid of its own shape.
+    """Return the chunks of a dataset on the grid of its own shape.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _too_large(limit: int) -> str:
 
 
 def _within(dataset: Dataset, limit: int) -> bool:
-    """Say whether all that is stored of a dataset may be decoded while scanning."""
+    """Return whether all that is stored of a dataset may be decoded while scanning."""
     storage, size = dataset.storage, dataset.datatype.size
     if isinstance(storage, Chunked):
         decoded = size * math.prod(storage.chunk_shape) * len(storage.index)
@@ -156,14 +156,14 @@ def split_rows(shape: tuple[int, ...], item: int, limit: int) -> tuple[int, ...]
 
 
 def _largest_divisor(extent: int, limit: int) -> int:
-    """Give the largest divisor of `extent` up to `limit`, looked for among those that have a factor below 2**16."""
+    """Return the largest divisor of `extent` up to `limit`, looked for among those that have a factor below 2**16."""
     factors = np.arange(1, min(math.isqrt(extent), 1 << 16) + 1)
     small = factors[extent % factors == 0].tolist()
     return max((d for f in small for d in (f, extent // f) if d <= limit), default=1)
 
 
 def _whole(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Give a chunk shape that covers all, an empty axis with one element."""
+    """Return a chunk shape that covers all, an empty axis with one element."""
     return tuple(max(extent, 1) for extent in shape)
 
 
@@ -172,12 +172,12 @@ def _element_size(dtype: ZarrDtype) -> int:
 
 
 def _own_rank(shape: tuple[int, ...], dtype: ZarrDtype) -> tuple[int, ...]:
-    """Give a shape without the axes that an array datatype adds."""
+    """Return a shape without the axes that an array datatype adds."""
     return shape[: len(shape) - len(dtype.extra)]
 
 
 def _size(dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...]) -> int:
-    """Give the bytes that elements take as stored; `shape` is that of the array, extra axes included."""
+    """Return the bytes that elements take as stored; `shape` is that of the array, extra axes included."""
     if dtype.target is not None:
         return dataset.datatype.size * math.prod(_own_rank(shape, dtype))
     return _element_size(dtype) * math.prod(shape)
@@ -245,7 +245,7 @@ def _by_rows(storage: Contiguous, rows: int, shape: tuple[int, ...], item: int, 
 
 
 def _parts(offset: int, size: int, part: int) -> Columns:
-    """Give the references of a block that is cut into equal parts."""
+    """Return the references of a block that is cut into equal parts."""
     count = size // part
     at = np.arange(count, dtype="u8") * np.uint64(part) + np.uint64(offset)
     return np.arange(count), at, np.full(count, part, "u8")
@@ -332,7 +332,7 @@ def _terminate(layout: Layout, decoder: Decoder, read: Read) -> None:
 def _masks(
     storage: Chunked, filters: tuple[Filter, ...], grid: tuple[int, ...], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.uint32], int, npt.NDArray[np.bool_]]:
-    """Give the filter mask of every chunk, that of most chunks, and which chunks have another."""
+    """Return the filter mask of every chunk, that of most chunks, and which chunks have another."""
     every = np.uint32((1 << min(len(filters), 32)) - 1)
     masks = storage.index.filter_mask & every
     if storage.edge_unfiltered and every:
@@ -347,7 +347,7 @@ def _masks(
 def _partial(
     cell: npt.NDArray[np.int64], grid: tuple[int, ...], shape: tuple[int, ...], chunks: tuple[int, ...]
 ) -> npt.NDArray[np.bool_]:
-    """Say which chunks reach beyond the extent of the dataset."""
+    """Return which chunks reach beyond the extent of the dataset."""
     found = np.zeros(len(cell), bool)
     if grid:
         for position, extent, chunk in zip(np.unravel_index(cell, grid), shape, chunks, strict=False):
@@ -356,7 +356,7 @@ def _partial(
 
 
 def _references(storage: Chunked, codecs: Codecs, size: int, plain: npt.NDArray[np.bool_]) -> Columns:
-    """Give the references of the chunks in `plain`, checked against what the codecs ask for."""
+    """Return the references of the chunks in `plain`, checked against what the codecs ask for."""
     index = storage.index
     cell, offset, stored = index.cell, index.offset, index.size
     if not plain.all():

@@ -33,7 +33,7 @@ _NESTED = (ArrayType, Compound, VariableLength, ObjectReference)
 
 
 def is_divided(datatype: Datatype) -> bool:
-    """Say whether a datatype is a compound, or an array of one, that becomes an array for each member."""
+    """Return whether a datatype is a compound, or an array of one, that becomes an array for each member."""
     datatype, _ = _element(datatype)
     if not isinstance(datatype, Compound) or complex_parts(datatype) is not None:
         return False
@@ -41,7 +41,7 @@ def is_divided(datatype: Datatype) -> bool:
 
 
 def _element(datatype: Datatype) -> tuple[Datatype, tuple[int, ...]]:
-    """Give what array datatypes are of, and the axes they add."""
+    """Return what array datatypes are of, and the axes they add."""
     axes: tuple[int, ...] = ()
     while isinstance(datatype, ArrayType):
         axes += datatype.shape

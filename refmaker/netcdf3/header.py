@@ -147,7 +147,7 @@ class Header:
     size: int
 
     def is_record(self, variable: VariableEntry) -> bool:
-        """Tell whether the first dimension of `variable` is the record dimension."""
+        """Return whether the first dimension of `variable` is the record dimension."""
         return bool(variable.dimids) and variable.dimids[0] == self.record_dimension
 
 

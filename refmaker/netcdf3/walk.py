@@ -52,7 +52,7 @@ MAX_RECORDS: Final = limits.NETCDF3_RECORDS  # 28 bytes each, of a file that may
 
 
 def walk(window: Window, *, source: str, records_per_chunk: int | None = None) -> Tree:
-    """Give all that a netCDF classic file holds.
+    """Return all that a netCDF classic file holds.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _storage(header: Header, layout: Layout, number: int, records_per_chunk: int
 
 
 def _records(begin: int, record_size: int, records: int, size: int) -> ChunkIndex:
-    """Give one row a record: `size` bytes every `record_size`."""
+    """Return one row a record: `size` bytes every `record_size`."""
     cell = np.arange(records, dtype="i8")
     offset = cell.astype("u8")
     offset *= np.uint64(record_size)
@@ -195,7 +195,7 @@ def _attributes(entries: tuple[AttributeEntry, ...]) -> dict[str, Attribute]:
 
 
 def _attribute(entry: AttributeEntry) -> Attribute:
-    """Give text as one string of bytes, numbers as a vector, as netCDF shows them."""
+    """Return text as one string of bytes, numbers as a vector, as netCDF shows them."""
     if entry.type.name == "NC_CHAR":
         n = max(entry.count, 1)  # numpy has no strings of size 0
         text = np.array(entry.data, dtype=f"S{n}")

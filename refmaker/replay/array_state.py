@@ -43,14 +43,14 @@ class ArrayState:
         self.grid = grid if self.complete else (len(references.cell),)
 
     def position(self, cell: int) -> int | None:
-        """Give the place of a chunk in `self.grid`; chunks that are no rows have none, and are nobody's next."""
+        """Return the place of a chunk in `self.grid`; chunks that are no rows have none, and are nobody's next."""
         if self.complete:
             return cell
         row = int(np.searchsorted(self.references.cell, cell))
         return row if row < len(self.references.cell) and self.references.cell[row] == cell else None
 
     def rows(self, positions: npt.NDArray[np.int64]) -> Rows:
-        """Give the references of chunks, as columns and rows of them, and how many of the chunks were looked at."""
+        """Return the references of chunks, as columns and rows of them, and how many of the chunks were looked at."""
         return self.references, positions, len(positions)
 
 
@@ -74,7 +74,7 @@ class ShardedVariable(ArrayState):
 
 
 def known_rows(references: References, cells: npt.NDArray[np.int64], fetch: Fetch) -> Rows:
-    """Give the references of the first of `cells`, up to one that a shard would have to be read for; have it read."""
+    """Return the references of the first of `cells`, up to one that a shard would have to be read for; have it read."""
     known, missing = references.known(cells)
     looked = len(cells) if not missing else int(np.flatnonzero(np.isin(cells, missing))[0])
     for cell in missing[:_SHARDS]:

@@ -41,7 +41,7 @@ class Buffer:
         self.view = self._file.getbuffer()
 
     def done(self) -> bytes:
-        """Give the bytes as they are now: without a copy, where nothing else holds the view."""
+        """Return the bytes as they are now: without a copy, where nothing else holds the view."""
         self.view = memoryview(b"")
         return self._file.getvalue()
 
@@ -70,7 +70,7 @@ class Unset:
         self.view = memoryview(memory).cast("B")
 
     def done(self) -> bytes:
-        """Give the bytes as they are now: without a copy, where nothing else holds the view."""
+        """Return the bytes as they are now: without a copy, where nothing else holds the view."""
         self.view = memoryview(b"")
         memory, self._memory = self._memory, None
         if sys.getrefcount(memory) == _ALONE and len(memory) >= _SHARED:

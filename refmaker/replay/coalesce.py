@@ -1,8 +1,8 @@
 """Requests, and how those that lie close together are put into one.
 
-Contract: pure; nothing is read. Small requests (`MAX_COALESCED_REQUEST`) are merged across gaps that are no larger than they are, into
-ranges of at most `BLOCK` bytes, or an eighth of all that is wanted at a time where that is more; larger ones, and those
-for all of a target, go out alone.
+Contract: pure; nothing is read. Small requests (`MAX_COALESCED_REQUEST`) are merged across gaps that are no larger than
+they are, into ranges of at most `BLOCK` bytes, or an eighth of all that is wanted at a time where that is more; larger
+ones, and those for all of a target, go out alone.
 """
 
 from __future__ import annotations
@@ -139,12 +139,12 @@ def prefetch_ranges(
 
 
 def longest_of(size: int) -> int:
-    """Give the bytes that merged requests may have where `size` bytes are wanted at a time."""
+    """Return the bytes that merged requests may have where `size` bytes are wanted at a time."""
     return min(max(BLOCK, size // _WAYS), LONGEST)
 
 
 def max_gap(gap: int, size: int) -> int:
-    """Give the gap that is worth reading beside a range: what is read in vain stays less than what is wanted."""
+    """Return the gap that is worth reading beside a range: what is read in vain stays less than what is wanted."""
     return min(gap, max(MIN_GAP, size // 2))
 
 

@@ -52,7 +52,7 @@ class Pool:
                     await client.__aexit__(None, None, None)
 
     def connect(self, url: str, options: Mapping[str, Any], policy: Policy = ANYWHERE) -> tuple[Any, str]:
-        """Give the filesystem of `url`, and the path of `url` in it.
+        """Return the filesystem of `url`, and the path of `url` in it.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Pool:
         return session
 
     async def once(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]], *, valid: float) -> T:
-        """Give the outcome of `work`, from within the last `valid` seconds if it was asked for before.
+        """Return the outcome of `work`, from within the last `valid` seconds if it was asked for before.
 
         Who asks while the work is being done waits for its outcome, or its failure. A failure is not remembered.
         """
@@ -128,7 +128,7 @@ _pools: dict[asyncio.AbstractEventLoop, Pool] = {}
 
 
 async def pool() -> Pool:
-    """Give the pool of the running event loop. Those of closed loops are dropped."""
+    """Return the pool of the running event loop. Those of closed loops are dropped."""
     loop = asyncio.get_running_loop()
     found = _pools.get(loop)
     if found is None:
@@ -140,7 +140,7 @@ async def pool() -> Pool:
 
 
 def held(url: str, options: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:
-    """Give options for a filesystem that somebody else makes, which keep it to a policy."""
+    """Return options for a filesystem that somebody else makes, which keep it to a policy."""
     if not policy.limits:
         return options
     if "::" in url:
@@ -151,7 +151,7 @@ def held(url: str, options: Mapping[str, Any], policy: Policy) -> Mapping[str, A
 
 
 def _chained(url: str, options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
-    """Give options of a chained url that keep its parts to a policy."""
+    """Return options of a chained url that keep its parts to a policy."""
     held = dict(options)
     for protocol in {protocol_of(bit) for bit in url.split("::")} & {"http", "https"}:
         held[str(protocol)] = {**options.get(str(protocol), {}), "get_client": partial(_held_to, policy)}
@@ -201,7 +201,7 @@ async def call(filesystem: Any, method: str, *args: Any, **options: Any) -> Any:
 
 
 def belongs_here(filesystem: Any) -> bool:
-    """Tell whether the coroutines of a filesystem can be awaited in the running loop."""
+    """Return whether the coroutines of a filesystem can be awaited in the running loop."""
     return bool(filesystem.async_impl and (filesystem.asynchronous or filesystem.loop is asyncio.get_running_loop()))
 
 

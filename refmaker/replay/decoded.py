@@ -175,7 +175,7 @@ class DecodedView:
 def _cut(
     cells: Sequence[int], starts: Sequence[int], sizes: Sequence[int | None], origin: int, data: bytes
 ) -> Iterator[Stored]:
-    """Give the chunks in bytes that were read from `origin` on."""
+    """Yield the chunks in bytes that were read from `origin` on."""
     view = memoryview(data)
     for cell, start, size in zip(cells, starts, sizes, strict=True):
         first = start - origin

@@ -116,7 +116,7 @@ def _checked(dtype: np.dtype[Any], fill: Any, order: str, codecs: list[Any]) -> 
 
 
 def _fill(dtype: np.dtype[Any], value: Any) -> bytes:
-    """Give the bytes of a fill value; raises `ValueError` or `TypeError` for none that the specifications have."""
+    """Return the bytes of a fill value; raises `ValueError` or `TypeError` for none that the specifications have."""
     if value is None or (dtype.kind in "SV" and value == 0):
         return bytes(dtype.itemsize)
     if dtype.kind in "SVmM" and isinstance(value, str) and value != "NaT":

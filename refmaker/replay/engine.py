@@ -2,9 +2,9 @@
 
 Contract: every request ends, within the time of the opener, in exactly its bytes or in an error. Requests of one turn
 of the event loop for one target are sorted and merged across small gaps; chunks that are read in order are read ahead
-(`refmaker.replay.prefetch`), after what was asked for, and kept until they are asked for, within `MEMORY`. What fails for
-a reason that may go away is tried again a few times, each after a longer, random pause. A range that was read ahead in
-vain is asked for again when it is wanted, so that an error is always that of the one who wants the data.
+(`refmaker.replay.prefetch`), after what was asked for, and kept until they are asked for, within `MEMORY`. What fails
+for a reason that may go away is tried again a few times, each after a longer, random pause. A range that was read ahead
+in vain is asked for again when it is wanted, so that an error is always that of the one who wants the data.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Engine:
     # Asking
 
     def read_nowait(self, code: int, start: int, stop: int, variable: ArrayState, cell: int) -> bytes | None:
-        """Give what is wanted of a chunk if that takes no waiting; None where it would, or where it fails."""
+        """Return what is wanted of a chunk if that takes no waiting; None where it would, or where it fails."""
         block = self._blocks.find(code, start, stop) if self._blocks else None
         if block is None:
             store = self._stores.get(code)
@@ -101,7 +101,7 @@ class Engine:
         return data
 
     async def read(self, request: ReadRequest, variable: ArrayState | None = None, cell: int = 0) -> bytes:
-        """Give what is wanted; raises what `explain` makes of a failure.
+        """Return what is wanted; raises what `explain` makes of a failure.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class Engine:
         return got if isinstance(got, bytes) else await got
 
     async def read_all(self, requests: Sequence[ReadRequest]) -> list[bytes | Exception]:
-        """Give all that is wanted, for each its bytes or its error; see `read`."""
+        """Return all that is wanted, for each its bytes or its error; see `read`."""
         rows = [(r.target, r.offset, r.size, place) for place, r in enumerate(requests) if r.size is not None]
         out = await self.read_rows(rows, [request.key for request in requests])
         wholes = [(place, self.begin(request)) for place, request in enumerate(requests) if request.size is None]
@@ -125,7 +125,7 @@ class Engine:
     async def read_rows(
         self, rows: Iterable[tuple[int, int, int, int]], keys: Sequence[str]
     ) -> list[bytes | Exception]:
-        """Give ranges, for each its bytes or its error, at its place in a list as long as `keys`.
+        """Return ranges, for each its bytes or its error, at its place in a list as long as `keys`.
 
         Parameters
         ----------
@@ -213,7 +213,7 @@ class Engine:
         return want.future
 
     def begin(self, request: ReadRequest) -> bytes | asyncio.Future[bytes]:
-        """Give bytes that are there, else the future of those that are on their way from now on."""
+        """Return bytes that are there, else the future of those that are on their way from now on."""
         if request.size == 0:
             return b""
         want = PendingRead(request, self._loop.create_future())
@@ -226,7 +226,7 @@ class Engine:
     def _take(
         self, block: PrefetchedRange, want: PendingRead, useful: int | None = None
     ) -> bytes | asyncio.Future[bytes]:
-        """Give bytes out of a block, or the future of those that are on their way."""
+        """Return bytes out of a block, or the future of those that are on their way."""
         if block.data is not None:
             return self._cut(block, want.start, want.stop, useful)
         size = want.stop - want.start if useful is None else useful
@@ -236,7 +236,7 @@ class Engine:
         return want.future
 
     def _cut(self, block: PrefetchedRange, start: int, stop: int, useful: int | None = None) -> bytes:
-        """Give bytes out of a block that is here; of them, `useful` are wanted, all if that is not said."""
+        """Return bytes out of a block that is here; of them, `useful` are wanted, all if that is not said."""
         size = stop - start if useful is None else useful
         block.left -= size
         block.prefetcher.used += size

@@ -163,7 +163,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         return [next(others) if data is None else data for data in found]
 
     def _key(self, path: str) -> str:
-        """Give a path without its protocol; most have none."""
+        """Return a path without its protocol; most have none."""
         plain = type(path) is str and path[-1:] != "/" and not path.startswith("refmaker:")
         return path if plain else str(self._strip_protocol(path))
 
@@ -317,7 +317,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     # The manifest
 
     async def _ready(self) -> View:
-        """Give the manifest; load it first, without holding up the event loop, if that was not done yet."""
+        """Return the manifest; load it first, without holding up the event loop, if that was not done yet."""
         if self._view is None:
             self._reset_after_fork()
             loading = self._loading

@@ -39,7 +39,7 @@ class ChunkKeyEncoding:
         ).fullmatch
 
     def cell(self, name: str) -> int | None:
-        """Give the cell that `name` stands for, None where it is outside the grid or no chunk key at all."""
+        """Return the cell that `name` stands for, None where it is outside the grid or no chunk key at all."""
         found = self._match(name)
         if found is None:
             return None
@@ -53,7 +53,7 @@ class ChunkKeyEncoding:
 
 
 def cell_of(layout: ChunkLayout, name: str) -> int | None:
-    """Give the cell that `name` stands for, None where it lies outside the grid.
+    """Return the cell that `name` stands for, None where it lies outside the grid.
 
     Raises
     ------
@@ -70,12 +70,12 @@ def cell_of(layout: ChunkLayout, name: str) -> int | None:
 
 
 def indices_of(parts: Sequence[str]) -> bool:
-    """Tell whether all parts are canonical decimals."""
+    """Return whether all parts are canonical decimals."""
     return all(map(_NUMBER.fullmatch, parts))
 
 
 def position(layout: ChunkLayout, indices: Sequence[str]) -> int | None:
-    """Give the ravelled position of canonical numbers in the first dimensions of the grid, None where outside."""
+    """Return the ravelled position of canonical numbers in the first dimensions of the grid, None where outside."""
     cell = 0
     for index, extent in zip(indices, layout.grid, strict=False):
         value = int(index) if len(index) <= _DIGITS else extent
@@ -86,7 +86,7 @@ def position(layout: ChunkLayout, indices: Sequence[str]) -> int | None:
 
 
 def names_of(layout: ChunkLayout, cells: npt.NDArray[np.int64], prefix: str = "") -> list[str]:
-    """Give the names of `cells` below their array, in their order, with `prefix` in front."""
+    """Return the names of `cells` below their array, in their order, with `prefix` in front."""
     if not layout.grid:
         return [prefix + layout.scalar] * len(cells)
     names: list[str] = []
@@ -99,7 +99,7 @@ def names_of(layout: ChunkLayout, cells: npt.NDArray[np.int64], prefix: str = ""
 
 
 def _lines(layout: ChunkLayout, cells: npt.NDArray[np.int64]) -> str:
-    """Give the indices of cells as text, a line for each: digits in places of a fixed width, then squeezed."""
+    """Return the indices of cells as text, a line for each: digits in places of a fixed width, then squeezed."""
     separator, end = (np.full((len(cells), 1), ord(mark), "u1") for mark in (layout.separator, "\n"))
     fields = []
     for index, extent in zip(np.unravel_index(cells, layout.grid), layout.grid, strict=True):

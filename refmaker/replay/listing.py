@@ -59,7 +59,7 @@ class Listing:
         self.lookup = lookup
 
     def contents(self, path: str) -> Contents:
-        """Give what lies directly below `path`.
+        """Return what lies directly below `path`.
 
         Raises
         ------
@@ -76,13 +76,13 @@ class Listing:
         return found
 
     def entries(self, path: str) -> list[Entry]:
-        """Give what lies directly below `path`, one by one; see `contents`."""
+        """Return what lies directly below `path`, one by one; see `contents`."""
         found = self.contents(path)
         files = [Entry(name, size) for name, size in zip(found.files, found.sizes, strict=True)]
         return files + [Entry(name, folder=True) for name in found.folders]
 
     def find(self, path: str) -> dict[str, int | None]:
-        """Give every file at or below `path`, by its full name, with its size; in the order of names.
+        """Return every file at or below `path`, by its full name, with its size; in the order of names.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Listing:
         return {name: sizes[name] for name in sorted(sizes)}
 
     def names(self, path: str) -> list[str]:
-        """Give every file at or below `path`, by its full name, sorted; raises as `find` does."""
+        """Return every file at or below `path`, by its full name, sorted; raises as `find` does."""
         return sorted(self._found(path).files)
 
     def _found(self, path: str) -> Contents:
@@ -116,7 +116,7 @@ class Listing:
         return found
 
     def entry(self, path: str) -> Entry:
-        """Give the folder or file at `path`, under that name.
+        """Return the folder or file at `path`, under that name.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Listing:
         return Entry(path, len(found) if isinstance(found, bytes) else found.size)
 
     def holds(self, path: str, *, folder: bool) -> bool:
-        """Tell whether there is a folder, or else a file, at `path`.
+        """Return whether there is a folder, or else a file, at `path`.
 
         Raises
         ------
@@ -161,13 +161,13 @@ class Listing:
         return found
 
     def _documents(self, path: str) -> Contents:
-        """Give the metadata and extra data in a folder."""
+        """Return the metadata and extra data in a folder."""
         names = [*self.lookup.documents(path), *self._extra.get(path, ())]
         data = (self.lookup.find(_join(path, name)) for name in names)
         return Contents([], names, [len(found) if isinstance(found, bytes) else found.size for found in data])
 
     def _chunk_folder(self, path: str) -> tuple[str, int, int] | None:
-        """Give the array and the range of cells that a folder of chunks stands for, None where it is none."""
+        """Return the array and the range of cells that a folder of chunks stands for, None where it is none."""
         owner = self.lookup.owner(path)
         if owner is None:
             return None
@@ -179,13 +179,13 @@ class Listing:
         return start < stop and self.lookup.manifest.arrays[owner].references.any_between(start, stop)
 
     def _all_chunks(self, owner: str, start: int, stop: int) -> Contents:
-        """Give the chunks of an array from one cell to before another, by their full names."""
+        """Return the chunks of an array from one cell to before another, by their full names."""
         cells, sizes = self._columns(owner, start, stop)
         names = names_of(self.lookup.layout(owner), cells, f"{owner}/" if owner else "")
         return Contents([], names, _known(sizes))
 
     def _chunks(self, owner: str, tail: str) -> Contents:
-        """Give what lies at `tail`, below the array at `owner`: chunks, or the folders on the way to them."""
+        """Return what lies at `tail`, below the array at `owner`: chunks, or the folders on the way to them."""
         layout = self.lookup.layout(owner)
         place = _cells_below(layout, tail)
         if place is None:
@@ -208,7 +208,7 @@ class Listing:
 
 
 def _cells_below(layout: ChunkLayout, tail: str) -> tuple[int, int, int] | None:
-    """Give how many indices a folder below an array has, and the range of its cells; None where it is no folder."""
+    """Return how many indices a folder below an array has, and the range of its cells; None where it is no folder."""
     parts = tail.split("/") if tail else []
     whole = (0, 0, math.prod(layout.grid))
     if layout.separator == "." or not layout.grid or not parts:
@@ -228,13 +228,13 @@ def _join(path: str, name: str) -> str:
 
 
 def _known(sizes: npt.NDArray[np.int64]) -> list[int | None]:
-    """Give sizes with None for what is not known."""
+    """Return sizes with None for what is not known."""
     known: list[int | None] = sizes.tolist()
     return known if not len(sizes) or sizes.min() >= 0 else [size if size >= 0 else None for size in sizes.tolist()]
 
 
 def _folders_of(paths: Iterable[str]) -> _Names:
-    """Give the folders at `paths` and above, each with the names of the folders in it."""
+    """Return the folders at `paths` and above, each with the names of the folders in it."""
     tree: _Names = {"": []}
     for path in paths:
         missing = path
@@ -249,7 +249,7 @@ def _folders_of(paths: Iterable[str]) -> _Names:
 
 
 def _columns(references: References, targets: Sequence[Target]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Give cells and sizes of all chunks sorted by cell; -1 for a size that is not known."""
+    """Return cells and sizes of all chunks sorted by cell; -1 for a size that is not known."""
     sizes = references.size.astype("i8")
     if not references.inline and not references.whole:
         return references.cell, sizes

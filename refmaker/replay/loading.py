@@ -51,7 +51,7 @@ class LoadedManifest:
     listing: Listing
 
     async def find(self, keys: Sequence[str]) -> list[bytes | ChunkRef | Exception]:
-        """Give what `Lookup.find` does for each key, or its error; shards are read off the event loop."""
+        """Return what `Lookup.find` does for each key, or its error; shards are read off the event loop."""
         if not self.lookup.sharded or all(map(self.lookup.is_loaded, keys)):
             return self._find(keys)
         return await self.run(self._find, keys)
@@ -109,7 +109,7 @@ _pool: ThreadPoolExecutor | None = None
 
 
 def _readers() -> ThreadPoolExecutor:
-    """Give the threads that read shards: not those of an event loop, which reading from afar may need."""
+    """Return the threads that read shards: not those of an event loop, which reading from afar may need."""
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(_READERS, "refmaker-shards")
@@ -181,7 +181,7 @@ def _opened(manifest: Manifest, location: str | None) -> LoadedManifest:
 
 
 def without_unknown_codecs(opened: LoadedManifest) -> LoadedManifest:
-    """Give a manifest from elsewhere without the arrays whose codecs are none that it may name."""
+    """Return a manifest from elsewhere without the arrays whose codecs are none that it may name."""
     withheld = {}
     for path, array in opened.lookup.manifest.arrays.items():
         unknown = unknown_codecs(array.metadata)
@@ -197,7 +197,7 @@ def without_unknown_codecs(opened: LoadedManifest) -> LoadedManifest:
 
 
 def _state(location: str, options: Mapping[str, Any]) -> Hashable | None:
-    """Give what tells a version of a manifest from the next, None where nothing does."""
+    """Return what tells a version of a manifest from the next, None where nothing does."""
     parquet = is_parquet(location, options)
     if is_local(location):
         try:

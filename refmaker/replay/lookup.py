@@ -51,7 +51,7 @@ class Lookup:
         self._key_encodings: dict[str, ChunkKeyEncoding] = {}
 
     def find(self, key: str) -> bytes | ChunkRef:
-        """Give the metadata or inlined bytes of `key`, or where its bytes are.
+        """Return the metadata or inlined bytes of `key`, or where its bytes are.
 
         Raises
         ------
@@ -78,14 +78,14 @@ class Lookup:
         return self._absent(key) if owner is None else self._chunk(owner, key)
 
     def is_loaded(self, key: str) -> bool:
-        """Tell whether `find` answers without reading a shard of the manifest."""
+        """Return whether `find` answers without reading a shard of the manifest."""
         if not self.sharded:
             return True
         place = self.place(key.strip("/"))
         return place is None or self.manifest.arrays[place[0]].references.is_loaded(place[1])
 
     def place(self, key: str) -> tuple[str, int] | None:
-        """Give array and cell of a key without leading slashes, None where it is no chunk in the grid of an array."""
+        """Return array and cell of a key without leading slashes, None where it is no chunk in the grid of an array."""
         path = self.owner(key)
         if path is None:
             return None
@@ -112,7 +112,7 @@ class Lookup:
         return groups | manifest.groups
 
     def documents(self, path: str) -> dict[str, dict[str, Any]]:
-        """Give the metadata documents of the array or group at `path` by name; empty where there is none."""
+        """Return the metadata documents of the array or group at `path` by name; empty where there is none."""
         array = self.manifest.arrays.get(path)
         attributes = self.groups.get(path) if array is None else array.attributes
         if attributes is None:
@@ -124,7 +124,7 @@ class Lookup:
         return {**first, ".zattrs": attributes}
 
     def owner(self, key: str) -> str | None:
-        """Give the path of the array that `key` lies below, or None."""
+        """Return the path of the array that `key` lies below, or None."""
         path = key
         while path:
             path = path.rpartition("/")[0]
@@ -133,7 +133,7 @@ class Lookup:
         return None
 
     def layout(self, path: str) -> ChunkLayout:
-        """Give the chunk grid of the array at `path` and the spelling of its chunk keys."""
+        """Return the chunk grid of the array at `path` and the spelling of its chunk keys."""
         return self._key_encoding(path).layout
 
     def _key_encoding(self, path: str) -> ChunkKeyEncoding:
@@ -147,7 +147,7 @@ class Lookup:
         return found
 
     def _chunk(self, path: str, key: str) -> bytes | ChunkRef:
-        """Give what a key below an array is that is no chunk in its grid."""
+        """Return what a key below an array is that is no chunk in its grid."""
         try:
             cell_of(self.layout(path), key[len(path) :].removeprefix("/"))
         except ManifestError as error:

@@ -185,10 +185,10 @@ class Assembly:
             out[index] = values.reshape(array.chunk, order=order)
 
     def done(self) -> bytes:
-        """Give the chunk. Nothing can be put into it any more."""
+        """Return the chunk. Nothing can be put into it any more."""
         buffer, self._buffer, self._out = self._buffer, None, None
         return b"" if buffer is None else buffer.done()
 
     def drop(self) -> None:
-        """Give it up: threads that are at work on it need not go on."""
+        """Return it up: threads that are at work on it need not go on."""
         self._out = None

@@ -91,17 +91,17 @@ class Policy:
                 self._guard(bit, url)
 
     def admits(self, address: str) -> bool:
-        """Tell whether a connection may be made to an address that a host name stands for."""
+        """Return whether a connection may be made to an address that a host name stands for."""
         return not self.guarded or _is_global(address)
 
     def exempt(self, host: str, port: int | None) -> bool:
-        """Tell whether a server is the one that the manifest came from, or is named by the opener."""
+        """Return whether a server is the one that the manifest came from, or is named by the opener."""
         places = [*(self.allow or ()), *([self.base] if self.base else [])]
         bits = (bit for place in places for bit in place.split("::") if bit.startswith(("http:", "https:")))
         return any(one is not None and (one.hostname, _port(one)) == (host.lower(), port) for one in map(_split, bits))
 
     def is_strange(self, url: str) -> bool:
-        """Tell whether a url leads to a server of HTTP that only a manifest from elsewhere names."""
+        """Return whether a url leads to a server of HTTP that only a manifest from elsewhere names."""
         bits = [_split(bit) for bit in _places(url) if protocol_of(bit) in ("http", "https")]
         return self.guarded and any(bit is None or not self.exempt(bit.hostname or "", _port(bit)) for bit in bits)
 
@@ -128,7 +128,7 @@ class Policy:
 
 
 def _places(url: str) -> list[str]:
-    """Give the parts of a (chained) url that say where something is."""
+    """Return the parts of a (chained) url that say where something is."""
     bits = url.split("::")
     found = []
     for i, bit in enumerate(bits):
@@ -139,7 +139,7 @@ def _places(url: str) -> list[str]:
 
 
 def _below(url: str, prefix: str) -> bool:
-    """Tell whether a url is a prefix or lies below it."""
+    """Return whether a url is a prefix or lies below it."""
     if is_local(url) or is_local(prefix):
         if not (is_local(url) and is_local(prefix)):
             return False
@@ -168,7 +168,7 @@ def _split(url: str) -> SplitResult | None:
 
 
 def _plain(host: str) -> str:
-    """Give a host as clients understand it: ①②⑦.⓪.⓪.① is an address to them (UTS 46, which maps by NFKC)."""
+    """Return a host as clients understand it: ①②⑦.⓪.⓪.① is an address to them (UTS 46, which maps by NFKC)."""
     return unicodedata.normalize("NFKC", host).replace("\u3002", ".") if not host.isascii() else host
 
 

@@ -70,7 +70,7 @@ class Stream:
         return True
 
     def ordinal(self, index: Sequence[int]) -> int | None:
-        """Give the place of a chunk in the walk, None where it is outside the box."""
+        """Return the place of a chunk in the walk, None where it is outside the box."""
         found = 0
         for i, low, high in zip(index, self.low, self.high, strict=True):
             if not low <= i < high:
@@ -79,7 +79,7 @@ class Stream:
         return found
 
     def indices(self, ordinals: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
-        """Give the indices in the grid of places in the walk, a column for each dimension."""
+        """Return the indices in the grid of places in the walk, a column for each dimension."""
         extents = [high - low for low, high in zip(self.low, self.high, strict=True)]
         return tuple(
             np.asarray(column + low) for column, low in zip(np.unravel_index(ordinals, extents), self.low, strict=True)
@@ -113,7 +113,7 @@ class Stream:
         self.ahead = max(self.ahead - size, 0)
 
     def _turned(self, cell: int, index: Sequence[int]) -> bool:
-        """Tell whether the walk went on in the next row, before the end of this one, and keep where it turned."""
+        """Return whether the walk went on in the next row, before the end of this one, and keep where it turned."""
         last = index_of(self.cell, self.grid)
         rank = len(index)
         depth = next((d for d in range(rank) if index[d] != last[d]), rank)
@@ -165,12 +165,12 @@ class Prefetcher:
         return None
 
     def should_prefetch(self, stream: Stream) -> bool:
-        """Tell whether it is time to read ahead."""
+        """Return whether it is time to read ahead."""
         enough = stream.hits < _HITS or stream.ahead > stream.window // 2
         return not enough and self.wasted <= _WASTE + self.used // 4
 
     def plan(self, stream: Stream) -> npt.NDArray[np.int64] | None:
-        """Give the cells that should be read now because the walk will come to them, None if there are none.
+        """Return the cells that should be read now because the walk will come to them, None if there are none.
 
         Whoever reads them adds their bytes to `stream.ahead`.
         """
@@ -189,7 +189,7 @@ class Prefetcher:
 
 
 def index_of(cell: int, grid: Sequence[int]) -> tuple[int, ...]:
-    """Give the index in a grid of a ravelled position."""
+    """Return the index in a grid of a ravelled position."""
     index = []
     for extent in reversed(grid):
         cell, i = divmod(cell, extent)

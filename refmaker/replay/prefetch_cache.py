@@ -26,7 +26,7 @@ class PrefetchedRange:
         The bytes, None as long as they are on their way.
     """
 
-    __slots__ = ("code", "data", "prefetcher", "left", "start", "stop", "waiting")
+    __slots__ = ("code", "data", "left", "prefetcher", "start", "stop", "waiting")
 
     def __init__(self, code: int, start: int, stop: int, left: int, prefetcher: Prefetcher) -> None:
         self.code = code
@@ -67,7 +67,7 @@ class PrefetchCache:
         return self._blocks.get((block.code, block.start)) is block
 
     def find(self, code: int, start: int, stop: int) -> PrefetchedRange | None:
-        """Give the block that holds a range of a target."""
+        """Return the block that holds a range of a target."""
         starts = self._starts.get(code)
         at = bisect_right(starts, start) - 1 if starts else -1
         if not starts or at < 0:

@@ -1,7 +1,7 @@
 """What goes wrong between a reader and a store: what may go away by itself, what must not be shown.
 
-Contract: nothing here is seen by users. `VersionMismatch` and `IncompleteRead` say what a store found; `refmaker.replay.targets`
-makes of them the errors that name key and target.
+Contract: nothing here is seen by users. `VersionMismatch` and `IncompleteRead` say what a store found;
+`refmaker.replay.targets` makes of them the errors that name key and target.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class IncompleteRead(SourceError):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Tell whether the same request may well succeed a little later."""
+    """Return whether the same request may well succeed a little later."""
     if isinstance(error, IncompleteRead | ConnectionError | TimeoutError):
         return True
     if getattr(error, "status", None) in _STATUSES:
@@ -46,7 +46,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Give a text without what may let others in: logins and queries of urls (signatures), and `secrets`."""
+    """Return a text without what may let others in: logins and queries of urls (signatures), and `secrets`."""
     for secret in secrets:
         text = text.replace(secret, "…")
     return _QUERY.sub("…", _LOGIN.sub("", text))

@@ -88,7 +88,7 @@ def _chunk_shape(metadata: Mapping[str, Any], zarr_format: int) -> tuple[int, ..
 
 
 def _shown(coarse: RechunkedArray, code: int, zarr_format: int) -> ManifestArray:
-    """Give the array as the view has it."""
+    """Return the array as the view has it."""
     metadata = dict(coarse.source.metadata)
     if zarr_format == 2:
         metadata |= {"chunks": list(coarse.shape), "compressor": None, "filters": None, "order": "C"}
@@ -109,7 +109,7 @@ def _references(coarse: RechunkedArray, code: int) -> References:
 
 
 def _consolidated(view: Manifest) -> bytes:
-    """Give all metadata of a view in one document, in place of those of the manifest, which say other chunks."""
+    """Return all metadata of a view in one document, in place of those of the manifest, which say other chunks."""
     from refmaker.replay.lookup import Lookup
 
     lookup = Lookup(view)

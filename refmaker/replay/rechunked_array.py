@@ -57,7 +57,7 @@ class RechunkedArray:
         return self.elements.size * math.prod(self.shape)
 
     def cells(self, cell: int) -> npt.NDArray[np.int64]:
-        """Give the chunks of the array that a chunk of the view is made of: those of the grid, in C order."""
+        """Return the chunks of the array that a chunk of the view is made of: those of the grid, in C order."""
         first, below, cells = 0, 1, np.zeros(1, "i8")
         for count, factor, extent in zip(*map(reversed, (self.grid, self.factor, self.source.grid)), strict=True):
             cell, i = divmod(cell, count)
@@ -69,7 +69,7 @@ class RechunkedArray:
         return cells + first
 
     def view_cells(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Give the chunks of the view that chunks of the array lie in, each once, sorted."""
+        """Return the chunks of the view that chunks of the array lie in, each once, sorted."""
         if not self.grid:
             return distinct(cells)
         index = np.unravel_index(cells, self.source.grid)
@@ -78,14 +78,14 @@ class RechunkedArray:
 
     @property
     def consecutive(self) -> bool:
-        """Tell whether every chunk of the array is one row of bytes of the chunk of the view that it lies in."""
+        """Return whether every chunk of the array is one row of bytes of the chunk of the view that it lies in."""
         if self.elements.order == "F" and sum(extent > 1 for extent in self.chunk) > 1:
             return False
         first = next((d for d, extent in enumerate(self.chunk) if extent > 1), len(self.chunk))
         return all(factor == 1 for factor in self.factor[first + 1 :])
 
     def place(self, cell: int) -> int:
-        """Give which of those rows a chunk of the array is, in the order of bytes, where they are `consecutive`."""
+        """Return which of those rows a chunk of the array is, in the order of bytes, where they are `consecutive`."""
         place, below = 0, 1
         for count, factor in zip(*map(reversed, (self.source.grid, self.factor)), strict=True):
             cell, i = divmod(cell, count)
@@ -94,7 +94,7 @@ class RechunkedArray:
         return place
 
     def corner(self, cell: int) -> tuple[int, ...]:
-        """Give where in its chunk of the view a chunk of the array begins."""
+        """Return where in its chunk of the view a chunk of the array begins."""
         corner = []
         for count, factor, extent in zip(*map(reversed, (self.source.grid, self.factor, self.chunk)), strict=True):
             cell, i = divmod(cell, count)
@@ -103,7 +103,7 @@ class RechunkedArray:
 
 
 def rows_of(coarse: RechunkedArray, cells: npt.NDArray[np.int64], code: int) -> References:
-    """Give the references to chunks of the view, which are in the target `code`."""
+    """Return the references to chunks of the view, which are in the target `code`."""
     return References(
         cells,
         np.broadcast_to(np.array(code, "u4"), len(cells)),

@@ -16,7 +16,7 @@ __all__ = ["relocated"]
 
 
 def relocated(manifest: Manifest, source: str, output: str | None) -> Manifest:
-    """Give a manifest as it is to be written to another place.
+    """Return a manifest as it is to be written to another place.
 
     Parameters
     ----------

@@ -111,7 +111,7 @@ class FsspecStore:
         return '"{}"'.format(etag.strip('"'))
 
     def most(self, start: int, stop: int | None) -> int:
-        """Give how many bytes an answer can have."""
+        """Return how many bytes an answer can have."""
         if stop is not None:
             return stop - start
         return limits.WHOLE_TARGET if self.record.size is None else self.record.size
@@ -220,7 +220,7 @@ class S3Store(FsspecStore):
 
 
 def _code(error: BaseException) -> str | None:
-    """Give what S3 calls an error that s3fs made an `OSError` of."""
+    """Return what S3 calls an error that s3fs made an `OSError` of."""
     response = getattr(error.__cause__, "response", None)
     return str(response.get("Error", {}).get("Code")) if isinstance(response, Mapping) else None
 
@@ -237,6 +237,6 @@ def store_of(filesystem: Any, path: str, record: Target, check: Check, pool: Poo
 
 
 def _reads_as(filesystem: Any, package: str, name: str) -> bool:
-    """Tell which class says how a filesystem reads: one that was derived may do otherwise."""
+    """Return which class says how a filesystem reads: one that was derived may do otherwise."""
     kind = next((kind for kind in type(filesystem).__mro__ if "_cat_file" in vars(kind)), object)
     return kind.__module__.partition(".")[0] == package and kind.__name__ == name

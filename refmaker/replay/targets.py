@@ -65,7 +65,7 @@ class Targets:
         self._engine: tuple[asyncio.AbstractEventLoop | None, Engine | None] = (None, None)
 
     async def engine(self) -> Engine:
-        """Give what reads the targets in the running event loop."""
+        """Return what reads the targets in the running event loop."""
         loop = asyncio.get_running_loop()
         known, engine = self._engine
         if known is not loop or engine is None:
@@ -78,7 +78,7 @@ class Targets:
         return engine
 
     def engine_here(self) -> Engine | None:
-        """Give what reads the targets in the running event loop if that was the last that asked."""
+        """Return what reads the targets in the running event loop if that was the last that asked."""
         loop, engine = self._engine
         return engine if loop is asyncio.get_running_loop() else None
 
@@ -113,7 +113,7 @@ class Targets:
             raise failure from failure.__cause__
 
     def location(self, code: int) -> tuple[str, Mapping[str, Any]]:
-        """Give the absolute location of a target, and the options for the filesystem that it is in.
+        """Return the absolute location of a target, and the options for the filesystem that it is in.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Targets:
         return url, self._options(url)
 
     async def _store(self, code: int) -> Store:
-        """Give the store of a target; raises if the target may not be read, or its filesystem cannot be made."""
+        """Return the store of a target; raises if the target may not be read, or its filesystem cannot be made."""
         record = self.records[code]
         filesystem, path = await self._connect(self._locate(record.url))
         if filesystem is None:
@@ -166,7 +166,7 @@ class Targets:
         return secrets_of(self.access.remote_options) | secrets_of({str(name): value for name, value in given.items()})
 
     def _locate(self, url: str) -> str:
-        """Give the absolute location of a target, or the path for the filesystem that the opener brought."""
+        """Return the absolute location of a target, or the path for the filesystem that the opener brought."""
         if protocol_of(url) is None:
             given, remote = self._given(None), self.access.remote_protocol
             if given is not None and not isinstance(given, Mapping) and "file" not in _names(given):
@@ -176,7 +176,7 @@ class Targets:
         return resolve(url, self.base)
 
     async def _connect(self, url: str) -> tuple[Any, str]:
-        """Give filesystem and path of a target. The filesystem of plain local files is None."""
+        """Return filesystem and path of a target. The filesystem of plain local files is None."""
         given = self._given(protocol_of(url))
         if given is not None and not isinstance(given, Mapping):
             self.policy.check(url, given=True)
@@ -187,11 +187,11 @@ class Targets:
         return (await pool()).connect(url, self._options(url) if given is None else given, self.policy)
 
     def _beside(self, protocol: str) -> bool:
-        """Tell whether the manifest lies where targets without a protocol of their own would."""
+        """Return whether the manifest lies where targets without a protocol of their own would."""
         return self.base is not None and protocol_of(self.base) == protocol
 
     def _given(self, protocol: str | None) -> Any:
-        """Give the filesystem, or the options of one, that the opener brought for a protocol."""
+        """Return the filesystem, or the options of one, that the opener brought for a protocol."""
         if isinstance(self.access.fs, Mapping):
             return self.access.fs.get(protocol)
         if self.access.fs is None or not (protocol is None or protocol in _names(self.access.fs)):
@@ -235,12 +235,12 @@ class Targets:
 
 
 def _names(filesystem: Any) -> tuple[str, ...]:
-    """Give the protocols of a filesystem."""
+    """Return the protocols of a filesystem."""
     return (filesystem.protocol,) if isinstance(filesystem.protocol, str) else tuple(filesystem.protocol)
 
 
 def _same_kind(protocol: str | None, other: str | None) -> bool:
-    """Tell whether two protocols name one kind of filesystem, as http and https do."""
+    """Return whether two protocols name one kind of filesystem, as http and https do."""
     from fsspec.registry import known_implementations
 
     if protocol is None or other is None:

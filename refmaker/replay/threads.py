@@ -10,7 +10,7 @@ __all__ = ["threads"]
 
 
 def threads(name: str, count: int) -> ThreadPoolExecutor:
-    """Give the `count` threads of a name. A forked process has its own."""
+    """Return the `count` threads of a name. A forked process has its own."""
     return _threads_of(name, count, os.getpid())
 
 

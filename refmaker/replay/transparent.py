@@ -34,22 +34,25 @@ class View(Protocol):
     opened: LoadedManifest
 
     def read_nowait(self, key: str) -> bytes | None:
-        """Give a whole chunk if that takes no waiting; None where it would, or where it fails.
+        """Return a whole chunk if that takes no waiting; None where it would, or where it fails.
 
         `key` has no leading or trailing slashes.
         """
         ...
 
     async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
-        """Give many whole chunks, each as its bytes or its error; None for what is not plain, to be read otherwise."""
+        """Return many whole chunks.
+
+        Each as its bytes or its error; None for what is not plain, to be read otherwise.
+        """
         ...
 
     async def read(self, key: str, found: ChunkRef, start: int | None, end: int | None) -> bytes:
-        """Give a slice of what a key refers to; raises a `RefmakerError` where it cannot be read."""
+        """Return a slice of what a key refers to; raises a `RefmakerError` where it cannot be read."""
         ...
 
     async def read_all(self, wanted: Sequence[Wanted]) -> list[bytes | Exception]:
-        """Give slices of what keys refer to, for each its bytes or its error."""
+        """Return slices of what keys refer to, for each its bytes or its error."""
         ...
 
     async def size(self, key: str, found: ChunkRef) -> int | None:
@@ -99,7 +102,7 @@ class RawView:
         return out
 
     def _rows(self, path: str, places: list[int], cells: list[int]) -> Iterable[tuple[int, int, int, int]]:
-        """Give target, offset, size and place of chunks where these are plain; see `_request`."""
+        """Return target, offset, size and place of chunks where these are plain; see `_request`."""
         columns = self.opened.lookup.manifest.arrays[path].references
         wanted = np.array(cells, "i8")
         if not columns.is_loaded():
@@ -124,7 +127,7 @@ class RawView:
         return zip(*columns_of_rows, strict=True)
 
     def _request(self, key: str, path: str, cell: int) -> ReadRequest | None:
-        """Give what to read for a chunk where that is plain. What is not, or is wrong, is left to `Lookup.find`."""
+        """Return what to read for a chunk where that is plain. What is not, or is wrong, is left to `Lookup.find`."""
         lookup, records = self.opened.lookup, self.targets.records
         columns = lookup.manifest.arrays[path].references
         if lookup.sharded and not columns.is_loaded(cell):
@@ -161,7 +164,7 @@ class RawView:
         return await self.targets.size(found.target, key) if found.size is None else found.size
 
     def _place(self, key: str) -> tuple[ArrayState | None, int]:
-        """Give the array and cell of a chunk, so that the next can be foreseen."""
+        """Return the array and cell of a chunk, so that the next can be foreseen."""
         place = self.opened.lookup.place(key)
         return (None, 0) if place is None else (self._variable(place[0]), place[1])
 
@@ -180,7 +183,7 @@ class RawView:
 
 
 def _part(key: str, found: ChunkRef, start: int | None, end: int | None) -> ReadRequest:
-    """Give what is to be read for a slice of a key."""
+    """Return what is to be read for a slice of a key."""
     if found.size is None:
         return ReadRequest(key, found.target, 0, None)
     first, stop, _ = slice(start, end).indices(found.size)

@@ -87,7 +87,7 @@ class RefmakerBackend(BackendEntrypoint):
         return opened
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Say whether a file begins as a manifest does. Urls are not looked at: that would fetch them."""
+        """Return whether a file begins as a manifest does. Urls are not looked at: that would fetch them."""
         if not isinstance(filename_or_obj, str | os.PathLike):
             return False
         name = os.fspath(filename_or_obj)
@@ -95,7 +95,7 @@ class RefmakerBackend(BackendEntrypoint):
 
 
 def _store(manifest: Any, options: dict[str, Any]) -> Any:
-    """Give the store that xarray's Zarr engine takes, of the installed zarr's kind."""
+    """Return the store that xarray's Zarr engine takes, of the installed zarr's kind."""
     import zarr
 
     if isinstance(manifest, os.PathLike):

@@ -31,7 +31,7 @@ Step: TypeAlias = Callable[[], Sequence["Step"]]
 
 
 def _inlined(array: ManifestArray) -> int:
-    """Give the bytes that it took to inline chunks of an array, at least: those that are equal were made once."""
+    """Return the bytes that it took to inline chunks of an array, at least: those that are equal were made once."""
     held = array.references.inline
     if not held:
         return 0
@@ -125,7 +125,7 @@ class Assembly:
         return []
 
     def _settle(self, array: ManifestArray) -> bool:
-        """Put the files of an array's references in; say whether there was anything to do."""
+        """Put the files of an array's references in; return whether there was anything to do."""
         settled, before = self.space.settle(array.references), array.references
         array.references = settled
         return settled is not before
@@ -150,7 +150,7 @@ class Assembly:
         self.reports[report.path] = ObjectReport(report.path, report.kind, "refused", reason, notes=report.notes)
 
     def _groups(self) -> dict[str, dict[str, Any]]:
-        """Give the groups in the selection, those that hold nothing asked for left out when there are globs."""
+        """Return the groups in the selection, those that hold nothing asked for left out when there are globs."""
         groups = {}
         for path, attributes in self.view.groups.items():
             inside = self.selection.inside(path) and not any(

@@ -25,18 +25,18 @@ Those of the formats that kerchunk scans (`refmaker.formats.detect`) as well, wh
 
 @cache
 def _kerchunk_formats() -> tuple[frozenset[str], tuple[str, ...]]:
-    """Give the formats whose packages are installed, and how their files are named."""
+    """Return the formats whose packages are installed, and how their files are named."""
     kinds = [kind for kind in FORMAT_NAMES if not missing(kind)]
     return frozenset(kinds), tuple(name for kind in kinds for name in FORMAT_NAMES[kind])
 
 
 def has_known_suffix(name: str) -> bool:
-    """Say whether a file is named as sources are."""
+    """Return whether a file is named as sources are."""
     return name.lower().endswith((*NAMES, *_kerchunk_formats()[1]))
 
 
 def is_recognised(path: str) -> bool:
-    """Say whether a local file is a source: by its content, or by its name."""
+    """Return whether a local file is a source: by its content, or by its name."""
     if has_known_suffix(path):
         return True
     with open(path, "rb") as file:
@@ -51,7 +51,7 @@ def is_recognised(path: str) -> bool:
 
 
 def _head_is_recognised(head: bytes) -> bool:
-    """Say whether a file of which these are the first bytes is a source."""
+    """Return whether a file of which these are the first bytes is a source."""
     addresses = signature_addresses(len(head))
     if head[:4] in netcdf3.MAGIC or format_of(head) in _kerchunk_formats()[0]:
         return True

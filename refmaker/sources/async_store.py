@@ -38,10 +38,10 @@ class Store(Protocol):
     concurrency: int
 
     def open(self, size: int) -> tuple[Identity, bytes]:
-        """Give identity and beginning of the file: mostly `size` bytes, fewer or more as the store will have it."""
+        """Return identity and beginning of the file: mostly `size` bytes, fewer or more as the store will have it."""
 
     def read(self, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
-        """Give ranges of the file, all fetched together."""
+        """Return ranges of the file, all fetched together."""
 
     def check(self) -> None:
         """Raise `TargetChanged` unless the file is still the one that was opened."""
@@ -85,7 +85,7 @@ class AsyncStore:
         """Ask once whether the file is still the same. Nothing to do where every answer says so."""
 
     def retry_after(self, error: Exception) -> float | None:
-        """Say whether a failure may pass. See `retry_async`."""
+        """Return whether a failure may pass. See `retry_async`."""
         kinds: tuple[type[BaseException], ...] = (TimeoutError, ConnectionError, asyncio.IncompleteReadError, _Short)
         aiohttp = sys.modules.get("aiohttp")  # whose errors there can only be when it is loaded
         if aiohttp is not None:

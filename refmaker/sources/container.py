@@ -186,7 +186,10 @@ class MemberSource:
 
 
 def container_options(container: str, options: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Give the options of the filesystem that a container is in: under its protocol where fsspec has them, else all."""
+    """Return the options of the filesystem that a container is in.
+
+    Under its protocol where fsspec has them, else all.
+    """
     given = {} if options is None else options
     protocol = "file" if is_local(container) else container.partition("://")[0]
     kept = {name: value for name, value in given.items() if name not in _KINDS}

@@ -1,8 +1,8 @@
 """Files behind any other filesystem of fsspec: gcs, abfs, memory, zip, sftp, chains.
 
-Contract: see `refmaker.sources.async_store`. Size and identity are what the filesystem says at the beginning and at the end;
-ranges are checked for their length. An asynchronous filesystem is asked concurrently. A synchronous one is asked by
-its `cat_ranges` and has times and attempts of its own.
+Contract: see `refmaker.sources.async_store`. Size and identity are what the filesystem says at the beginning and at the
+end; ranges are checked for their length. An asynchronous filesystem is asked concurrently. A synchronous one is asked
+by its `cat_ranges` and has times and attempts of its own.
 """
 
 from __future__ import annotations

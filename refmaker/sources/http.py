@@ -1,10 +1,10 @@
 """Files over HTTP and HTTPS, on the session of fsspec's HTTP filesystem.
 
-Contract: see `refmaker.sources.async_store`. The first request asks for a range and learns all there is to know: RFC 9110 has
-the size in Content-Range, ETag and Last-Modified beside it. Every answer has to be the range that was asked for, of a
-file with the same size, ETag and time, so that no condition (If-Match, which some servers fail for weak ETags) and no
-check at the end is needed. A server may ignore Range (14.2): then its first answer is the file, which is taken if it is
-not too large.
+Contract: see `refmaker.sources.async_store`. The first request asks for a range and learns all there is to know: RFC
+9110 has the size in Content-Range, ETag and Last-Modified beside it. Every answer has to be the range that was asked
+for, of a file with the same size, ETag and time, so that no condition (If-Match, which some servers fail for weak
+ETags) and no check at the end is needed. A server may ignore Range (14.2): then its first answer is the file, which is
+taken if it is not too large.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class HttpStore(AsyncStore):
         return super().retry_after(error)
 
     async def _get(self, start: int, stop: int) -> Any:
-        """Give the request of a range as an asynchronous context."""
+        """Return the request of a range as an asynchronous context."""
         options = dict(self.filesystem.kwargs)
         # A compressed answer would be a range of something else than the file.
         headers = {
@@ -173,7 +173,7 @@ def _another_range(url: str, expected: str, response: Any) -> SourceError:
 
 
 def _retry_after(headers: Any) -> float:
-    """Give the seconds of Retry-After, a number or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds of Retry-After, a number or a date (RFC 9110, 10.2.3)."""
     value = headers.get("Retry-After", "")
     if value.isdecimal():
         return float(value)

@@ -56,18 +56,18 @@ class Identity:
 
 
 def etag_of(info: Mapping[str, Any]) -> str | None:
-    """Give the ETag, as it stands there."""
+    """Return the ETag, as it stands there."""
     return next((str(info[name]) for name in _ETAGS if info.get(name)), None)
 
 
 def time_of(info: Mapping[str, Any]) -> float | None:
-    """Give the time of the last modification in seconds since the epoch."""
+    """Return the time of the last modification in seconds since the epoch."""
     times = map(_seconds, map(info.get, _TIMES))
     return next((time for time in times if time is not None), None)
 
 
 def opaque(etag: str) -> str:
-    """Give an ETag without the marks that stores add or leave out (RFC 9110, 8.8.3)."""
+    """Return an ETag without the marks that stores add or leave out (RFC 9110, 8.8.3)."""
     return etag.removeprefix("W/").strip('"')
 
 

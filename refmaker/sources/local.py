@@ -62,7 +62,7 @@ class _MappedWindow(MemoryWindow):
 
 
 def _runs(addresses: npt.NDArray[np.uint64], size: int) -> Iterator[tuple[int, int, int]]:
-    """Give the rows that follow one another in the file as well: first, stop, address of the first."""
+    """Return the rows that follow one another in the file as well: first, stop, address of the first."""
     starts = np.flatnonzero(np.diff(addresses, prepend=addresses[:1]) != np.uint64(size))
     stops = np.append(starts[1:], len(addresses))
     return zip(starts.tolist(), stops.tolist(), addresses[starts].tolist(), strict=True)

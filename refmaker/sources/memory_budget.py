@@ -1,9 +1,9 @@
 """How many bytes a scan may hold, alone or beside others.
 
-Contract: all sources of a scan take the room for what they fetch from one `MemoryBudget`, before they fetch it. Alone, a scan
-may hold `LIMIT` bytes. Of scans side by side (`SharedBudget`), each has a share of half of that; the other half goes to one
-scan at a time, the others wait for it when they come to need more than their share. The one that has it never waits
-for them, so that this always ends. A scan that needs more than there is fails with `SourceError`.
+Contract: all sources of a scan take the room for what they fetch from one `MemoryBudget`, before they fetch it. Alone,
+a scan may hold `LIMIT` bytes. Of scans side by side (`SharedBudget`), each has a share of half of that; the other half
+goes to one scan at a time, the others wait for it when they come to need more than their share. The one that has it
+never waits for them, so that this always ends. A scan that needs more than there is fails with `SourceError`.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class SharedBudget:
         self.ended = threading.Event()
 
     def memory_budget(self) -> MemoryBudget:
-        """Give the room of one scan."""
+        """Return the room of one scan."""
         return MemoryBudget(self.limit, self.share, self.rest, self.ended)
 
     def end(self) -> None:

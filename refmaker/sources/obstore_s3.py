@@ -89,13 +89,13 @@ class ObstoreS3(AsyncStore):
 
 
 def _status(error: BaseException) -> int | None:
-    """Give the HTTP status that an error of obstore tells, in its text alone."""
+    """Return the HTTP status that an error of obstore tells, in its text alone."""
     _, told, rest = str(error).partition("status code: ")
     return int(rest[:3]) if told and rest[:3].isdecimal() else None
 
 
 def options_of(options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give obstore's configuration for options of s3fs; None where s3fs has to be asked."""
+    """Return obstore's configuration for options of s3fs; None where s3fs has to be asked."""
     client = dict(options.get("client_kwargs") or {})
     endpoint = options.get("endpoint_url") or client.pop("endpoint_url", None)
     region = client.pop("region_name", None) or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
@@ -114,7 +114,7 @@ def options_of(options: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def store_for(url: str, options: Mapping[str, Any]) -> ObstoreS3 | None:
-    """Give the store of an S3 url, None where obstore is not installed or s3fs has to be asked."""
+    """Return the store of an S3 url, None where obstore is not installed or s3fs has to be asked."""
     config = options_of(options)
     bucket, _, key = url.partition("://")[2].partition("/")
     if config is None or not key or "?versionId=" in key:

@@ -18,7 +18,7 @@ __all__ = ["Identity", "is_local", "open_source"]
 
 
 def is_local(url: str) -> bool:
-    """Say whether a url names a local file: a plain path, or `file://`, `local://`."""
+    """Return whether a url names a local file: a plain path, or `file://`, `local://`."""
     return "::" not in url and ("://" not in url or url.startswith(("file://", "local://")))
 
 

@@ -77,7 +77,7 @@ class Plan:
     spent: float = field(default=0.0, init=False)
 
     def requests(self, starts: Ints, stops: Ints, held_starts: Ints, held_stops: Ints) -> tuple[Ints, Ints]:
-        """Give the ranges to ask for.
+        """Return the ranges to ask for.
 
         Parameters
         ----------

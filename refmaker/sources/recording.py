@@ -44,7 +44,7 @@ class RecordingWindow:
         return rows
 
     def extent(self) -> tuple[int, int]:
-        """Give the bytes that were read, each counted once, and the number of blocks that they form."""
+        """Return the bytes that were read, each counted once, and the number of blocks that they form."""
         if not self._starts:
             return 0, 0
         starts, stops = np.concatenate(self._starts), np.concatenate(self._stops)

@@ -1,8 +1,8 @@
 """Sources behind any filesystem of fsspec: which store, what each round asks it for, and the bytes that came.
 
 Contract: see `refmaker.window.Source`. A round fetches what is missing and not here, in the ranges that
-`refmaker.sources.range_planner` chooses, and takes the room for it first. Failures of any kind are `SourceError`s that name url
-and range.
+`refmaker.sources.range_planner` chooses, and takes the room for it first. Failures of any kind are `SourceError`s that
+name url and range.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Files on S3, through the client of s3fs.
 
-Contract: see `refmaker.sources.async_store`. As over HTTP, the first request gives size, ETag and time with the first bytes,
-and every answer is compared with them. s3fs repeats requests that the service turns down; bodies that break off are
-asked for again here.
+Contract: see `refmaker.sources.async_store`. As over HTTP, the first request gives size, ETag and time with the first
+bytes, and every answer is compared with them. s3fs repeats requests that the service turns down; bodies that break off
+are asked for again here.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class S3Store(AsyncStore):
 
 
 def _code(error: BaseException) -> str | None:
-    """Give the code of S3's error response that an error comes from."""
+    """Return the code of S3's error response that an error comes from."""
     cause: BaseException | None = error
     while cause is not None:
         response = getattr(cause, "response", None)

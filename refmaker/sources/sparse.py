@@ -2,7 +2,8 @@
 
 Contract: `at` and `rows` give bytes that are here or raise `MissingBytes`, with what the call needs and all that was
 announced since the last one (`want`); some of it may be here already. `store` puts fetched bytes in, `lacking` tells
-what of some ranges is not here. Nothing that was fetched is dropped: `refmaker.sources.memory_budget` bounds how much that is.
+what of some ranges is not here. Nothing that was fetched is dropped: `refmaker.sources.memory_budget` bounds how much
+that is.
 
 Bytes are kept as they came, in one buffer for each round. An *extent* is a run of the file that lies in one piece in
 one of these buffers; extents do not overlap.
@@ -109,7 +110,7 @@ class SparseWindow:
         return out
 
     def lacking(self, starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
-        """Give what of these ranges is not here, sorted and disjoint."""
+        """Return what of these ranges is not here, sorted and disjoint."""
         return difference(starts, stops, self._start, self._stop)
 
     def store(self, addresses: Sequence[int], pieces: Sequence[bytes]) -> None:
@@ -147,7 +148,7 @@ class SparseWindow:
         self._number, self._shift = self._number[rows], self._shift[rows]
 
     def _find(self, starts: Ints, sizes: Ints) -> tuple[npt.NDArray[np.bool_], Ints]:
-        """Say which ranges lie in one extent, and give the extent where each begins."""
+        """Return which ranges lie in one extent, and give the extent where each begins."""
         if len(self._start) == 0:
             return np.zeros(len(starts), bool), np.zeros(len(starts), "i8")
         extents = np.searchsorted(self._start, starts, "right") - 1
@@ -181,7 +182,7 @@ class SparseWindow:
 
 
 def _rows_of(buffer: bytes, positions: Ints, size: int) -> npt.NDArray[np.uint8]:
-    """Give `size` bytes from each position of a buffer."""
+    """Return `size` bytes from each position of a buffer."""
     whole = np.frombuffer(buffer, "u1")
     # Every start of a row as a row of its own, without a copy; the look-up copies the rows asked for.
     strided = np.lib.stride_tricks.as_strided(

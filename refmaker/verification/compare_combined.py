@@ -83,7 +83,7 @@ class CombinedArray:
         return dimensions_of(self.array, self.coordinates.manifest.zarr_format)
 
     def refers(self, part: Part) -> bool:
-        """Say whether any chunk refers to a file."""
+        """Return whether any chunk refers to a file."""
         return len(self.coordinates.cells(self.path, part)) > 0
 
     def compare(self, part: Part, sample: int | None) -> None:
@@ -160,7 +160,7 @@ class CombinedArray:
         self.lines.insert(0 if first else len(self.lines), line)
 
     def _turn(self, original: Original) -> tuple[int, ...]:
-        """Give for each axis of the file the dimension that it is, and -1 for the missing one of a new dimension."""
+        """Return for each axis of the file the dimension that it is, and -1 for the missing one of a new dimension."""
         rank, own = len(self.shown.shape), len(original.shape)
         if own == rank - 1 and self._is_new(original):
             return tuple(range(1, rank))
@@ -336,7 +336,7 @@ def _compare_file(sides: Sequence[CombinedArray], part: Part, share: int | None)
 
 
 def _owner(manifest: Manifest, path: str) -> str | None:
-    """Give the path of the coordinate whose bounds an array is."""
+    """Return the path of the coordinate whose bounds an array is."""
     group, _, name = path.rpartition("/")
     for other, array in manifest.arrays.items():
         named = (array.attributes.get("bounds"), array.attributes.get("climatology"))
@@ -358,7 +358,10 @@ def _taken(shown: Any, columns: Sequence[Integers]) -> npt.NDArray[Any]:
 
 
 def _chosen(touched: Sequence[Integers], sample: int | None, path: str, code: int) -> Iterator[tuple[int, ...]]:
-    """Give positions of chunks among those that a file has rows in: all, or some, the first and the last among them."""
+    """Yield positions of chunks among those that a file has rows in.
+
+    All, or some, the first and the last among them.
+    """
     shape = tuple(map(len, touched))
     count = math.prod(shape)
     numbers: Any = range(count)

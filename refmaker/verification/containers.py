@@ -56,7 +56,7 @@ class MemberFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Give the position."""
+        """Return the position."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -77,7 +77,7 @@ class MemberFile(io.RawIOBase):
 
 
 def members_of(file: Any) -> list[Member] | None:
-    """Give the members of a container that stand in it as they are, None where it is no container.
+    """Return the members of a container that stand in it as they are, None where it is no container.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def _in_zip(file: Any) -> list[Member]:
 
 
 def member_with(members: Sequence[Member], extent: tuple[int, int] | None) -> Member:
-    """Give the member in which all references lie; without any, the only one.
+    """Return the member in which all references lie; without any, the only one.
 
     Parameters
     ----------

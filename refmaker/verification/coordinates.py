@@ -48,13 +48,13 @@ class Coordinates:
     _cells: dict[str, CellsByFile] = field(default_factory=dict)
 
     def cells(self, path: str, part: Part) -> Integers:
-        """Give the cells of an array that refer to a file."""
+        """Return the cells of an array that refer to a file."""
         if path not in self._cells:
             self._cells[path] = CellsByFile(self.manifest.arrays[path].references)
         return self._cells[path].of(part)
 
     def above(self, path: str, name: str) -> str | None:
-        """Give the path of the coordinate of a dimension of an array, None without one."""
+        """Return the path of the coordinate of a dimension of an array, None without one."""
         group = path.rpartition("/")[0]
         while True:
             found = f"{group}/{name}" if group else name
@@ -66,7 +66,7 @@ class Coordinates:
             group = group.rpartition("/")[0]
 
     def combined(self, path: str) -> tuple[npt.NDArray[Any], Encoding]:
-        """Give the values of a combined coordinate, and their encoding."""
+        """Return the values of a combined coordinate, and their encoding."""
         if path not in self._values:
             values = np.asarray(read(opened(self.open_array, path), ...))
             self._values[path] = values, encoding_of(values.dtype, self.manifest.arrays[path].attributes, {})
@@ -109,7 +109,7 @@ class Coordinates:
 
 
 def prefix_of(path: str) -> str:
-    """Give the group of a part, where inputs were parted into groups that agree: the file does not know of it."""
+    """Return the group of a part, where inputs were parted into groups that agree: the file does not know of it."""
     first, slash, _ = path.partition("/")
     return first + slash if slash and first.startswith("part_") and first[5:].isdigit() else ""
 
@@ -148,7 +148,7 @@ def _unreadable(error: Exception) -> Unreadable:
 
 
 def dimensions_of(array: ManifestArray, zarr_format: int) -> tuple[str, ...] | None:
-    """Give the names of the dimensions of an array."""
+    """Return the names of the dimensions of an array."""
     names = (
         array.attributes.get("_ARRAY_DIMENSIONS") if zarr_format == 2 else array.metadata.get("dimension_names")
     )  # fmt: skip

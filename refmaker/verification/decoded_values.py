@@ -88,7 +88,7 @@ def _missing(value: Any) -> float | int | None:
 
 
 def meaning(values: npt.NDArray[Any], encoding: Encoding, calendar: str | None = None) -> npt.NDArray[Any]:
-    """Give what can be compared with what values in another encoding mean.
+    """Return what can be compared with what values in another encoding mean.
 
     Parameters
     ----------

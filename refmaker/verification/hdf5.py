@@ -270,7 +270,7 @@ def _deepest(file: Any, path: str) -> tuple[Any, str]:
 
 
 def _misses_raw_files(dataset: Any) -> bool:
-    """Say whether the external raw data are not where libhdf5 looks: by default in the current directory."""
+    """Return whether the external raw data are not where libhdf5 looks: by default in the current directory."""
     if dataset.external is None or "HDF5_EXTFILE_PREFIX" in os.environ:
         return False
     return not all(os.path.exists(name) for name, _, _ in dataset.external)
@@ -297,7 +297,7 @@ def _member_path(dtype: np.dtype[Any], rest: str) -> tuple[str, ...]:
 
 
 def _base(dtype: np.dtype[Any], extra: tuple[int, ...]) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Give the element of an array datatype, and the axes found so far with those that it adds."""
+    """Return the element of an array datatype, and the axes found so far with those that it adds."""
     while dtype.subdtype is not None:
         dtype, axes = dtype.subdtype
         extra += axes
@@ -305,7 +305,7 @@ def _base(dtype: np.dtype[Any], extra: tuple[int, ...]) -> tuple[np.dtype[Any], 
 
 
 def _memory(dataset: Any, shown: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Give the dtype of the manifest where libhdf5 can convert to it without loss, as far as sizes tell."""
+    """Return the dtype of the manifest where libhdf5 can convert to it without loss, as far as sizes tell."""
     import h5py
 
     datatype = dataset.id.get_type()
@@ -330,7 +330,7 @@ def _array_axes(dataset: Any) -> tuple[int, ...]:
 
 
 def _is_undefined(dataset: Any) -> bool:
-    """Say whether HDF5 leaves open what elements are that were never written."""
+    """Return whether HDF5 leaves open what elements are that were never written."""
     import h5py
 
     creation = dataset.id.get_create_plist()
@@ -339,7 +339,7 @@ def _is_undefined(dataset: Any) -> bool:
 
 
 def _has_spaces(datatype: Any) -> bool:
-    """Say whether a datatype has text that is padded with spaces: h5py takes them away."""
+    """Return whether a datatype has text that is padded with spaces: h5py takes them away."""
     import h5py
 
     if isinstance(datatype, h5py.h5t.TypeCompoundID):
@@ -362,7 +362,7 @@ def _check_apart(dtype: np.dtype[Any]) -> None:
 
 
 def _overlapping(dtype: np.dtype[Any]) -> bool:
-    """Tell whether members of a compound lie over one another in memory, where libhdf5 would not look."""
+    """Return whether members of a compound lie over one another in memory, where libhdf5 would not look."""
     if dtype.subdtype is not None:
         return _overlapping(dtype.base)
     stop = 0

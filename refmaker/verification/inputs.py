@@ -34,7 +34,7 @@ class Part:
 
 
 def is_combined(manifest: Manifest) -> bool:
-    """Say whether a manifest was made by combining, as far as it says."""
+    """Return whether a manifest was made by combining, as far as it says."""
     return any(line.startswith("combined ") for line in manifest.history)
 
 
@@ -82,7 +82,7 @@ class CellsByFile:
         self._ranked = target if one else target[self._order]
 
     def of(self, part: Part) -> Integers:
-        """Give the cells that refer to a file."""
+        """Return the cells that refer to a file."""
         held = self._references
         first, stop = np.searchsorted(self._ranked, [part.code, part.code + 1])
         rows = self._order[first:stop]
@@ -95,7 +95,7 @@ class CellsByFile:
 
 
 def owns(references: References, cell: int, part: Part) -> bool:
-    """Say whether a chunk is of a file, or of none in particular: one that is inlined, or missing."""
+    """Return whether a chunk is of a file, or of none in particular: one that is inlined, or missing."""
     found = references.at(cell)
     if found is None or isinstance(found, bytes):
         return True

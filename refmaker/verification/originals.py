@@ -80,10 +80,10 @@ class Original(Protocol):
         """Names of the dimensions that have any; of the axes that an array datatype adds, none."""
 
     def stored(self, selection: Selection) -> bool:
-        """Say whether the chunk of these elements was ever written."""
+        """Return whether the chunk of these elements was ever written."""
 
     def same_object(self, reference: object, path: str) -> bool:
-        """Say whether a reference leads to the object of a path; a null reference to the empty path."""
+        """Return whether a reference leads to the object of a path; a null reference to the empty path."""
 
 
 def _close(file: _File) -> None:
@@ -120,7 +120,7 @@ class Originals:
             gc.enable()
 
     def members(self, code: int) -> list[Member] | None:
-        """Give the members of a target that is a tar or zip file; None for any other. Raises `SourceError`."""
+        """Return the members of a target that is a tar or zip file; None for any other. Raises `SourceError`."""
         url, options = self._located(code)
         with ExitStack() as stack, _explained(url):
             return members_of(_opened(stack, url, options))
@@ -144,7 +144,7 @@ class Originals:
         self._files.move_to_end(key)
 
     def _located(self, code: int) -> tuple[str, Any]:
-        """Give the place of a target, and options that keep its filesystem to the policy of the manifest."""
+        """Return the place of a target, and options that keep its filesystem to the policy of the manifest."""
         url, options = self.targets.location(code)
         return url, held(url, options, self.targets.policy)
 

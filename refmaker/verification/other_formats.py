@@ -168,7 +168,7 @@ def _grib(name: str) -> FormatFile:
 
 
 def _as_stored(values: np.ndarray) -> np.ndarray:
-    """Give times as kerchunk stores them: seconds since 1970, and steps in hours."""
+    """Return times as kerchunk stores them: seconds since 1970, and steps in hours."""
     if values.dtype.kind == "M":
         return values.astype("M8[s]").astype("i8")
     if values.dtype.kind == "m":

@@ -45,19 +45,19 @@ class Block:
         return math.prod(b - a for a, b in zip(self.first, self.stop, strict=True))
 
     def selection(self, shape: Sequence[int], chunk: Sequence[int]) -> tuple[slice, ...]:
-        """Give the elements of the array that the chunks hold."""
+        """Return the elements of the array that the chunks hold."""
         axes = zip(self.first, self.stop, shape, chunk, strict=True)
         return tuple(slice(a * size, min(b * size, extent)) for a, b, extent, size in axes)
 
     def singles(self) -> Iterator[Block]:
-        """Give the chunks one by one, in C order."""
+        """Yield the chunks one by one, in C order."""
         for position in np.ndindex(*(b - a for a, b in zip(self.first, self.stop, strict=True))):
             first = tuple(a + i for a, i in zip(self.first, position, strict=True))
             yield Block(first, tuple(i + 1 for i in first))
 
 
 def blocks_of(grid: tuple[int, ...], chunk_size: int, cells: Cells | None) -> Iterator[Block]:
-    """Give the blocks that cover `cells`, or the whole grid; `chunk_size` is that of a decoded chunk in bytes."""
+    """Yield the blocks that cover `cells`, or the whole grid; `chunk_size` is that of a decoded chunk in bytes."""
     if cells is not None:
         for cell in cells.tolist():
             first = tuple(int(i) for i in np.unravel_index(cell, grid)) if grid else ()
@@ -76,7 +76,7 @@ def blocks_of(grid: tuple[int, ...], chunk_size: int, cells: Cells | None) -> It
 
 
 def stored_cells(references: References) -> Cells:
-    """Give the cells of which the manifest has something, sorted, each once."""
+    """Return the cells of which the manifest has something, sorted, each once."""
     others = [*references.inline, *references.whole]
     return np.unique(np.concatenate([references.cell, np.array(others, "i8")])) if others else references.cell
 
@@ -113,6 +113,6 @@ def choose(path: str, cells: int, stored: Cells, sample: int | None) -> Cells | 
 
 
 def _absent(stored: Cells, numbers: npt.NDArray[np.int64]) -> Cells:
-    """Give the cells that are the n-th ones not in `stored`."""
+    """Return the cells that are the n-th ones not in `stored`."""
     before = stored - np.arange(len(stored))
     return numbers + np.searchsorted(before, numbers, side="right")

@@ -92,7 +92,7 @@ def _look(url: str, options: Any) -> Seen:
 def reference_problems(
     array: ManifestArray, layout: ChunkLayout, targets: Sequence[Target], sizes: Sequence[int | None]
 ) -> Iterator[str]:
-    """Say what cannot be true of the references of an array.
+    """Return what cannot be true of the references of an array.
 
     Parameters
     ----------

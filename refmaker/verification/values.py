@@ -52,7 +52,7 @@ class MissingCounterpart(TypeMismatch):
 
 
 def differing(expected: np.ndarray, got: np.ndarray, rules: Rules) -> Mask:
-    """Say which elements differ.
+    """Return which elements differ.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def differing(expected: np.ndarray, got: np.ndarray, rules: Rules) -> Mask:
 
 
 def plain(value: object) -> bool | int | float | str:
-    """Give a value for a report: as JSON has it, else as text."""
+    """Return a value for a report: as JSON has it, else as text."""
     if isinstance(value, np.generic):
         value = value.item() if value.dtype.kind in "biuf" and value.dtype.itemsize <= 8 else value
     if isinstance(value, bool | int):
@@ -110,7 +110,7 @@ def plain(value: object) -> bool | int | float | str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Give a number with its noun, for messages."""
+    """Return a number with its noun, for messages."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -203,7 +203,7 @@ def _same_sequence(expected: np.ndarray, got: Any, rules: Rules) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """Give text as `str`, None for what is none; null is the empty text."""
+    """Return text as `str`, None for what is none; null is the empty text."""
     if value is None:
         return ""
     if isinstance(value, bytes):

@@ -97,7 +97,7 @@ class VerifyReport:
         return any(target.status == "unreadable" for target in self.targets)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as JSON has it."""
+        """Return the report as JSON has it."""
         return {**asdict(self), "differences": self.differences, "skipped": self.skipped}
 
 
@@ -149,7 +149,7 @@ def verify(
 
 
 def _extent(manifest: Manifest, code: int) -> tuple[int, int] | None:
-    """Give the first byte of a target that is referred to, and the one behind the last."""
+    """Return the first byte of a target that is referred to, and the one behind the last."""
     first, stop = [], []
     for array in manifest.arrays.values():
         references = array.references
@@ -252,7 +252,7 @@ class _Run:
             compare_files(sides, parts, self.sample, self._open_target, done)
 
     def _source(self, path: str) -> tuple[int, str]:
-        """Give the target, and the path in it, of the object that an array shows."""
+        """Return the target, and the path in it, of the object that an array shows."""
         return self.lookup.manifest.sources.get(path, (0, "/" + path))
 
     def _plan(self, path: str, array: ManifestArray) -> _Plan:
@@ -329,7 +329,7 @@ class _Run:
             raise
 
     def _may_be_combined(self, path: str) -> bool:
-        """Say whether an array may come from several files: then what it should be is not known."""
+        """Return whether an array may come from several files: then what it should be is not known."""
         manifest = self.lookup.manifest
         return path not in manifest.sources and len(manifest.targets) > 1
 

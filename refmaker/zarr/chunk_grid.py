@@ -27,5 +27,5 @@ def check_extents(shape: tuple[int, ...]) -> None:
 
 
 def grid_of(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
-    """Give the number of chunks along each axis."""
+    """Return the number of chunks along each axis."""
     return tuple(-(-extent // chunk) for extent, chunk in zip(shape, chunks, strict=True))

@@ -47,7 +47,7 @@ class ChunkLayout:
     scalar: str
 
     def name(self, cell: int) -> str:
-        """Give the key of a chunk below its array, from its ravelled position."""
+        """Return the key of a chunk below its array, from its ravelled position."""
         if not self.grid:
             return self.scalar
         indices = []

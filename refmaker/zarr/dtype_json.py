@@ -31,7 +31,7 @@ _WHAT = "HDF5 codec dtype"
 
 
 def dtype_to_json(dtype: AnyDtype) -> DtypeJson:
-    """Give the JSON form of a dtype; padding and titles are not kept."""
+    """Return the JSON form of a dtype; padding and titles are not kept."""
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return {"base": dtype_to_json(base), "shape": list(shape)}
@@ -59,7 +59,7 @@ def parse_dtype(value: object) -> AnyDtype:
 
 
 def dtype_of_text(text: object) -> AnyDtype:
-    """Give the dtype that Zarr metadata name. numpy takes more for names than they can mean, and evaluates some.
+    """Return the dtype that Zarr metadata name. numpy takes more for names than they can mean, and evaluates some.
 
     Raises
     ------

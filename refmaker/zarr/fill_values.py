@@ -1,6 +1,7 @@
 """Fill values as Zarr metadata write them, and as xarray reads them from attributes.
 
-Contract: exact for every value that the data type can hold. Source: Zarr 2 and 3 specifications, xarray's `FillValueCoder`.
+Contract: exact for every value that the data type can hold. Source: Zarr 2 and 3 specifications, xarray's
+`FillValueCoder`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def _only(values: np.ndarray) -> np.generic:
 
 
 def is_plain(value: np.generic) -> bool:
-    """Say whether JSON has a form for a value that xarray reads back as what it was."""
+    """Return whether JSON has a form for a value that xarray reads back as what it was."""
     if value.dtype.kind in "iub":
         return True
     return value.dtype.kind == "f" and bool(np.isfinite(value))

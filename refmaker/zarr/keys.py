@@ -20,7 +20,7 @@ METADATA = {2: (".zgroup", ".zattrs", ".zarray"), 3: ("zarr.json",)}
 
 
 def ancestors(path: str) -> Iterator[str]:
-    """Give the paths of the groups above a node, the root "" first; nothing for the root."""
+    """Yield the paths of the groups above a node, the root "" first; nothing for the root."""
     if path:
         yield ""
     at = path.find("/")
@@ -46,17 +46,17 @@ def check_key(key: str, *, source: str | None = None) -> None:
 
 
 def path_depth(paths: Iterable[str]) -> int:
-    """Give the number of parts of the deepest path."""
+    """Return the number of parts of the deepest path."""
     return max((path.count("/") + 1 for path in paths if path), default=0)
 
 
 def owner_of(key: str, arrays: Collection[str], depth: int) -> str | None:
-    """Give the path of the array that a key stands below; `depth` is the `path_depth` of the arrays."""
+    """Return the path of the array that a key stands below; `depth` is the `path_depth` of the arrays."""
     return next((above for above in itertools.islice(ancestors(key), depth + 1) if above in arrays), None)
 
 
 def chunk_like(tail: str, layout: ChunkLayout) -> bool:
-    """Tell whether a key below an array is meant for a chunk, well spelt or not."""
+    """Return whether a key below an array is meant for a chunk, well spelt or not."""
     if tail == layout.scalar or (layout.head and tail.startswith(layout.head)):
         return True
     return tail.startswith(tuple("0123456789+-"))

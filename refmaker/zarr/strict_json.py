@@ -45,7 +45,7 @@ _DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite, object_pair
 
 
 def shown(value: object) -> str:
-    """Give a short text of any value, for error messages."""
+    """Return a short text of any value, for error messages."""
     return reprlib.repr(value)
 
 
@@ -60,7 +60,7 @@ def malformed(message: str, *, structure: str, expected: str, got: object, sourc
 
 
 def text(value: Any, *, structure: str) -> str:
-    """Give the compact JSON text of `value`; `structure` names it in errors."""
+    """Return the compact JSON text of `value`; `structure` names it in errors."""
     try:
         return _ENCODER.encode(value)
     except (ValueError, TypeError, RecursionError) as error:
@@ -68,7 +68,7 @@ def text(value: Any, *, structure: str) -> str:
 
 
 def encoded(value: Any, *, structure: str) -> bytes:
-    """Give the compact JSON text of `value` in UTF-8; `structure` names it in errors."""
+    """Return the compact JSON text of `value` in UTF-8; `structure` names it in errors."""
     try:
         return text(value, structure=structure).encode()
     except UnicodeEncodeError as error:

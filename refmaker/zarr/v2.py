@@ -23,7 +23,7 @@ _TEXT = ({"id": "vlen-utf8"},)
 def array_metadata(
     shape: tuple[int, ...], chunks: tuple[int, ...], dtype: ZarrDtype, codecs: Codecs, fill_value: JSON
 ) -> dict[str, Any]:
-    """Give the content of `.zarray`."""
+    """Return the content of `.zarray`."""
     filters = codecs.filters
     if dtype.text:
         filters = [*(_TEXT if dtype.items is None else _sequences(dtype)), *(filters or [])]
@@ -41,13 +41,13 @@ def array_metadata(
 
 
 def _sequences(dtype: ZarrDtype) -> tuple[dict[str, Any], ...]:
-    """Give the filters of variable-length sequences: see `refmaker.codecs.sequences`."""
+    """Return the filters of variable-length sequences: see `refmaker.codecs.sequences`."""
     items = dtype_to_json(dtype.packed_items)
     return {"id": "refmaker_sequences", "dtype": items, "depth": dtype.depth}, {"id": "vlen-bytes"}
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str | list[list[str]]:
-    """Give a dtype as Zarr 2 writes it: numpy's array protocol string, a list of pairs when structured."""
+    """Return a dtype as Zarr 2 writes it: numpy's array protocol string, a list of pairs when structured."""
     if dtype.fields is None or dtype.names is None:
         return dtype.str
     return [[name, dtype.fields[name][0].str] for name in dtype.names]

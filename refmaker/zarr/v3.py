@@ -28,7 +28,7 @@ def array_metadata(
     fill_value: JSON,
     dimensions: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Give the content of `zarr.json`, `attributes` left out."""
+    """Return the content of `zarr.json`, `attributes` left out."""
     if dtype.items is not None:
         raise Unsupported("variable-length sequences have no form in Zarr 3: write Zarr 2 metadata")
     if dtype.text:
@@ -63,7 +63,7 @@ def _bytes_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
 
 
 def _data_type(dtype: np.dtype[Any]) -> JSON:
-    """Give a dtype's Zarr 3 name; byte order is the business of the `bytes` codec."""
+    """Return a dtype's Zarr 3 name; byte order is the business of the `bytes` codec."""
     if dtype.names is not None:
         return _structured(dtype)
     match dtype.kind:

@@ -62,7 +62,7 @@ class ZarrDtype:
 
 
 def packed(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Give a structured dtype without what lies between its members, however deep."""
+    """Return a structured dtype without what lies between its members, however deep."""
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return np.dtype((packed(base), shape))

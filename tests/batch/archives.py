@@ -68,7 +68,7 @@ def run(
 
 
 def done(result: Result) -> list[str]:
-    """Give what was scanned, by the last parts of names."""
+    """Return what was scanned, by the last parts of names."""
     return sorted(os.path.basename(row.seen.url) for row in result.rows)
 
 
@@ -78,7 +78,7 @@ def ledger_rows(out: Path) -> dict[str, Row]:
 
 
 def outputs(out: Path) -> dict[str, bytes]:
-    """Give all files of an output directory but the ledger, with their contents."""
+    """Return all files of an output directory but the ledger, with their contents."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.rglob("*"))

@@ -61,7 +61,7 @@ def wait_for_more(out: Path, process: subprocess.Popen[str], number: int) -> Non
 
 
 def essence(out: Path) -> tuple[dict[str, bytes], dict[str, tuple[Any, ...]]]:
-    """Give what does not depend on when, how and where a run was."""
+    """Return what does not depend on when, how and where a run was."""
     rows = {
         url: (row.seen, row.output, row.status, row.mapped, row.inlined, row.refusals, row.error, row.output_size)
         for url, row in ledger_rows(out).items()

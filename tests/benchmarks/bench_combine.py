@@ -70,7 +70,7 @@ def compare(files: Sequence[str]) -> int:
 
 
 def cpu(work: Callable[[], object]) -> float:
-    """Give the CPU seconds that a call takes."""
+    """Return the CPU seconds that a call takes."""
     gc.collect()
     # kerchunk calls zarr's thread while it holds h5py's lock: a collection there could wait for that lock for ever.
     gc.disable()

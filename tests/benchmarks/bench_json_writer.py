@@ -54,7 +54,7 @@ def check_equal(folder: str) -> None:
 
 
 def cpu_seconds(function, *arguments) -> float:
-    """Give the CPU time of one call, system time included."""
+    """Return the CPU time of one call, system time included."""
     start = time.process_time()
     function(*arguments)
     return time.process_time() - start

@@ -25,13 +25,13 @@ KEY = "data/0.0.1"
 
 
 def resident() -> int:
-    """Give the bytes of memory that this process holds."""
+    """Return the bytes of memory that this process holds."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    """Give the seconds that a call takes, and its outcome."""
+    """Return the seconds that a call takes, and its outcome."""
     start = time.perf_counter()
     outcome = function()
     return time.perf_counter() - start, outcome
@@ -101,7 +101,7 @@ def child(kind: str, path: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def measured(kind: str, path: str, **environment: str) -> dict[str, float]:
-    """Give what a process measured."""
+    """Return what a process measured."""
     process = child(kind, path, **environment)
     text = process.communicate()[0]
     if process.returncode:
@@ -197,7 +197,7 @@ def imported() -> None:
 
 
 def once(path: str) -> dict[str, float]:
-    """Open a manifest; tell whether it was parsed."""
+    """Open a manifest; return whether it was parsed."""
     from refmaker.kerchunk import cache
     from refmaker.replay.filesystem import FileSystem
 
@@ -212,12 +212,12 @@ def once(path: str) -> dict[str, float]:
 
 
 def middle(runs: list[dict[str, float]]) -> dict[str, float]:
-    """Give the median of every figure."""
+    """Return the median of every figure."""
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
 def importable(name: str) -> bool:
-    """Tell whether a package is installed."""
+    """Return whether a package is installed."""
     from importlib.util import find_spec
 
     return find_spec(name) is not None

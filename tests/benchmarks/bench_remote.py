@@ -121,7 +121,7 @@ def run_server(folder: str, latency: float, bandwidth: float, pipe: Connection) 
 
 @contextmanager
 def http_server(folder: str, latency: float, bandwidth: float) -> Iterator[tuple[str, Callable[[], tuple[int, int]]]]:
-    """Give the root url of a server, and what tells requests and bytes since it was last asked."""
+    """Yield the root url of a server, and what tells requests and bytes since it was last asked."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=run_server, args=(folder, latency, bandwidth, theirs), daemon=True)
@@ -242,7 +242,7 @@ def table(title: str, found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Give a file, or those of a folder."""
+    """Return a file, or those of a folder."""
     return sorted(path.iterdir()) if path.is_dir() else [path]
 
 

@@ -96,13 +96,13 @@ def make_raw(path: Path) -> None:
 
 
 def rows_of(case: str) -> int:
-    """Give the chunks that make one of the decoded view."""
+    """Return the chunks that make one of the decoded view."""
     chunks, size = CASES[case]
     return min(max((1 << 20) // (4 * size), 1), chunks)
 
 
 def raw_document_for(path: Path, url: str | None) -> dict[str, Any]:
-    """Give a manifest of the same values in a file that holds them uncompressed."""
+    """Return a manifest of the same values in a file that holds them uncompressed."""
     chunks, size = CASES[path.stem]
     rows = rows_of(path.stem)
     bytes_of_chunk = rows * size * 4
@@ -115,7 +115,7 @@ def raw_document_for(path: Path, url: str | None) -> dict[str, Any]:
 
 
 def document_for(path: Path, url: str | None) -> dict[str, Any]:
-    """Give the manifest, with the target at `url`, or as the local file."""
+    """Return the manifest, with the target at `url`, or as the local file."""
     document: dict[str, Any] = json.loads(Path(f"{path}.json").read_text())
     for reference in document["refs"].values():
         if isinstance(reference, list):
@@ -134,7 +134,7 @@ def array_of(protocol: str, **options: Any) -> Any:
 
 
 def ways(path: Path, url: str | None) -> dict[str, Callable[[], Callable[[], Any]]]:
-    """Give the ways of reading: each prepares, and gives what is timed."""
+    """Return the ways of reading: each prepares, and gives what is timed."""
     document = document_for(path, url)
     protocol = "file" if url is None else "http"
     stock = {"fo": document, "remote_protocol": protocol}
@@ -159,7 +159,7 @@ def ways(path: Path, url: str | None) -> dict[str, Callable[[], Callable[[], Any
 
 
 def search_paths(document: dict[str, Any]) -> np.ndarray:
-    """Give offset and size of every chunk."""
+    """Return offset and size of every chunk."""
     return np.array([value[1:] for value in document["refs"].values() if isinstance(value, list)])
 
 

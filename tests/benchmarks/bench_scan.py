@@ -100,12 +100,12 @@ class Bench:
 
 
 def ratio(result: dict[str, Any], figure: str = "cpu") -> float:
-    """Give the median over the pairs of theirs / ours."""
+    """Return the median over the pairs of theirs / ours."""
     return statistics.median(pair["run"][figure] / pair["ours"][figure] for pair in result["runs"])
 
 
 def median(result: dict[str, Any], figure: str) -> float:
-    """Give the median of a figure over the runs."""
+    """Return the median of a figure over the runs."""
     return statistics.median(pair["run"][figure] for pair in result["runs"])
 
 

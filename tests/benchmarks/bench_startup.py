@@ -34,7 +34,7 @@ with open(sys.argv[2], "w") as file:
 
 
 def commands(source: str, output: str, peers: str) -> dict[str, list[str]]:
-    """Give the commands by the name that they have in tables."""
+    """Return the commands by the name that they have in tables."""
     refmaker = [sys.executable, "-m", "refmaker_cli"]
     return {
         "python, which does nothing": [sys.executable, "-c", "pass"],

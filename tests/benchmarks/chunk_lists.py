@@ -57,7 +57,7 @@ def from_references(references: Mapping[str, Any]) -> ChunkLists:
 
 
 def digest(lists: ChunkLists) -> str:
-    """Give a digest that two chunk lists share only where they are equal."""
+    """Return a digest that two chunk lists share only where they are equal."""
     state = hashlib.blake2b(digest_size=16)
     for name in sorted(lists):
         state.update(f"{name}\0{lists[name].shape[1]}\0".encode())

@@ -101,7 +101,7 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 def counted(url: str) -> dict[str, int]:
-    """Give requests and bytes since this was last asked."""
+    """Return requests and bytes since this was last asked."""
     with urllib.request.urlopen(f"{url}/count") as answer:
         found: dict[str, int] = json.loads(answer.read())
     return found

@@ -226,7 +226,7 @@ def ensure(folder: str, names: Iterable[str], *, quick: bool = False) -> dict[st
 
 
 def made(folder: str, file: str, make: Callable[[str], None]) -> str:
-    """Give the path of a file in a folder, which is made if it is not there."""
+    """Return the path of a file in a folder, which is made if it is not there."""
     path = os.path.join(folder, file)
     if not os.path.exists(path):
         print(f"making {file}", file=sys.stderr, flush=True)

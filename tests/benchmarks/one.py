@@ -28,7 +28,8 @@ ABSENT = 4
 
 
 def memory(field: str) -> int:
-    """Give a line of /proc/self/status in bytes (VmHWM: the peak); elsewhere than on Linux the peak, whatever is asked.
+    """Return a line of /proc/self/status in bytes (VmHWM: the peak); elsewhere than on Linux the peak, whatever is
+    asked.
 
     `ru_maxrss` would do on Linux as well, were it not inherited from the parent.
     """
@@ -57,7 +58,7 @@ def measure(tool: Tool, path: str, warm: str | None, folder: str) -> tuple[dict[
 
 
 def versions(tool: Tool) -> dict[str, str]:
-    """Give the versions of what was measured."""
+    """Return the versions of what was measured."""
     found = {"python": sys.version.split()[0]}
     for package in tool.packages:
         try:

@@ -27,7 +27,7 @@ COLOURS = {
 
 @contextmanager
 def _figure(path: Path, *shape: Any, **options: Any) -> Iterator[Any]:
-    """Give the axes of a picture, which is written in the end."""
+    """Yield the axes of a picture, which is written in the end."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -55,7 +55,7 @@ def _tools(results: Results) -> list[str]:
 
 
 def files(results: Results) -> str:
-    """Say what was scanned."""
+    """Return what was scanned."""
     rows = []
     for name, entry in _files(results):
         counts = [f"{entry['arrays']:,}", f"{entry['chunks']:,}", f"{entry['bytes'] / 1e6:,.0f}"]
@@ -78,27 +78,27 @@ def _cpu(result: dict[str, Any]) -> str:
 
 
 def scan_cpu(results: Results) -> str:
-    """Say how long tools take to have the chunk list in memory."""
+    """Return how long tools take to have the chunk list in memory."""
     return _scans(results, _cpu, [name for name in TOOLS if not name.endswith("-json")])
 
 
 def scan_json(results: Results) -> str:
-    """Say how long tools take to have written a JSON file."""
+    """Return how long tools take to have written a JSON file."""
     return _scans(results, _cpu, [name for name in TOOLS if name.endswith("-json")])
 
 
 def scan_wall(results: Results) -> str:
-    """Say how long a scan takes on the clock."""
+    """Return how long a scan takes on the clock."""
     return _scans(results, lambda result: f"{number(median(result, 'wall'))} s", TOOLS)
 
 
 def scan_memory(results: Results) -> str:
-    """Say what memory a scanning process takes at its peak."""
+    """Return what memory a scanning process takes at its peak."""
     return _scans(results, lambda result: f"{median(result, 'peak') / 1e6:,.0f} MB", TOOLS)
 
 
 def failures(results: Results) -> str:
-    """Say why there is no figure."""
+    """Return why there is no figure."""
     lines = []
     for file, entry in _files(results):
         for tool, result in entry["tools"].items():
@@ -135,7 +135,7 @@ STARTUP_TARGETS = {"refmaker --help": 0.2, "refmaker scan": 0.35}
 
 
 def targets(results: Results) -> str:
-    """Say what was set out for and what is reached."""
+    """Return what was set out for and what is reached."""
     rows = [*_ratio_targets(results), *_memory_targets(results), *_remote_targets(results)]
     for name, wanted in STARTUP_TARGETS.items():
         if name in results.get("startup", {}).get("runs", {}):
@@ -174,7 +174,7 @@ def _memory_targets(results: Results) -> Iterator[list[str]]:
 
 
 def growth(results: Results) -> str:
-    """Say what a scan costs at each size."""
+    """Return what a scan costs at each size."""
     rows = []
     for series in results["growth"]["series"].values():
         for size, point in sorted(series["points"].items(), key=lambda item: int(item[0])):
@@ -190,7 +190,7 @@ def growth(results: Results) -> str:
 
 
 def _exponents(results: Results) -> Iterator[str]:
-    """Say how the time grows over the upper half of the sizes: 1 is linear."""
+    """Return how the time grows over the upper half of the sizes: 1 is linear."""
     for series in results["growth"]["series"].values():
         sizes = sorted(map(int, series["points"]))
         upper = sizes[len(sizes) // 2 - 1 :] if len(sizes) > 2 else sizes
@@ -205,7 +205,7 @@ def _exponents(results: Results) -> Iterator[str]:
 
 
 def startup(results: Results) -> str:
-    """Say how long commands take."""
+    """Return how long commands take."""
     found = results["startup"]
     rows = []
     for name, runs in found["runs"].items():
@@ -226,7 +226,7 @@ REMOTE_TARGETS = {
 
 
 def remote(results: Results) -> str:
-    """Say what scans over a network take."""
+    """Return what scans over a network take."""
     parts = []
     for one in results["remote"]["tables"]:
         rows = []

@@ -50,7 +50,10 @@ class Run:
 
 
 def environment_of(folder: str | Path) -> dict[str, str]:
-    """Give the environment of a process that finds this project, and may keep its bytecode as an installed one does."""
+    """Return the environment of a process that finds this project.
+
+    And may keep its bytecode as an installed one does.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return {**kept, "PYTHONPATH": str(folder), "PYTHONHASHSEED": "0"}
 
@@ -122,7 +125,7 @@ def _commit() -> str:
 
 
 def earlier(path: str | None, part: str, here: dict[str, Any]) -> dict[str, Any]:
-    """Give a part of the file of results, if it was measured on this machine: what is measured now goes into it."""
+    """Return a part of the file of results, if it was measured on this machine: what is measured now goes into it."""
     if not path or not Path(path).exists():
         return {}
     found: dict[str, Any] = json.loads(Path(path).read_text()).get(part, {})

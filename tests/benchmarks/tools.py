@@ -208,7 +208,7 @@ def scan_hidefix(path: str, output: str) -> Any:
 
 
 def lists_of_hidefix(result: Any, path: str, output: str) -> None:
-    """Give nothing: the Python interface does not tell where chunks are."""
+    """Return nothing: the Python interface does not tell where chunks are."""
 
 
 def scan_libhdf5(path: str, output: str) -> None:

@@ -45,13 +45,13 @@ def write_source(path: Path) -> Path:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Give a file in which nothing is refused."""
+    """Return a file in which nothing is refused."""
     return write_source(tmp_path / "source.h5")
 
 
 @pytest.fixture
 def refusing(tmp_path: Path) -> Path:
-    """Give a file with one dataset that Zarr cannot express."""
+    """Return a file with one dataset that Zarr cannot express."""
     path = write_source(tmp_path / "refusing.h5")
     with h5py.File(path, "a") as file:
         regions = file.create_dataset("regions", shape=(1,), dtype=h5py.regionref_dtype)

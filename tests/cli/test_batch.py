@@ -52,7 +52,7 @@ def started(*arguments: object, **options: Any) -> subprocess.Popen[str]:
 
 
 def essence(out: Path) -> dict[str, tuple[Any, ...]]:
-    """Give what does not depend on when and how a run was."""
+    """Return what does not depend on when and how a run was."""
     return {
         url: (row.seen, row.output, row.status, row.mapped, row.inlined, row.refused, row.error, row.output_size)
         for url, row in ledger_rows(out).items()
@@ -208,7 +208,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(many: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the output directory of a run that nothing happened to."""
+    """Return the output directory of a run that nothing happened to."""
     out = tmp_path_factory.mktemp("uninterrupted") / "out"
     process = started(many, "-o", out, "-j", 2)
     process.communicate()

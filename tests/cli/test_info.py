@@ -14,7 +14,7 @@ from .conftest import Run
 
 
 def rows(text: str) -> dict[str, list[str]]:
-    """Give the cells of the table, by variable."""
+    """Return the cells of the table, by variable."""
     table = text[text.index("\nvariable") :].split("\n\n")[0].splitlines()[2:]
     return {line.split()[0]: line.split()[1:] for line in table}
 

@@ -28,7 +28,7 @@ COMMAND = (sys.executable, "-m", "refmaker_cli", "scan")
 
 
 def one_line(text: str) -> str:
-    """Give the only line of a text."""
+    """Return the only line of a text."""
     assert text.count("\n") == 1, text
     assert text.endswith("\n")
     return text.rstrip("\n")

@@ -24,7 +24,7 @@ from .conftest import Run
 
 @pytest.fixture
 def manifest(run: Run, source: Path) -> Path:
-    """Give the path of a manifest of `source`."""
+    """Return the path of a manifest of `source`."""
     run("scan", source, "-o", "m.json")
     return Path("m.json").absolute()
 

@@ -34,12 +34,12 @@ class Stored:
     filters: tuple[Filter, ...]
 
     def chunk(self, *offset: int) -> tuple[int, bytes]:
-        """Give filter mask and bytes of a chunk as stored."""
+        """Return filter mask and bytes of a chunk as stored."""
         mask, raw = self.dataset.read_direct_chunk(offset or (0,) * len(self.chunk_shape))
         return mask, bytes(raw)
 
     def with_chunk(self, data: bytes, mask: int = 0) -> Stored:
-        """Give the same dataset with other stored bytes in its first chunk; this one must not be used after."""
+        """Return the same dataset with other stored bytes in its first chunk; this one must not be used after."""
         self.dataset.write_direct_chunk((0,) * len(self.chunk_shape), data, mask)
         return reopened(self.file)
 
@@ -51,7 +51,7 @@ class Stored:
         return out
 
     def offsets(self) -> list[tuple[int, ...]]:
-        """Give the origin of every chunk."""
+        """Return the origin of every chunk."""
         axes = [range(0, extent, size) for extent, size in zip(self.dataset.shape, self.chunk_shape, strict=True)]
         return list(product(*axes))
 
@@ -68,7 +68,7 @@ def reopened(file: h5py.File) -> Stored:
 
 
 def describe(file: h5py.File, dataset: Any) -> Stored:
-    """Give what the header of a dataset says."""
+    """Return what the header of a dataset says."""
     plist = dataset.get_create_plist()
     filters = []
     for i in range(plist.get_nfilters()):
@@ -78,12 +78,12 @@ def describe(file: h5py.File, dataset: Any) -> Stored:
 
 
 def message(datatype: Any) -> bytes:
-    """Give the Datatype message of an h5py datatype: H5Tencode puts a type and a version before it."""
+    """Return the Datatype message of an h5py datatype: H5Tencode puts a type and a version before it."""
     return datatype.encode()[2:]
 
 
 def datatype_of(body: bytes) -> Any:
-    """Give the h5py datatype of a Datatype message."""
+    """Return the h5py datatype of a Datatype message."""
     return h5t.decode(b"\x03\x00" + body)
 
 
@@ -122,7 +122,7 @@ def store_as(
 def float_type(
     size: int, precision: int, offset: int, exponent: int, mantissa: int, bias: int, byte_order: str = "<"
 ) -> bytes:
-    """Give the message of a float with sign, exponent and mantissa side by side above `offset`."""
+    """Return the message of a float with sign, exponent and mantissa side by side above `offset`."""
     sign = offset + exponent + mantissa
     flags = bytes([0x20 | (byte_order == ">"), sign, 0])
     fields = offset.to_bytes(2, "little") + precision.to_bytes(2, "little")
@@ -133,7 +133,7 @@ def float_type(
 def integer_type(
     size: int, precision: int, offset: int, *, signed: bool = True, byte_order: str = "<", bits: bool = False
 ) -> bytes:
-    """Give the message of an integer, or of a bit field."""
+    """Return the message of an integer, or of a bit field."""
     flags = bytes([(byte_order == ">") | (8 * (signed and not bits)), 0, 0])
     fields = offset.to_bytes(2, "little") + precision.to_bytes(2, "little")
     return (b"\x14" if bits else b"\x10") + flags + size.to_bytes(4, "little") + fields

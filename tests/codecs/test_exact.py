@@ -125,7 +125,7 @@ def test_refused_with_a_reason(datatype: Any, reason: str) -> None:
 
 
 def values_of(patterns: np.ndarray, exponent: int, mantissa: int, bias: int) -> np.ndarray:
-    """Give what bit patterns (sign, exponent, mantissa from the top) mean, in float64."""
+    """Return what bit patterns (sign, exponent, mantissa from the top) mean, in float64."""
     patterns = patterns.astype("u8")
     fraction = (patterns & np.uint64(2**mantissa - 1)).astype("f8")
     power = (patterns >> np.uint64(mantissa) & np.uint64(2**exponent - 1)).astype("i4")
@@ -204,7 +204,7 @@ def test_float_formats(exponent: int, mantissa: int, offset: int, slack: int, sh
 
 @st.composite
 def integer_bits(draw: st.DrawFn) -> tuple[int, int, int]:
-    """Give size, offset and precision of an integer that libhdf5 opens."""
+    """Return size, offset and precision of an integer that libhdf5 opens."""
     size = draw(st.integers(1, 8))
     stop = draw(st.integers(1 if size == 1 else 4 * size, 8 * size))
     precision = draw(st.integers(1, stop))

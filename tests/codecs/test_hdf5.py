@@ -75,7 +75,7 @@ def test_config_is_checked(stored: Stored) -> None:
 
 
 def zarr_2_store(stored: Stored, shape: tuple[int, ...], dtype: Any, element: Any = None) -> dict[str, bytes]:
-    """Give a Zarr version 2 array whose chunks are those of a dataset as stored."""
+    """Return a Zarr version 2 array whose chunks are those of a dataset as stored."""
     array = {
         "zarr_format": 2,
         "shape": list(shape),

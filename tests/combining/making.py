@@ -18,7 +18,7 @@ LON = np.linspace(0, 270, 5)
 
 
 def values(start: int, rows: int, *, seed: int = 0) -> np.ndarray:
-    """Give rows that are the same however they are divided among files: whole numbers, different in every cell."""
+    """Return rows that are the same however they are divided among files: whole numbers, different in every cell."""
     whole = np.arange(start, start + rows)[:, None, None] * 100 + np.arange(20).reshape(4, 5)
     return whole + seed
 
@@ -83,7 +83,7 @@ def write(
 
 
 def shown(manifest: Manifest, group: str | None = None) -> xr.Dataset:
-    """Give what xarray shows of a manifest, in memory."""
+    """Return what xarray shows of a manifest, in memory."""
     from zarr.storage import FsspecStore
 
     store = FsspecStore(FileSystem(manifest, asynchronous=True), read_only=True, path="")
@@ -95,7 +95,7 @@ def shown(manifest: Manifest, group: str | None = None) -> xr.Dataset:
 
 
 def original(*paths: Path) -> list[xr.Dataset]:
-    """Give what xarray shows of files, in memory."""
+    """Return what xarray shows of files, in memory."""
     found = []
     for path in paths:
         with xr.open_dataset(path, engine="netcdf4") as dataset:

@@ -74,7 +74,7 @@ def data(start: int, count: int = 4, **attributes: Any) -> V:
 
 
 def both(*, dims: dict[str, int | None] | None = None, **variables: tuple[V, V] | V) -> tuple[File, File]:
-    """Give two days of `x(time)` that have these variables too: one for both files, or one for each."""
+    """Return two days of `x(time)` that have these variables too: one for both files, or one for each."""
     files = []
     for number in range(2):
         own = {name: one[number] if isinstance(one, tuple) else one for name, one in variables.items()}

@@ -598,7 +598,7 @@ class TestSpill:
 
 
 def steps(number: int) -> Manifest:
-    """Give a manifest of 10,000 references."""
+    """Return a manifest of 10,000 references."""
     time, x = (scanned_array(name, extent, chunk) for name, extent, chunk in (("time", 100, 100), ("x", 10_000, 1)))
     x.metadata |= {"shape": [100, 100], "chunks": [1, 1]}
     x.attributes["_ARRAY_DIMENSIONS"] = ["time", "y"]

@@ -59,7 +59,7 @@ def together(paths: list[Path], dim: Any = "member") -> xr.Dataset:
 
 
 def read(manifest: Manifest) -> xr.Dataset:
-    """Give what xarray shows, with what attributes name as coordinates."""
+    """Return what xarray shows, with what attributes name as coordinates."""
     return shown(manifest).set_coords(["crs", "time_bnds"])
 
 

@@ -29,7 +29,7 @@ def texts(tmp_path: Path) -> list[bytes]:
 
 
 def held(collection: Collection) -> dict[str, Any]:
-    """Give all that a collection says, in plain terms."""
+    """Return all that a collection says, in plain terms."""
     return {
         path: [
             (

@@ -83,7 +83,7 @@ def _wait_for_workers(address: str, workers: int) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Give a cluster with two workers for the tests of a module."""
+    """Yield a cluster with two workers for the tests of a module."""
     pytest.importorskip("distributed")
     with running_cluster() as found:
         yield found

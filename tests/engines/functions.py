@@ -31,7 +31,7 @@ def misbehave(what: Any) -> Any:
 
 
 def _marked(name: str) -> bool:
-    """Say whether this was called before, in any process."""
+    """Return whether this was called before, in any process."""
     path = Path(os.environ["REFMAKER_TEST_MARKS"], name)
     before = path.exists()
     path.touch()
@@ -39,7 +39,7 @@ def _marked(name: str) -> bool:
 
 
 def meet(argument: tuple[str, int]) -> int:
-    """Wait until so many are here together; give how many came."""
+    """Wait until so many are here together; return how many came."""
     folder, number = Path(argument[0]), argument[1]
     (folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
     until = time.monotonic() + 20

@@ -42,7 +42,7 @@ def message(
 
 
 def sections(data: bytes) -> list[bytes]:
-    """Give the sections of a message between the first and the last."""
+    """Return the sections of a message between the first and the last."""
     position, found = 16, []
     while data[position : position + 4] != b"7777":
         length = int.from_bytes(data[position : position + 4], "big")

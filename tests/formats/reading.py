@@ -27,7 +27,7 @@ def read(manifest: Manifest, path: str, **options: Any) -> np.ndarray:
 
 
 def notes(manifest: Manifest, path: str) -> str:
-    """Give what the report says about an array, in one text."""
+    """Return what the report says about an array, in one text."""
     return "; ".join(next(line.notes for line in manifest.objects if line.path == "/" + path))
 
 

@@ -164,7 +164,7 @@ def sign(data: bytearray, span: Span) -> None:
 
 
 def mutate(seed: Seed, rng: random.Random) -> bytes:
-    """Give a damaged copy."""
+    """Return a damaged copy."""
     data, touched = bytearray(seed.data), []
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         at = rng.choice(seed.read)
@@ -301,7 +301,7 @@ def run_one(name: str, data: bytes, report: Report, *, paged: bool) -> None:
 
 
 def studied(corpus: Path | None = None) -> list[Seed]:
-    """Give all seeds."""
+    """Return all seeds."""
     files = list(seeds())
     if corpus is not None:
         for path in sorted(p for p in corpus.rglob("*") if p.is_file() and p.stat().st_size < LARGEST_OF_CORPUS):

@@ -41,7 +41,7 @@ class Report:
 
 
 def damaged(originals: list[Seed], seed: int, number: int) -> tuple[str, bytes]:
-    """Give the input of a number: always the same one."""
+    """Return the input of a number: always the same one."""
     rng = random.Random(f"{seed} {number}")
     original = rng.choice(originals)
     return original.name, mutate(original, rng)

@@ -28,7 +28,7 @@ def walked(data: bytes) -> Any:
 
 
 def modules() -> list[Any]:
-    """Give all modules of the HDF5 decoders."""
+    """Return all modules of the HDF5 decoders."""
     import refmaker.hdf5 as package
 
     names = [f"{package.__name__}.{found.name}" for found in pkgutil.iter_modules(package.__path__)]
@@ -59,7 +59,7 @@ def listening(function: Callable[..., Any], heard: Callable[..., None]) -> Itera
 
 
 def calls(files: Sequence[bytes], function: Callable[..., Any]) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
-    """Give the arguments of every call of a function, with the file that was walked."""
+    """Yield the arguments of every call of a function, with the file that was walked."""
     for data in files:
         found: list[tuple[Any, ...]] = []
         with listening(function, lambda *args, found=found, **_: found.append(args)):

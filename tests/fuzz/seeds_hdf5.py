@@ -131,7 +131,7 @@ def times(file: h5py.File) -> None:
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """Give names and files."""
+    """Yield names and files."""
     for build in (groups, ordered_groups, attributes, few_attributes, strings, kinds, chunks):
         for libver in ("earliest", "v108", "v110", "latest"):
             yield f"{build.__name__} {libver}", made(build, libver=libver)

@@ -156,7 +156,7 @@ TARGETS: dict[str, Target] = {}
 
 @cache
 def files() -> tuple[bytes, ...]:
-    """Give small files that between them hold every structure of HDF5."""
+    """Return small files that between them hold every structure of HDF5."""
     from tests.fuzz.seeds_hdf5 import seeds
 
     return tuple(data for _, data in seeds())
@@ -319,7 +319,7 @@ def in_file(name: str, read: Callable[[Any, int, int, int, Sizes], object], func
 
 
 def heap_numbers(window: Any, heap: Any, ids: Any, *_: Any) -> tuple[int, int, int]:
-    """Give address of a heap, and offset and length of its first object."""
+    """Return address of a heap, and offset and length of its first object."""
     if not ids:
         return -1, 0, 0
     split = 1 + heap.offset_size
@@ -394,7 +394,7 @@ def read_index(data: bytes) -> object:
 
 
 def index_seeds() -> Iterator[bytes]:
-    """Give the calls of walks through sound files."""
+    """Yield the calls of walks through sound files."""
     from refmaker.hdf5.chunk_index import read_chunk_index
     from tests.fuzz.harvest import calls
 
@@ -502,7 +502,7 @@ def _whole() -> None:
 
 
 def _outcome(read: Callable[[], Any]) -> object:
-    """Give what a manifest says, in a form that can be compared, or that it is refused."""
+    """Return what a manifest says, in a form that can be compared, or that it is refused."""
     try:
         found = read()
     except RefmakerError:

@@ -20,12 +20,12 @@ def _load() -> ctypes.CDLL | None:
 
 
 def available() -> bool:
-    """Say whether there is such a library."""
+    """Return whether there is such a library."""
     return _load() is not None
 
 
 def call(name: str, *types: type) -> Callable[..., int]:
-    """Give a function of libhdf5 that takes these C types; it raises when the library says that it failed."""
+    """Return a function of libhdf5 that takes these C types; it raises when the library says that it failed."""
     library = _load()
     if library is None:
         pytest.skip("h5py does not bring a libhdf5 of its own")

@@ -30,7 +30,7 @@ def made(
     lengths: int = 8,
     fcpl: Callable[[h5p.PropFCID], Any] | None = None,
 ) -> bytes:
-    """Give the bytes of a file in which `build` put something.
+    """Return the bytes of a file in which `build` put something.
 
     `fcpl` sets further file creation properties. The lower bound of versions is `libver`, the upper one the same, but
     for "earliest", which lets the library take what it needs.

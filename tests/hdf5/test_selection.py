@@ -28,13 +28,13 @@ SIZE = 210
 
 
 def _encoded(space: h5py.h5s.SpaceID) -> bytes:
-    """Give the selection as libhdf5 serialises it: H5Sencode puts the extent before it."""
+    """Return the selection as libhdf5 serialises it: H5Sencode puts the extent before it."""
     data = space.encode()
     return data[7 + int.from_bytes(data[3:7], "little") :]
 
 
 def _selected(space: h5py.h5s.SpaceID) -> list[int]:
-    """Give what libhdf5 selects of an array of its positions, in its order."""
+    """Return what libhdf5 selects of an array of its positions, in its order."""
     shape = space.shape
     with h5py.File.in_memory() as file:
         dataset = file.create_dataset("d", data=np.arange(np.prod(shape)).reshape(shape))

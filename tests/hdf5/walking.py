@@ -82,7 +82,7 @@ def in_rounds(data: bytes, page_bits: int, read: Callable[[Window], Any]) -> tup
 
 
 def plain(thing: Any) -> Any:
-    """Give records as plain values that compare with `==`, arrays with their dtype."""
+    """Return records as plain values that compare with `==`, arrays with their dtype."""
     if isinstance(thing, np.ndarray):
         values = [plain(v) for v in thing.ravel().tolist()] if thing.dtype.hasobject else thing.tobytes()
         return str(thing.dtype), thing.shape, values
@@ -96,7 +96,7 @@ def plain(thing: Any) -> Any:
 
 
 def file_of(window: Window) -> File:
-    """Give a `File` around a window without a superblock in it."""
+    """Return a `File` around a window without a superblock in it."""
     superblock = Superblock(
         version=2,
         base=0,

@@ -208,7 +208,7 @@ def manifests(draw, *, zarr_formats=(2, 3), extents=extents, most=2**63):
 
 
 def comparable(manifest):
-    """Give everything in a manifest in a form that `==` compares exactly."""
+    """Return everything in a manifest in a form that `==` compares exactly."""
     arrays = {}
     for path, a in manifest.arrays.items():
         r = a.references

@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give the sources of the manifests that were parsed."""
+    """Return the sources of the manifests that were parsed."""
     calls: list[str] = []
     plain = cache.read_json
     monkeypatch.setattr(cache, "read_json", lambda data, source: calls.append(source) or plain(data, source=source))

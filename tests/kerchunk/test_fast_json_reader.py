@@ -43,7 +43,7 @@ def read(data: bytes) -> Any:
 
 
 def by_url(manifest: Manifest) -> Any:
-    """Give a manifest with targets by their url: the order in which they are met is not part of it."""
+    """Return a manifest with targets by their url: the order in which they are met is not part of it."""
     urls = [target.url for target in manifest.targets]
     _, groups, arrays, rest = comparable(manifest)
     for path, (metadata, attributes, grid, columns, inline, whole) in arrays.items():

@@ -456,7 +456,7 @@ GOOD = [v1(REFS_2, templates={"u": "file"}), v1(REFS_3, refmaker=EXTENSION)]
 
 
 def read_or_refuse(document):
-    """Give what is read of a document, or None after a `ManifestError` as it must be."""
+    """Return what is read of a document, or None after a `ManifestError` as it must be."""
     try:
         return read(document)
     except ManifestError as error:

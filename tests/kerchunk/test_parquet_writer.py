@@ -55,7 +55,7 @@ def foreign(path: Path) -> None:
 
 
 def as_read(manifest: Manifest) -> Manifest:
-    """Give a manifest as it comes back from a set."""
+    """Return a manifest as it comes back from a set."""
     for held in manifest.arrays.values():
         if "dimension_separator" in held.metadata or manifest.zarr_format == 2:
             held.metadata = {**held.metadata, "dimension_separator": "."}

@@ -16,7 +16,7 @@ __all__ = ["read_array", "reason", "status"]
 
 
 def read_array(manifest: Manifest, name: str) -> np.ndarray:
-    """Give the values that a Zarr 2 reader sees."""
+    """Return the values that a Zarr 2 reader sees."""
     array = manifest.arrays[name]
     metadata = array.metadata
     dtype = _dtype(metadata["dtype"])
@@ -65,10 +65,10 @@ def _decoded(data: bytes, metadata: dict[str, Any]) -> bytes:
 
 
 def status(manifest: Manifest, path: str) -> str:
-    """Give what became of an object."""
+    """Return what became of an object."""
     return next(o.status for o in manifest.objects if o.path == path)
 
 
 def reason(manifest: Manifest, path: str) -> str:
-    """Give why an object was refused."""
+    """Return why an object was refused."""
     return manifest.refusals[path]

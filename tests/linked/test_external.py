@@ -36,7 +36,7 @@ def _make(
 
 
 def _expected(monkeypatch: pytest.MonkeyPatch, path: str) -> np.ndarray:
-    """Give what libhdf5 reads in the directory of the file, where it finds raw data without a prefix."""
+    """Return what libhdf5 reads in the directory of the file, where it finds raw data without a prefix."""
     with monkeypatch.context() as context:
         context.chdir(Path(path).parent)
         with h5py.File(path) as file:

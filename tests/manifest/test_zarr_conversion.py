@@ -38,7 +38,7 @@ SIMPLE = (big_endian, compressed, coordinates, groups, unlimited)
 
 
 def shown(manifest: Manifest, only: set[str]) -> dict[str, Any]:
-    """Give what xarray shows of every group, of the arrays in `only`."""
+    """Return what xarray shows of every group, of the arrays in `only`."""
     kept = replace(manifest, arrays={path: array for path, array in manifest.arrays.items() if path in only})
     found = {}
     for group in manifest.groups:

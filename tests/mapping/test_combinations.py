@@ -68,7 +68,7 @@ STATES = ("whole", "missing", "masked", "edges")
 
 
 def values(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """Give values that every dtype here holds."""
+    """Return values that every dtype here holds."""
     if dtype.subdtype is not None:
         base, axes = dtype.subdtype
         return values(base, shape + axes)
@@ -82,7 +82,7 @@ def values(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
 
 
 def possible(index: str, pipeline: str, dtype: np.dtype[Any], state: str) -> bool:
-    """Say whether libhdf5 makes such a dataset."""
+    """Return whether libhdf5 makes such a dataset."""
     if index == "implicit":
         return pipeline == "plain" and state == "whole"
     if dtype.base.kind not in NUMBERS.get(pipeline, "iufcSVb"):

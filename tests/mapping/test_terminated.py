@@ -16,7 +16,7 @@ DIRTY = np.array([b"swe\0et", b"sour", b"\0bitte", b"saltyy"], "S6")
 
 
 def write(path: Path, padding: int, values: np.ndarray, *, deflate: bool, chunks: tuple[int, ...] | None) -> np.ndarray:
-    """Write strings as they are; give what h5py reads."""
+    """Write strings as they are; return what h5py reads."""
     with h5py.File(path, "w") as file:
         stored = h5py.h5t.C_S1.copy()
         stored.set_size(values.dtype.itemsize)

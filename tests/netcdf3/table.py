@@ -33,7 +33,7 @@ PER_CHUNK = 3
 
 
 def types(version: int) -> tuple[str, ...]:
-    """Give the types that a version has."""
+    """Return the types that a version has."""
     return OLD + NEW if version == 5 else OLD
 
 
@@ -55,7 +55,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """Give all cases."""
+    """Yield all cases."""
     for version in FORMATS:
         for kind, written in itertools.product(types(version), ("all", "partly", "own fill value")):
             yield Case(version, kind, "scalar", 1, 0, "counted", written)
@@ -68,7 +68,7 @@ def cases() -> Iterator[Case]:
 
 
 def check(case: Case, folder: Path) -> Counter[str]:
-    """Make the file of a case and compare it; give how many variables were the same, and were refused by name."""
+    """Make the file of a case and compare it; return how many variables were the same, and were refused by name."""
     whole, path = folder / "whole.nc", folder / "case.nc"
     make(case, whole)
     path.write_bytes(counted_so(case, whole.read_bytes()))
@@ -125,7 +125,7 @@ def variable(nc: Any, name: str, kind: str, dims: tuple[str, ...], case: Case) -
 
 
 def counted_so(case: Case, data: bytes) -> bytes:
-    """Give the file with its records counted as the case has it, and without its last bytes where it is cut."""
+    """Return the file with its records counted as the case has it, and without its last bytes where it is cut."""
     wide = 8 if case.version == 5 else 4
     cut = 4 if case.count.endswith("cut") else 0  # padding is up to 3 bytes
     if case.count.startswith("streaming"):

@@ -32,7 +32,7 @@ def seeds(version: int) -> list[bytes]:
 
 
 def check(data: bytes) -> bool:
-    """Tell whether a Tree came out; every reference of it must lie in the file."""
+    """Return whether a Tree came out; every reference of it must lie in the file."""
     try:
         tree = walk(MemoryWindow(data), source="fuzz")
     except RefmakerError:

@@ -46,7 +46,7 @@ def written(held: Manifest, folder: Path) -> str:
 
 
 def of_server(fault: str) -> Case:
-    """Give a case in which every request for the target goes wrong."""
+    """Return a case in which every request for the target goes wrong."""
 
     def case(folder: Path, server: RangeServer) -> dict[str, Any]:
         url = server.add("a.nc", DATA)
@@ -57,7 +57,7 @@ def of_server(fault: str) -> Case:
 
 
 def rewritten(data: bytes, *, local: bool) -> Case:
-    """Give a case in which the target was written anew."""
+    """Return a case in which the target was written anew."""
 
     def case(folder: Path, server: RangeServer) -> dict[str, Any]:
         if local:
@@ -98,7 +98,7 @@ def sound(folder: Path, server: RangeServer) -> dict[str, Any]:
 
 
 def shard(change: Callable[[Path], None]) -> Case:
-    """Give a case in which a file of a Parquet set is not what it was."""
+    """Return a case in which a file of a Parquet set is not what it was."""
 
     def case(folder: Path, server: RangeServer) -> dict[str, Any]:
         from refmaker.kerchunk.parquet_writer import write_parquet
@@ -111,7 +111,7 @@ def shard(change: Callable[[Path], None]) -> Case:
 
 
 def remote_shard(fault: str) -> Case:
-    """Give a case in which a server does not give a shard."""
+    """Return a case in which a server does not give a shard."""
 
     def case(folder: Path, server: RangeServer) -> dict[str, Any]:
         shard(lambda path: None)(folder, server)
@@ -166,7 +166,7 @@ def outcome(reader: Callable[..., np.ndarray], options: dict[str, Any]) -> str |
 
 
 def measured() -> dict[str, dict[str, str]]:
-    """Give the matrix of this interpreter: fault -> reader -> outcome."""
+    """Return the matrix of this interpreter: fault -> reader -> outcome."""
     fsspec.register_implementation("refmaker", "refmaker.replay.filesystem.FileSystem", clobber=True)
     engine.PAUSE = 0.0
     found: dict[str, dict[str, str]] = {}
@@ -186,7 +186,7 @@ def measured() -> dict[str, dict[str, str]]:
 
 
 def column(reader: str) -> str:
-    """Give the heading of a reader."""
+    """Return the heading of a reader."""
     package = reader if reader in ("xarray", "dask") else "zarr"
     if reader == "filesystem":
         return "fsspec"

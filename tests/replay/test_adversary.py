@@ -29,7 +29,7 @@ DATA = np.random.default_rng(0).bytes(COUNT * SIZE)
 
 
 def held(url: str, **recorded: Any) -> Manifest:
-    """Give a manifest of chunks one after the other, of which every seventh is absent."""
+    """Return a manifest of chunks one after the other, of which every seventh is absent."""
     rows = references({i: (0, i * SIZE, SIZE) for i in range(COUNT) if i % 7 != 6})
     node = array((COUNT * SIZE // 4,), (SIZE // 4,), rows, separator=".")  # as Parquet sets have it
     return manifest({"v": node}, [Target(url, **recorded)])

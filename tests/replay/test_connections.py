@@ -130,7 +130,7 @@ def test_clients_of_s3_end_with_their_loop(s3_server: S3Server, monkeypatch: pyt
 
 
 def sessions_made(monkeypatch: pytest.MonkeyPatch) -> list[aiohttp.ClientSession]:
-    """Give the sessions that are made from now on in this thread, whatever other threads and the collector do."""
+    """Return the sessions that are made from now on in this thread, whatever other threads and the collector do."""
     made: list[aiohttp.ClientSession] = []
     make, thread = aiohttp.ClientSession.__init__, threading.get_ident()
 

@@ -210,7 +210,7 @@ def test_arrays_without_chunks() -> None:
 
 
 def faulty(tmp_path: Path, change: Any, **recorded: Any) -> FileSystem:
-    """Give a view of four chunks, deflated with checksums inside, of which `change` makes the third another."""
+    """Return a view of four chunks, deflated with checksums inside, of which `change` makes the third another."""
     import numcodecs
 
     configs = [{"id": "fletcher32"}, {"id": "zlib", "level": 1}]

@@ -22,7 +22,7 @@ COUNT, SIZE = 24_000, 40
 
 
 def opened(path: str) -> int:
-    """Open a manifest twice, as two tasks would; tell how often this process parsed it."""
+    """Open a manifest twice, as two tasks would; return how often this process parsed it."""
     from refmaker.kerchunk import cache
     from refmaker.replay.filesystem import FileSystem
 

@@ -32,7 +32,7 @@ KEYS = [".zattrs", ".zgroup", "g/.zattrs", "g/.zgroup", "g/x/.zarray", "g/x/.zat
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:
-    """Give the path of a manifest whose target lies beside it."""
+    """Return the path of a manifest whose target lies beside it."""
     (tmp_path / "a.nc").write_bytes(DATA)
     status = (tmp_path / "a.nc").stat()
     scene("a.nc", size=status.st_size, mtime=status.st_mtime).to_json(str(tmp_path / "m.json"))
@@ -45,7 +45,7 @@ def fs(path: str) -> FileSystem:
 
 
 def missing() -> FileSystem:
-    """Give a filesystem whose target is not there."""
+    """Return a filesystem whose target is not there."""
     return FileSystem(scene("/nowhere/a.nc"))
 
 

@@ -15,7 +15,7 @@ from tests.replay.scenes import array, manifest, references, scene
 
 
 def walked(listing: Listing, path: str = "") -> dict[str, int | None]:
-    """Give all files and their sizes, found folder by folder."""
+    """Return all files and their sizes, found folder by folder."""
     out: dict[str, int | None] = {}
     for entry in listing.entries(path):
         full = f"{path}/{entry.name}" if path else entry.name

@@ -58,7 +58,7 @@ def scanned(tmp_path: Path) -> tuple[Manifest, dict[str, np.ndarray]]:
 
 
 def output(command: list[str], script: str = "", folder: str | None = None) -> list[object]:
-    """Run a reader; give what it printed, a JSON value a line."""
+    """Run a reader; return what it printed, a JSON value a line."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, input=script, cwd=folder)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

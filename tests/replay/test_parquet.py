@@ -34,7 +34,7 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    """Give a set with one chunk a row, the fourth missing and the fifth inlined, two to a shard."""
+    """Return a set with one chunk a row, the fourth missing and the fifth inlined, two to a shard."""
     (tmp_path / "data.bin").write_bytes(DATA)
     held = references({row: (0, len(HEAD) + row * ROW, ROW) for row in (0, 1, 2, 5)}, {4: VALUES[4].tobytes()})
     made = manifest({"g/x": array((6, 4), (1, 4), held)}, [Target("data.bin", len(DATA))], refusals={"/g/bad": "why"})

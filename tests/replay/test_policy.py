@@ -220,7 +220,7 @@ def test_secrets_do_not_show(range_server: RangeServer) -> None:
 
 
 def shown(error: SourceError) -> str:
-    """Give all that an error can show."""
+    """Return all that an error can show."""
     text = "".join(traceback.format_exception(error)) + str(error.args) + str(vars(error))
     assert "hunter2" not in text
     return text

@@ -16,7 +16,7 @@ SIZE = 100
 
 
 def walk(prefetcher: Prefetcher, cells: list[int], size: int = SIZE) -> list[list[int]]:
-    """Ask for cells one after the other; give what was foreseen at each, read as it would be."""
+    """Ask for cells one after the other; return what was foreseen at each, read as it would be."""
     found = []
     for cell in cells:
         stream = prefetcher.note(cell, size)
@@ -28,7 +28,7 @@ def walk(prefetcher: Prefetcher, cells: list[int], size: int = SIZE) -> list[lis
 
 
 def box(grid: tuple[int, ...], *ranges: range) -> list[int]:
-    """Give the cells of a box in C order."""
+    """Return the cells of a box in C order."""
     return [int(np.ravel_multi_index(index, grid)) for index in itertools.product(*ranges)]
 
 

@@ -67,7 +67,7 @@ def test_http_when_the_target_is_looked_up(
 
 @pytest.fixture(scope="module")
 def s3_like() -> Iterator[RangeServer]:
-    """Give one server for all tests: clients for a new one take a second to make."""
+    """Yield one server for all tests: clients for a new one take a second to make."""
     with RangeServer() as server:
         server.add("bucket/a.nc", DATA)
         yield server
@@ -127,7 +127,7 @@ def test_changed(reader: Reader, tmp_path: Path) -> None:
 
 
 def rewritten(way: str) -> bytes:
-    """Give the target as somebody wrote it anew."""
+    """Return the target as somebody wrote it anew."""
     return {"same layout": HEAD + (VALUES + 1).tobytes() + b"tail of the file", "other layout": b"more" + DATA}[way]
 
 

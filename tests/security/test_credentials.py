@@ -29,7 +29,7 @@ SIGNED = f"X-Amz-Signature={SECRET}&X-Amz-Credential={SECRET}&X-Amz-Expires=60"
 
 @pytest.fixture
 def url(tmp_path: Path, range_server: RangeServer) -> str:
-    """Give the url of a file behind HTTP, with a login and a signature."""
+    """Return the url of a file behind HTTP, with a login and a signature."""
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["v"] = np.arange(10)
         file.create_dataset("text", (2,), h5py.string_dtype())[...] = ["a", "b"]

@@ -267,7 +267,7 @@ def test_netcdf_classic_with_records_without_end(tmp_path, variables, records):
 
 
 def bomb(kind: str, size: int) -> tuple[bytes, list[Filter]]:
-    """Give data that a filter makes `size` zeros of, and the pipeline."""
+    """Return data that a filter makes `size` zeros of, and the pipeline."""
     import numcodecs
 
     zeros = bytes(1 << 20)

@@ -17,7 +17,7 @@ SIZE, STEP = 1 << 26, 1 << 14
 
 
 def resident(path: Path) -> int:
-    """Give the resident bytes of the maps of a file."""
+    """Return the resident bytes of the maps of a file."""
     found = re.findall(
         rf"{re.escape(str(path))}\n.*?^Rss: +(\d+) kB", Path("/proc/self/smaps").read_text(), re.M | re.S
     )

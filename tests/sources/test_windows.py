@@ -21,7 +21,7 @@ HUGE = (1 << 64) - 1
 
 
 def filled(page: int, data: bytes = DATA) -> SparseWindow:
-    """Give a window filled in two rounds, one piece in two a round."""
+    """Return a window filled in two rounds, one piece in two a round."""
     window = SparseWindow(len(data))
     for first in (page, 0):
         starts = list(range(first, len(data), 2 * page))

@@ -29,7 +29,7 @@ def days(folder: Path, count: int, **options: Any) -> list[Path]:
 
 
 def found(manifest: Any, sample: int | None = None, **options: Any) -> dict[str, tuple[str, str | None]]:
-    """Give what is not the same."""
+    """Return what is not the same."""
     report = verify(manifest, sample=sample, **options)
     assert report.files
     return {one.path: (one.status, one.reason) for one in report.arrays if one.status != "same"}

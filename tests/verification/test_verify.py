@@ -358,7 +358,7 @@ def text(items: list[str]) -> bytes:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Give a file with an array of 4 x 5 chunks, plain and compressed, and one with a missing chunk."""
+    """Return a file with an array of 4 x 5 chunks, plain and compressed, and one with a missing chunk."""
     path = tmp_path / "x.h5"
     with h5py.File(path, "w") as f:
         f.create_dataset("plain", data=VALUES, chunks=(2, 2))
@@ -387,7 +387,7 @@ def damaged(source: Path, tmp_path: Path) -> Callable[..., VerifyReport]:
 
 
 def only(report: VerifyReport, path: str, status: str = "differs") -> ArrayResult:
-    """Give the only array in which anything was found."""
+    """Return the only array in which anything was found."""
     assert [(a.path, a.status) for a in report.arrays if a.status != "same"] == [(path, status)]
     assert report.differences == 1
     assert not report.failed
