@@ -168,13 +168,13 @@ def test_crashes_and_hangs_are_rows(archive: Path, out: Path, tmp_path: Path) ->
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(
         "import ctypes, time\n"
-        "import refmaker.scanning as scanning\n"
-        "real = scanning.inspect\n"
+        "import refmaker.scanning.scan as scanning\n"
+        "real = scanning.scan_file\n"
         "def inspect(url, **options):\n"
         "    if url.endswith('a.nc'): ctypes.string_at(0)\n"
         "    if url.endswith('b.h5'): time.sleep(60)\n"
         "    return real(url, **options)\n"
-        "scanning.inspect = inspect\n"
+        "scanning.scan_file = inspect\n"
     )
     path = os.pathsep.join([str(tmp_path / "site"), *filter(None, sys.path)])
     process = started(archive, "-o", out, "-j", 1, "--timeout", 3, env={"PYTHONPATH": path})

@@ -14,9 +14,9 @@ import click
 import fsspec
 import h5py
 import pytest
-import refmaker.verify
 from refmaker_cli.output import ProgressLine
 
+import refmaker.verification.verify
 from refmaker.verification.verify import VerifyReport
 
 from .conftest import Run
@@ -173,7 +173,9 @@ def test_options_reach_the_library(
 ) -> None:
     seen = {}
     monkeypatch.setattr(
-        refmaker.verify, "verify", lambda name, **given: seen.update(given) or VerifyReport(name, given["sample"])
+        refmaker.verification.verify,
+        "verify",
+        lambda name, **given: seen.update(given) or VerifyReport(name, given["sample"]),
     )
     assert run("verify", manifest, *options).exit_code == 0
     assert seen["sample"] == sample
@@ -208,7 +210,7 @@ def test_wrong_usage(run: Run, manifest: Path, options: list[str]) -> None:
 @pytest.mark.parametrize("report", ["none/r.json", "."])
 def test_report_that_cannot_be_written(run: Run, manifest: Path, report: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """That is said before the work."""
-    monkeypatch.setattr(refmaker.verify, "verify", None)
+    monkeypatch.setattr(refmaker.verification.verify, "verify", None)
     result = run("verify", manifest, "--report", report)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"refmaker: cannot write '{report}': ")
@@ -235,7 +237,7 @@ def test_interrupted(run: Run, manifest: Path, monkeypatch: pytest.MonkeyPatch) 
     def stop(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(refmaker.verify, "verify", stop)
+    monkeypatch.setattr(refmaker.verification.verify, "verify", stop)
     result = run("verify", manifest, "--report", "r.json")
     assert result.exit_code == 130
     assert not Path("r.json").exists()

@@ -11,10 +11,10 @@ import h5py
 import netCDF4
 import numpy as np
 import pytest
-import refmaker.verify
 import xarray as xr
 
 import refmaker
+import refmaker.verification.verify
 from refmaker.errors import RefmakerError
 
 from .making import shown

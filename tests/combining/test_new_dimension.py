@@ -8,10 +8,10 @@ from typing import Any
 import netCDF4
 import numpy as np
 import pytest
-import refmaker.verify
 import xarray as xr
 
 import refmaker
+import refmaker.verification.verify
 from refmaker.manifest.manifest import Manifest
 
 from .making import shown

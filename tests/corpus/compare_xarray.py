@@ -117,7 +117,7 @@ def main() -> None:
     import xarray  # noqa: F401
     import zarr  # noqa: F401
 
-    import refmaker.scanning  # noqa: F401
+    import refmaker.scanning.scan  # noqa: F401
 
     outcomes: collections.Counter[str] = collections.Counter()
     files: collections.Counter[str] = collections.Counter()

@@ -25,10 +25,10 @@ from click.testing import CliRunner
 from refmaker_cli.main import main
 
 import refmaker
-from refmaker.batch import listing
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.formats import kerchunk_scan
 from refmaker.manifest.manifest import Manifest
+from refmaker.scanning import recognise
 from refmaker.scanning.scan import scan
 from refmaker.verification.verify import verify
 from tests.formats.messages import message, values_of
@@ -220,17 +220,17 @@ def test_directories_without_the_packages(made, tmp_path, monkeypatch):
     """What cannot be scanned is left out of directories, and a failure where it was named."""
     path, _ = made
     kind = {".tif": "tiff", ".fits": "fits", ".grib2": "grib"}[path.suffix]
-    assert listing.is_recognised(str(path))
+    assert recognise.is_recognised(str(path))
     path.rename(path.with_suffix(".data"))
-    assert listing.is_recognised(str(path.with_suffix(".data")))
+    assert recognise.is_recognised(str(path.with_suffix(".data")))
     monkeypatch.setattr(listing, "missing", lambda asked: ["a package"] if asked == kind else [])
-    listing._kerchunk_formats.cache_clear()
+    recognise._kerchunk_formats.cache_clear()
     try:
-        assert not listing.is_recognised(str(path.with_suffix(".data")))
-        assert not listing.has_known_suffix(path.name)
+        assert not recognise.is_recognised(str(path.with_suffix(".data")))
+        assert not recognise.has_known_suffix(path.name)
     finally:
         monkeypatch.undo()
-        listing._kerchunk_formats.cache_clear()
+        recognise._kerchunk_formats.cache_clear()
 
 
 def test_errors_of_libraries_are_ours(made, monkeypatch):

@@ -67,7 +67,7 @@ def kinds(file: h5py.File) -> None:
     file.create_dataset("x", (3,), file["kind"])
     file["x"].attrs.create("a", np.ones(1, file["kind"].dtype), dtype=file["kind"])
     file.create_dataset("e", (3,), h5py.enum_dtype({"A": 1, "B": 2}, basetype=">i2"), fillvalue=2)
-    file.create_dataset("o", (3,), h5t.special_dtype(ref=h5py.ChunkRef))
+    file.create_dataset("o", (3,), h5t.special_dtype(ref=h5py.Reference))
     file.create_dataset("t", (3,), "V7")
     filled(low_level(file, "c", (7,), layout=h5py.h5d.COMPACT))
     low_level(file, "s", (3,), options=lambda p: p.set_external(b"raw.bin", 0, 12))

@@ -62,7 +62,7 @@ def test_strings_and_references(tmp_path: Path, user_block: int) -> None:
     dtype = np.dtype([("n", "<i4"), ("s", h5py.string_dtype()), ("r", h5py.ref_dtype), ("two", "<f4", (2,))])
     with h5py.File(path, "w", userblock_size=user_block) as file:
         file["x"] = 1
-        rows = [(1, "eins", file["x"].ref, (1, 2)), (2, "", h5py.ChunkRef(), (3, 4)), (3, "dréi", file.ref, (5, 6))]
+        rows = [(1, "eins", file["x"].ref, (1, 2)), (2, "", h5py.Reference(), (3, 4)), (3, "dréi", file.ref, (5, 6))]
         file.create_dataset("c", data=np.array(rows, dtype), chunks=(2,), compression="gzip")
     manifest = scan(str(path))
     assert manifest.refusals == {}

@@ -12,7 +12,7 @@ from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.filesystem import FileSystem
 from refmaker.replay.policy import Policy
-from refmaker.replay.read_errors import hidden, secrets_of
+from refmaker.replay.read_errors import redact, secrets_of
 from tests.replay.scenes import DATA, VALUES, array, manifest, references, scene
 from tests.servers import RangeServer
 
@@ -229,4 +229,4 @@ def shown(error: SourceError) -> str:
 def test_secrets_in_the_text_of_errors() -> None:
     options = {"s3://b": {"secret": "hunter2", "client_kwargs": {"aws_session_token": "hunter3"}}, "anon": "False"}
     assert secrets_of(options) == {"hunter2", "hunter3"}
-    assert hidden("ask https://u:p@h/a?b=c&d for hunter2", ["hunter2"]) == "ask https://h/a?… for …"
+    assert redact("ask https://u:p@h/a?b=c&d for hunter2", ["hunter2"]) == "ask https://h/a?… for …"

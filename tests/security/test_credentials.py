@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import refmaker
-from refmaker.batch.discovery import Roots
+from refmaker.batch.discovery import Inputs
 from refmaker.batch.run import Batch
 from refmaker.errors import BatchError, ManifestError, RefmakerError
 from refmaker.manifest.rewriting import with_targets_moved
@@ -122,7 +122,7 @@ def test_batch(url: str, run: Run, tmp_path: Path) -> None:
         assert SECRET not in result.output
     assert not (tmp_path / "out").exists()
     with pytest.raises(BatchError):
-        Batch(Roots((url,)), str(tmp_path / "out")).run(None)  # type: ignore[arg-type]
+        Batch(Inputs((url,)), str(tmp_path / "out")).run(None)  # type: ignore[arg-type]
 
 
 def test_combining(url: str, run: Run, tmp_path: Path) -> None:

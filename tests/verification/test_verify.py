@@ -53,7 +53,7 @@ def write_hdf5(path: Path) -> None:
         f["text"] = np.array(["é", "", "abc"], h5py.string_dtype())
         f["one"] = "scalar text"
         f["scalar"] = 5
-        f["references"] = np.array([f["text"].ref, f.ref, h5py.ChunkRef()], h5py.ref_dtype)
+        f["references"] = np.array([f["text"].ref, f.ref, h5py.Reference()], h5py.ref_dtype)
         f["times"] = np.array([0, 86400], "<M8[s]").astype(h5py.opaque_dtype("<M8[s]"))
         f.create_dataset("rows", (4,), np.dtype(("<i4", (3,))), chunks=(2,))[...] = np.arange(12).reshape(4, 3)
         f.create_dataset("squares", (2,), np.dtype(("<i4", (2, 3))))
@@ -591,7 +591,7 @@ class TestDamage:
             f["a"] = np.arange(3)
             f["hard"] = f["a"]
             f["b"] = np.arange(3)
-            f["refs"] = np.array([f["hard"].ref, f["b"].ref, h5py.ChunkRef()], h5py.ref_dtype)
+            f["refs"] = np.array([f["hard"].ref, f["b"].ref, h5py.Reference()], h5py.ref_dtype)
         manifest = refmaker.scan(str(tmp_path / "x.h5"))
         inline = manifest.arrays["refs"].references.inline
         inline[0] = text(["/hard", "/b", ""])
