@@ -223,7 +223,7 @@ def test_directories_without_the_packages(made, tmp_path, monkeypatch):
     assert recognise.is_recognised(str(path))
     path.rename(path.with_suffix(".data"))
     assert recognise.is_recognised(str(path.with_suffix(".data")))
-    monkeypatch.setattr(listing, "missing", lambda asked: ["a package"] if asked == kind else [])
+    monkeypatch.setattr(recognise, "missing", lambda asked: ["a package"] if asked == kind else [])
     recognise._kerchunk_formats.cache_clear()
     try:
         assert not recognise.is_recognised(str(path.with_suffix(".data")))
