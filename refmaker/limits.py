@@ -96,11 +96,18 @@ DECODED = _limit("decoded", 1 << 27, "bytes", "bytes that a walk decodes of any 
 PATHS = _limit("paths", 4, "times the file", "text of all paths, beyond 16 MiB: deep groups with long names")
 STEPS = _limit("soft-link-steps", 4, "times the file", "names that soft links lead through")
 SOFT_LINKS = _limit("soft-links", 64, "links", "soft links that lead to one another")
+SOURCE_LINKS = _limit("source-links", 16, "links", "on the way to a source of a virtual dataset; libhdf5's own")
 DATATYPE_DEPTH = _limit("datatype-depth", 64, "levels", "datatypes within datatypes")
 TREE_DEPTH = _limit("tree-depth", 64, "levels", "B-trees and fractal heaps that point to themselves")
 RANK = _limit("rank", 32, "dimensions", "a dataspace; libhdf5's own")
 FILTERS = _limit("filters", 32, "filters", "a pipeline; libhdf5's own")
 ITEM_SIZE = _limit("item-size", (1 << 31) - 1, "bytes", "an element; numpy's own")
+FILL_ELEMENT = _limit(
+    "fill-element", 1 << 16, "bytes", "an element that metadata have to hold, as it is the fill value", BY_ENVIRONMENT
+)
+LINKED_ELEMENT = _limit(
+    "linked-element", 1 << 20, "bytes", "an element of a virtual or external dataset", BY_ENVIRONMENT
+)
 SELECTION_RUNS = _limit("selection-runs", 1 << 20, "blocks", "a selection of a virtual dataset, along an axis")
 NETCDF3_HEADER = _limit("netcdf3-header", 256 << 20, "bytes", "the header of a netCDF classic file", BY_ENVIRONMENT)
 NETCDF3_RECORDS = _limit(
@@ -148,6 +155,15 @@ SHARD_RATIO = _limit("shard-ratio", 200, "times its size", "a shard of a Parquet
 SHARD_COLUMNS = _limit("shard-columns", 64, "columns", "a shard of a Parquet set")
 SHARDS = _limit("shards", 1_000_000, "shards", "an array of a set that does not say which shards it has")
 CODEC_CHUNK = _limit("codec-chunk", (1 << 32) - 1, "bytes", "a chunk that libhdf5 decodes; libhdf5's own")
+DECODER_MEMORY = _limit(
+    "decoder-memory", 1 << 28, "bytes", "a process that decodes a chunk, beyond four times the chunk", BY_ENVIRONMENT
+)
+DECODER_TIME = _limit(
+    "decoder-time",
+    3.0,
+    "seconds",
+    "of a processor, to decode a chunk in a process of its own, beside the time for its bytes",
+)
 DTYPE_DEPTH = _limit("dtype-depth", 32, "levels", "dtypes in configurations of codecs")
 ELEMENT_SIZE = _limit("element-size", 1 << 20, "bytes", "an element in the decoded view")
 DECODED_KEPT = _limit("decoded-kept", 1 << 26, "bytes", "decoded chunks that are kept, of a manifest")

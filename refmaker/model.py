@@ -344,6 +344,7 @@ class Tree:
     metadata_blocks: int = 0
     definitions: dict[str, Datatype] = field(default_factory=dict)
     external: dict[str, ExternalLink] = field(default_factory=dict)
+    dangling: dict[str, str] = field(default_factory=dict)
     paths: dict[int, str] = field(default_factory=dict)  # header address -> first path, of every object
 
 

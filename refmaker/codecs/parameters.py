@@ -17,10 +17,12 @@ from refmaker import limits
 from refmaker.errors import FormatError
 from refmaker.model import Filter
 
-__all__ = ["RequiredInput", "required_input"]
+__all__ = ["SELF_BOUNDED", "RequiredInput", "required_input"]
 
 _FLETCHER32, _SZIP, _NBIT, _SCALEOFFSET = 3, 4, 5, 6
 _CHECKSUM_SIZE = 4
+SELF_BOUNDED = frozenset({2, _FLETCHER32, _SZIP, _NBIT, _SCALEOFFSET})
+"""Filters that put out no more than the size of a chunk: by their client data, or as they only move bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ Contract: libhdf5 (2.0 and before) does not compare what a pipeline gave with th
 decodes to too little, it reads on beyond the end of its buffer and returns what lies there. Standing first in the
 pipeline, hence decoding last, this filter sees the decoded size and fails the read instead. Some of libhdf5's own
 filters read beyond their input alike; standing after them, it sees what they are about to decode. More bytes than
-needed pass, as libhdf5 ignores the rest, up to sizes that are none: libhdf5 takes every value that a plugin returns,
-but 0, for a size.
+needed pass, as libhdf5 ignores the rest, up to what a chunk may have (a chunk that decodes to much more is made to cost
+time), and up to sizes that are none: libhdf5 takes every value that a plugin returns, but 0, for a size.
 
 The filter is registered once in a process, under an id of the range that is free for internal use, and refuses to
 decode for a pipeline that does not carry its mark, should a file use the same id.
@@ -29,7 +29,7 @@ __all__ = ["refused", "register", "size_check"]
 _LEAST_H5PY = (3, 16)
 _IDS = range(511, 255, -1)  # H5Z: 256 to 511 are for internal use
 _MARK = (0x6D666572, 0x72656B61)
-_VALUES = 6
+_VALUES = 8
 _NAME = b"refmaker size check"
 
 _Function = ctypes.CFUNCTYPE(
@@ -74,6 +74,9 @@ def _check(flags: int, count: int, values: ctypes.Array[ctypes.c_uint], size: in
         return 0
     if size > sys.maxsize:  # a negative number: what plugins return as errors
         return 0
+    most = values[6] | values[7] << 32
+    if most and size > most:
+        return 0
     needed, per_bit, largest = values[2] | values[3] << 32, values[4], values[5]
     if largest and size >= needed:
         start = ctypes.c_void_p.from_address(data).value  # `data` is a void **
@@ -90,10 +93,11 @@ def _check(flags: int, count: int, values: ctypes.Array[ctypes.c_uint], size: in
 _function = _Function(_check)
 
 
-def size_check(number: int, required: RequiredInput) -> Filter:
-    """Return the filter, registered as `number`, that lets pass what is large enough."""
-    size = required.size
-    return Filter(number, "", False, (*_MARK, size & 0xFFFFFFFF, size >> 32, required.per_bit, required.largest))
+def size_check(number: int, required: RequiredInput, most: int = 0) -> Filter:
+    """Return the filter, registered as `number`, that lets pass what is large enough, and `most` bytes; 0 for any."""
+    size, low = required.size, 0xFFFFFFFF
+    bounds = size & low, size >> 32, required.per_bit, required.largest, most & low, most >> 32
+    return Filter(number, "", False, (*_MARK, *bounds))
 
 
 def refused() -> tuple[int, int] | None:

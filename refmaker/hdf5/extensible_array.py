@@ -2,7 +2,8 @@
 
 Contract: `read_elements` reads all elements ever written through a Window as rows of bytes: index block, then super
 blocks, then data blocks, then pages, each kind of one size together. It gives them some at a time: fresh memory costs
-more than what is done with it.
+more than what is done with it. Like libhdf5, it takes no notice of what lies at or beyond the header's "max index
+set", whatever is stored there: a writer that died has not said so yet.
 Specification 4.0, VIII.D (Appendix C, Extensible Array).
 """
 
@@ -25,6 +26,8 @@ __all__ = ["read_elements"]
 HEADER, INDEX_BLOCK = "extensible array header", "extensible array index block"
 SUPER_BLOCK, DATA_BLOCK = "extensible array super block", "extensible array data block"
 
+_LARGEST = (1 << 63) - 1
+
 Elements = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
 
@@ -40,6 +43,7 @@ class _Header:
     min_elements: int
     min_pointers: int
     page_bits: int
+    max_index_set: int
     index_block: int
 
     @property
@@ -99,7 +103,16 @@ def _read_header(window: Window, address: int, client: int, sizes: Sizes) -> _He
     if not powers or element_size == 0 or not min_elements.bit_length() <= max_bits <= 64 or page_bits > 62:
         raise FormatError("creation parameters", structure=HEADER, address=address, got=tuple(rest[:6]))
     return _Header(
-        address, client, element_size, max_bits, index_elements, min_elements, min_pointers, page_bits, rest[-1]
+        address,
+        client,
+        element_size,
+        max_bits,
+        index_elements,
+        min_elements,
+        min_pointers,
+        page_bits,
+        rest[10],
+        rest[-1],
     )
 
 
@@ -109,8 +122,18 @@ def read_elements(window: Window, address: int, client: int, sizes: Sizes) -> It
     Yields the index of each element read (int64[n]) and the elements (uint8 of shape (n, element size)).
     """
     header = _read_header(window, address, client, sizes)
-    if header.index_block == sizes.undefined:
+    if header.index_block == sizes.undefined or header.max_index_set == 0:
         return
+    for index, rows in _all_elements(window, header, sizes):
+        if len(index) and int(index[-1]) < header.max_index_set:
+            yield index, rows
+            continue
+        there = index < min(header.max_index_set, _LARGEST)
+        yield index[there], rows[there]
+
+
+def _all_elements(window: Window, header: _Header, sizes: Sizes) -> Iterator[Elements]:
+    """Read all elements of the blocks that begin before the "max index set"."""
     inline, data_blocks, super_blocks = _index_block(window, header, sizes)
     blocks = [
         *_direct(header, data_blocks, sizes),
@@ -187,8 +210,9 @@ def _data_blocks(
     sizes: Sizes,
 ) -> _DataBlocks:
     """Return where the data blocks of a super block are."""
-    there = np.flatnonzero(addresses != sizes.undefined)
     count, page = header.block_elements(number), header.page_elements(number)
+    begun = -(-(header.max_index_set - header.start(number)) // count)
+    there = np.flatnonzero(addresses[: max(begun, 0)] != sizes.undefined)
     prefix = 6 + sizes.offsets + header.offset_size
     size = prefix + (0 if page else count * header.element_size) + 4
     # Data blocks that the index block points to are never paged: their super blocks keep no bitmap.
@@ -210,7 +234,9 @@ def _direct(header: _Header, addresses: npt.NDArray[np.uint64], sizes: Sizes) ->
 def _below(window: Window, header: _Header, addresses: npt.NDArray[np.uint64], sizes: Sizes) -> list[_DataBlocks]:
     """Read all super blocks; give the data blocks that they point to."""
     there = [
-        (header.direct_super_blocks + int(i), int(addresses[i])) for i in np.flatnonzero(addresses != sizes.undefined)
+        (number, int(addresses[i]))
+        for i in np.flatnonzero(addresses != sizes.undefined)
+        if header.start(number := header.direct_super_blocks + int(i)) < header.max_index_set
     ]
     for number, address in there:
         window.want((address,), _super_block_size(window, header, number, address, sizes))

@@ -2,7 +2,8 @@
 
 Contract: pure, output bounded. Used for variable-length data, filtered heap blocks and inlined chunks; data that
 readers
-fetch themselves never pass here. Filters: deflate (1), shuffle (2), fletcher32 (3). HDF5 filter registry.
+fetch themselves never pass here. Filters: deflate (1), shuffle (2), fletcher32 (3), and those that change nothing when
+they decode; all others are left to libhdf5 (`refmaker.codecs.decode`). HDF5 filter registry.
 """
 
 from __future__ import annotations
@@ -12,37 +13,56 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from refmaker.errors import FormatError, Unsupported
+from refmaker import limits
+from refmaker.errors import FormatError
 from refmaker.model import Filter
 
-__all__ = ["decode_chunk"]
+__all__ = ["IDENTITIES", "OWN", "check_fletcher32", "decode_chunk", "most_bytes", "unshuffle"]
 
 WHAT = "filter pipeline"
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
+IDENTITIES = frozenset({32022, 32023})
+"""BitGroom and Granular BitRound round what is written; decoding gives what is stored (H5Zbitgroom.c, H5Zgranularbr.c:
+with `H5Z_FLAG_REVERSE` both return the size of their input and leave the buffer alone)."""
+OWN = frozenset({DEFLATE, SHUFFLE, FLETCHER32}) | IDENTITIES
+"""Filters that are undone here."""
+
+
+def most_bytes(size: int) -> int:
+    """Return how many bytes a stage may give of a chunk of `size`.
+
+    One in the middle may give a little more than the values have: checksums, data that do not compress.
+    """
+    return size + size // 8 + 65536
 
 
 def decode_chunk(data: bytes, filters: Sequence[Filter], mask: int, size: int) -> bytes:
     """Undo the filters that `mask` does not skip; `size` is how many bytes the values take.
 
-    Raises `FormatError` when the bytes do not decode to `size`, `Unsupported` for a filter that is not known here.
+    Raises `FormatError` when the bytes do not decode to `size`, `Unsupported` for a filter that no library here has.
     """
-    # A stage in the middle may be a little larger than the values (checksums, incompressible data).
-    limit = size + size // 8 + 65536
-    for position in range(len(filters) - 1, -1, -1):
-        if mask >> position & 1:
-            continue
-        found = filters[position]
+    applied = [f for position, f in enumerate(filters) if not mask >> position & 1]
+    if any(f.id not in OWN for f in applied):
+        return _by_libhdf5(data, applied, size)
+    limit = most_bytes(size)
+    for found in reversed(applied):
         if found.id == DEFLATE:
             data = _inflate(data, limit)
         elif found.id == SHUFFLE:
-            data = _unshuffle(data, found.client_data[0] if found.client_data else 1)
+            data = unshuffle(data, found.client_data[0] if found.client_data else 1)
         elif found.id == FLETCHER32:
-            data = _check_fletcher32(data)
-        else:
-            raise Unsupported(f"filter {found.id} ({found.name or 'unnamed'}) cannot be decoded while scanning")
+            data = check_fletcher32(data)
     if len(data) != size:
         raise FormatError("decoded size", structure=WHAT, expected=size, got=len(data))
     return data
+
+
+def _by_libhdf5(data: bytes, filters: Sequence[Filter], size: int) -> bytes:
+    if not 0 < size <= limits.CODEC_CHUNK:
+        raise FormatError("size of a chunk", structure=WHAT, expected=f"1 to {limits.CODEC_CHUNK} bytes", got=size)
+    from refmaker.codecs.decode import decode_stored
+
+    return decode_stored(data, filters, size)
 
 
 def _inflate(data: bytes, limit: int) -> bytes:
@@ -56,7 +76,7 @@ def _inflate(data: bytes, limit: int) -> bytes:
     return out
 
 
-def _unshuffle(data: bytes, element_size: int) -> bytes:
+def unshuffle(data: bytes, element_size: int) -> bytes:
     """Bring bytes 0 of all elements, then bytes 1, … back together; what is left over at the end was not shuffled."""
     if element_size <= 1:
         return data
@@ -85,7 +105,8 @@ def fletcher32(data: bytes) -> int:
     return second << 16 | first
 
 
-def _check_fletcher32(data: bytes) -> bytes:
+def check_fletcher32(data: bytes) -> bytes:
+    """Check the checksum at the end of `data`; return what is before it."""
     if len(data) < 4:
         raise FormatError("fletcher32", structure=WHAT, expected="4 bytes or more", got=len(data))
     stored = int.from_bytes(data[-4:], "little")

@@ -138,6 +138,7 @@ def _place_other(resolver: _Resolver, path: str, parent: int, link: Link) -> Non
     else:
         address = _follow(resolver, parent, link.target)
         if address is None or address not in resolver.first:
+            tree.dangling[path] = link.target
             tree.refusals[path] = Refusal(
                 path, "link", f"soft link to {link.target!r}, which does not lead to an object"
             )

@@ -24,6 +24,7 @@ from refmaker.linked.extents import Binding, bind, extent_of
 from refmaker.linked.external import Segment, external_storage
 from refmaker.linked.external_links import insert_subtree, object_kind
 from refmaker.linked.files import COMMITTED, Files, find
+from refmaker.linked.lookup import find_source
 from refmaker.linked.open_named import NamedFiles, listed
 from refmaker.linked.permission import Permission
 from refmaker.linked.sources import SourceChunks, chunks_of, conversion, fill_element
@@ -253,13 +254,11 @@ class _Resolver:
             number, _ = self.named.open(origin, file, "virtual")
         if number is None:
             return None
-        found = find(self.files.tree(number), name)
-        if found is None:
-            return None
-        if not isinstance(found, Dataset):
-            reason = found if isinstance(found, str) else "it is no dataset"
-            raise Unsupported(f"the source {name!r} in {file!r} cannot be read: {reason}")
-        return self.resolved(found)
+        try:
+            found = find_source(self.files, self.named, number, name, own=file == ".")
+        except Unsupported as error:
+            raise Unsupported(f"the source {name!r} in {file!r} cannot be read: {error.message}") from error
+        return None if found is None else self.resolved(found)
 
     def _with(self, dataset: Dataset, placed: ResolvedStorage, space: Dataspace, notes: list[str]) -> Dataset:
         fill = dataset.fill

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.errors import Unsupported
-from refmaker.hdf5.pipeline import DEFLATE, FLETCHER32, SHUFFLE, decode_chunk, fletcher32
+from refmaker.hdf5.pipeline import DEFLATE, FLETCHER32, IDENTITIES, OWN, SHUFFLE, decode_chunk, fletcher32
 from refmaker.hdf5.values import is_ieee
 from refmaker.linked.address_space import AddressSpace
 from refmaker.model import (
@@ -112,6 +113,11 @@ def _with_edge_masks(storage: Chunked, shape: tuple[int, ...]) -> ChunkIndex:
 def fill_element(dataset: Dataset) -> bytes:
     """Return the element that was never written, zeros when it is undefined or the default."""
     value, size = dataset.fill.value, dataset.datatype.size
+    if size > limits.LINKED_ELEMENT:
+        raise Unsupported(
+            f"elements of {size} bytes in a virtual or external dataset: more than the limit linked-element of "
+            f"{limits.LINKED_ELEMENT} bytes"
+        )
     if not value:
         return b"\0" * size
     if len(value) != size:
@@ -122,7 +128,8 @@ def fill_element(dataset: Dataset) -> bytes:
 def pipeline_key(filters: tuple[Filter, ...]) -> tuple[tuple[int, tuple[int, ...]], ...]:
     """Return what decides how a pipeline decodes: levels of compression and names do not."""
     kept = {SHUFFLE: slice(0, 1), FLETCHER32: slice(0, 0), DEFLATE: slice(0, 0)}
-    return tuple((f.id, f.client_data[kept.get(f.id, slice(None))]) for f in filters)
+    changing = (f for f in filters if f.id not in IDENTITIES)
+    return tuple((f.id, f.client_data[kept.get(f.id, slice(None))]) for f in changing)
 
 
 def decoded(data: bytes, source: SourceChunks, mask: int) -> bytes:
@@ -135,7 +142,7 @@ def decoded(data: bytes, source: SourceChunks, mask: int) -> bytes:
     Unsupported
         A filter is not available.
     """
-    if all(f.id in (DEFLATE, SHUFFLE, FLETCHER32) for f in source.filters):
+    if all(f.id in OWN for f in source.filters):
         return decode_chunk(data, source.filters, mask, source.chunk_size)
     from refmaker.codecs import decode
 
@@ -153,7 +160,7 @@ def encoded(data: bytes, filters: tuple[Filter, ...]) -> bytes | None:
             data = _shuffled(data, found.client_data[0] if found.client_data else 1)
         elif found.id == FLETCHER32:
             data += fletcher32(data).to_bytes(4, "little")
-        else:
+        elif found.id not in IDENTITIES:
             return None
     return data
 

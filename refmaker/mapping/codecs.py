@@ -8,6 +8,7 @@ the filter. Byte compatibility of each was tested against libhdf5 and hdf5plugin
   the references, anywhere else it is a codec.
 - bzip2 (307), Zstandard (32015): plain streams. Blosc (32001): a Blosc 1 buffer, which names its own parameters;
   numcodecs is built without snappy.
+- BitGroom (32022) and Granular BitRound (32023) round what is written and change nothing when they decode: left out.
 
 A pipeline runs in the same order in HDF5 and in Zarr. Whatever has no codec here can have libhdf5 behind a codec of
 refmaker's own (`refmaker.mapping.decoding`).
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from refmaker.errors import Unsupported
+from refmaker.hdf5.pipeline import IDENTITIES
 from refmaker.model import Filter
 from refmaker.zarr.codec_list import Codecs, Config
 
@@ -48,7 +50,7 @@ def zarr_codecs(filters: tuple[Filter, ...], size: int, keep_checksums: bool = F
     Unsupported
         A filter has no byte-compatible codec here.
     """
-    pipeline = [f for f in filters if not (f.id == SHUFFLE and f.client_data[:1] == (1,))]
+    pipeline = [f for f in filters if not (f.id == SHUFFLE and f.client_data[:1] == (1,)) and f.id not in IDENTITIES]
     trim = 0
     while pipeline and pipeline[-1].id == FLETCHER32 and not keep_checksums:
         trim += FLETCHER32_SIZE
@@ -137,7 +139,6 @@ _NAMES = {
     32017: "sz",
     32018: "fcidecomp",
     32019: "jpeg",
-    32022: "bitgroom",
     32024: "sz3",
     32026: "blosc2",
 }

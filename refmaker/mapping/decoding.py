@@ -16,7 +16,7 @@ from refmaker.codecs.decode import decode_chunk as decode_with_libhdf5
 from refmaker.codecs.exact import widened
 from refmaker.codecs.plugins import require_filters
 from refmaker.errors import Unsupported
-from refmaker.hdf5.pipeline import decode_chunk
+from refmaker.hdf5.pipeline import IDENTITIES, OWN, decode_chunk
 from refmaker.mapping.chunks import as_zarr
 from refmaker.model import Dataset, FillValue, Filter
 from refmaker.zarr.codec_list import Codecs
@@ -26,13 +26,10 @@ __all__ = ["CODEC_ID", "Decoder", "decodable", "fill_of", "hdf5_codecs"]
 
 CODEC_ID = "refmaker_hdf5"
 
-# The filters of `refmaker.hdf5.pipeline`.
-_OWN = frozenset({1, 2, 3})
-
 
 def decodable(filters: Iterable[Filter]) -> bool:
     """Return whether the scan can undo filters without libhdf5."""
-    return all(f.id in _OWN for f in filters)
+    return all(f.id in OWN for f in filters)
 
 
 def hdf5_codecs(
@@ -56,6 +53,7 @@ def hdf5_codecs(
         raise Unsupported("the file has no HDF5 datatype message for libhdf5 to decode by")
     if dtype.target is None:
         widened(dataset.datatype)
+    filters = tuple(f for f in filters if f.id not in IDENTITIES)
     require_filters(filters)
     config = encode_config(dataset.datatype_message, chunk_shape, filters, dtype.element)
     return Codecs(({"id": CODEC_ID, **config},), 0, filters, need_refmaker=True)
@@ -82,7 +80,7 @@ class Decoder:
         if self.dtype.target is None and decodable(applied):
             size = self.dataset.datatype.size * math.prod(chunk_shape)
             return as_zarr(decode_chunk(block, applied, 0, size), self.dtype)
-        require_filters(applied)
+        require_filters(f for f in applied if f.id not in IDENTITIES)
         message = self.dataset.datatype_message
         if not message:
             raise Unsupported("the file has no HDF5 datatype message for libhdf5 to decode by")

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from refmaker import limits
 from refmaker.errors import Unsupported
 from refmaker.model import JSON, FillValue
 from refmaker.zarr.fill_values import _only, encode_fill, is_plain, xarray_fill
@@ -88,6 +89,8 @@ def plan_fill(
         Neither Zarr's fill value nor the manifest can hold what missing chunks read as.
     """
     notes = [UNDEFINED_NOTE] if missing and fill.value is None else []
+    if not dtype.text and dtype.dtype.itemsize > limits.FILL_ELEMENT:
+        return _plan_large(dtype, encoded, notes, needed=missing or zarr_format == 3)
     element = None if dtype.text else _element(dtype, fill)
     pattern = _pattern(dtype, fill) if missing else None
     if pattern is not None:
@@ -116,6 +119,16 @@ def plan_fill(
     notes.append("missing chunks are too many to be written out: xarray masks their fill value")
     value = "" if dtype.text else encode_fill(_required(element), dtype.dtype)
     return FillPlan(value, encoded, drop=encoded is None, notes=notes)
+
+
+def _plan_large(dtype: ZarrDtype, encoded: JSON, notes: list[str], *, needed: bool) -> FillPlan:
+    """Do without a fill value of elements that are too large for metadata: nothing so large is made."""
+    if needed:
+        raise Unsupported(
+            f"elements of {dtype.dtype.itemsize} bytes, whose fill value would have to be in the metadata: more than "
+            f"the limit fill-element of {limits.FILL_ELEMENT} bytes"
+        )
+    return FillPlan(None, encoded, drop=encoded is None, notes=notes)
 
 
 def _plan_complete(dtype: ZarrDtype, masked: Scalar, encoded: JSON, notes: list[str]) -> FillPlan:

@@ -20,7 +20,8 @@ def header(
 ) -> bytes:
     parameters = [element, bits, other.get("inline", INDEX_ELEMENTS), other.get("elements", MIN_ELEMENTS)]
     parameters += [other.get("pointers", MIN_POINTERS), page_bits]
-    return signed(b"EAHD" + bytes([0, client, *parameters]) + bytes(48) + number(block))
+    statistics = bytes(32) + number(other.get("max_index_set", 1 << 62)) + bytes(8)
+    return signed(b"EAHD" + bytes([0, client, *parameters]) + statistics + number(block))
 
 
 def block_elements(super_block: int) -> int:
@@ -116,6 +117,18 @@ def test_pages_and_blocks_that_were_never_written(absent):
 
 def test_no_index_block():
     assert list(read_elements(MemoryWindow(header(UNDEFINED)), 0, 0, WIDE)) == []
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 3, 7, 8, 17, 250, 500, 999, 1000, 5000])
+def test_nothing_is_read_beyond_the_max_index_set(written):
+    """What the header does not count was never written to libhdf5, be it there, damaged or not."""
+    data = bytearray(array(1000))
+    data[: len(header(0))] = header(int.from_bytes(data[60:68], "little"), max_index_set=written)
+    assert read(bytes(data)) == list(range(min(written, 1000)))
+    last = data.rindex(b"EASB")
+    data[last] ^= 0xFF
+    if written <= 500:
+        assert read(bytes(data)) == list(range(written))
 
 
 @pytest.mark.parametrize("page_bits", [6, 7, 9])

@@ -76,9 +76,25 @@ def test_what_does_not_decode():
             decode_chunk(data, (DEFLATE,), 0, size)
     with pytest.raises(FormatError, match="fletcher32"):
         decode_chunk(b"abc", (FLETCHER32,), 0, 0)
-    with pytest.raises(Unsupported, match="filter 32000 \\(lzf\\)"):
-        decode_chunk(b"abc", (Filter(32000, "lzf", False, ()),), 0, 3)
-    assert decode_chunk(b"abc", (Filter(32000, "lzf", False, ()),), 1, 3) == b"abc"
+    with pytest.raises(Unsupported, match=r"filter 40000 .*stored as 'unheard of'"):
+        decode_chunk(b"abc", (Filter(40000, "unheard of", False, ()),), 0, 3)
+    assert decode_chunk(b"abc", (Filter(40000, "unheard of", False, ()),), 1, 3) == b"abc"
+
+
+def test_other_filters_are_left_to_libhdf5():
+    lzf = Filter(32000, "lzf", True, (4, 261, 3))
+    assert decode_chunk(b"\x02abc", (lzf,), 0, 3) == b"abc"
+    assert decode_chunk(zlib.compress(b"\x02abc"), (lzf, DEFLATE), 0, 3) == b"abc"
+    for stored, size in ((b"\x02abc", 4), (b"\xff\xff\xff", 3), (b"\x02abc", 0)):
+        with pytest.raises(FormatError):
+            decode_chunk(stored, (lzf,), 0, size)
+
+
+@pytest.mark.parametrize("number", [32022, 32023])
+def test_filters_that_round_what_is_written_change_nothing(number):
+    one = Filter(number, "", False, (3, 4, 0, 0, 0))
+    assert decode_chunk(zlib.compress(b"abcd"), (one, DEFLATE), 0, 4) == b"abcd"
+    assert decode_chunk(zlib.compress(b"abcd"), (DEFLATE, one), 0, 4) == b"abcd"
 
 
 def test_output_is_bounded():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,26 @@ def test_over_the_inline_limit_it_is_refused(tmp_path: Path) -> None:
         d = h5py.h5d.create(f.id, b"v", h5py.h5t.STD_I32LE, h5py.h5s.create_simple((1000,)), plist)
         d.write(h5py.h5s.ALL, h5py.h5s.ALL, np.arange(1000, dtype="<i4"))
     assert "inline limit" in scan(str(path), inline_limit=1000, portable=True).refusals["/v"]
+
+
+@pytest.mark.parametrize("number", [32022, 32023])
+def test_filters_that_round_what_is_written_are_left_out(tmp_path: Path, number: int) -> None:
+    """Their plugins give back what is stored, so that nobody needs them for reading."""
+    from h5py import h5d, h5p, h5s, h5t, h5z
+
+    values = np.arange(21, dtype="<f4")
+    path = tmp_path / "rounded.h5"
+    with h5py.File(path, "w") as file:
+        plist = h5p.create(h5p.DATASET_CREATE)
+        plist.set_chunk((7,))
+        plist.set_filter(number, h5z.FLAG_OPTIONAL, (3, 4, 0, 0, 0))
+        plist.set_deflate(4)
+        dataset = h5d.create(file.id, b"d", h5t.IEEE_F32LE, h5s.create_simple((21,)), plist)
+        for start in (0, 7):
+            dataset.write_direct_chunk((start,), zlib.compress(values[start : start + 7].tobytes()), 0)
+        dataset.write_direct_chunk((14,), values[14:].tobytes(), 3)
+    manifest = scan(str(path))
+    assert not manifest.refusals
+    assert manifest.arrays["d"].metadata["filters"] is None
+    assert len(manifest.arrays["d"].references.cell) == 2
+    np.testing.assert_array_equal(open_array(manifest, tmp_path, "d")[...], values)
