@@ -19,6 +19,13 @@ __all__ = ["convert"]
 @click.option("-o", "--output", metavar="OUT", required=True, help="Manifest to write (- for JSON on stdout).")
 @click.option("--zarr-format", type=click.IntRange(2, 3), metavar="2|3", help="Convert the metadata to this format.")
 @click.option(
+    "--missing-shards",
+    type=click.Choice(["error", "empty"]),
+    default="error",
+    show_default=True,
+    help="What it means where a Parquet set that does not list its shards lacks one: an error, or no chunks.",
+)
+@click.option(
     "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of MANIFEST."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary, no refusals.")
@@ -29,6 +36,7 @@ def convert(
     manifest: str,
     output: str,
     zarr_format: Literal[2, 3] | None,
+    missing_shards: Literal["error", "empty"],
     storage_options: dict[str, Any] | None,
     quiet: bool,
 ) -> None:
@@ -37,12 +45,15 @@ def convert(
     .parq and .parquet are a Parquet set, .json.gz and .json.zst packed JSON, anything else is JSON. References stay as
     they are; relative targets are named from where OUT is. With --zarr-format, arrays whose metadata have no exact
     equal are refused by name, and the exit status is 3.
+
+    kerchunk writes no shard where an array, or a part of it, has no references. refmaker cannot tell such a shard from
+    one that is lost; --missing-shards empty says that none is lost. What is written then says so itself.
     """
     from refmaker.manifest.zarr_conversion import with_zarr_format
     from refmaker.replay.relocation import relocated
 
     check_outputs([], [output])
-    held = refmaker.open_manifest(manifest, storage_options=storage_options)
+    held = refmaker.open_manifest(manifest, storage_options=storage_options, missing_shards=missing_shards)
     made = held if zarr_format is None else with_zarr_format(held, zarr_format)
     made = relocated(made, manifest, None if output == "-" else output)
     write(made, output)

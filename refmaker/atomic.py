@@ -1,7 +1,8 @@
 """Files that appear whole or not at all.
 
 Contract: what is written goes to a new file in the same directory, which takes the name of the output only when all of
-it is on the disk. Whatever fails before that leaves an existing output as it was, and nothing beside it.
+it is on the disk. Whatever fails before that leaves an existing output as it was, and nothing beside it; what a kill
+leaves there, the next run for that output removes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from refmaker.errors import OutputError
+from refmaker.manifest.leftovers import CLOSES, claimed
 
 __all__ = ["atomic_write"]
 
@@ -64,19 +66,17 @@ def _mode(path: str) -> int | None:
 
 @contextlib.contextmanager
 def _replacing(path: str, mode: int | None, *, durable: bool) -> Iterator[BinaryIO]:
-    # The name does not repeat the output's: that one may already be as long as names can be.
-    temporary = os.path.join(os.path.dirname(path), f".refmaker-{os.urandom(8).hex()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
-    try:
-        with open(descriptor, "wb") as file:
-            if mode is not None:
-                os.chmod(temporary, stat.S_IMODE(mode))
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with claimed(path, folder=False) as (temporary, descriptor):
+        try:
+            with open(descriptor, "wb", closefd=CLOSES) as file:
+                if mode is not None:
+                    os.chmod(temporary, stat.S_IMODE(mode))
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(descriptor)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise

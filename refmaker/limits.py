@@ -149,6 +149,10 @@ UNPACKED_RATIO = _limit("unpacked-ratio", 200, "times its size", "a packed manif
 NODE_DEPTH = _limit("node-depth", 1000, "levels", "groups of a manifest within groups")
 ZARR_RANK = _limit("zarr-rank", 64, "dimensions", "an array of a manifest; numpy's own")
 GENERATED = _limit("generated", 1 << 20, "references", "what the generators of a manifest make", BY_ENVIRONMENT)
+TEMPLATED_URL = _limit("templated-url", 8192, "characters", "the url of a target, where templates make it")
+TEMPLATED = _limit(
+    "templated", 1 << 28, "characters", "what templates and generators of a manifest make", BY_ENVIRONMENT
+)
 SHARD_ROWS = _limit("shard-rows", 1 << 24, "rows", "a shard of a Parquet set")
 SHARD_UNPACKED = _limit("shard-unpacked", 1 << 28, "bytes", "a shard of a Parquet set, unpacked", BY_ENVIRONMENT)
 SHARD_RATIO = _limit("shard-ratio", 200, "times its size", "a shard of a Parquet set, where that is more")

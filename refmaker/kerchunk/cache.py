@@ -18,7 +18,7 @@ import os
 import stat
 import time
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from refmaker import limits
 from refmaker._version import __version__
@@ -48,7 +48,12 @@ RETRY_POLICY = 60.0
 _ENTRY, _SEEN, _LOCK = ".columns", ".seen", ".lock"
 
 
-def open_cached(location: str, options: Mapping[str, Any], state: Hashable | None) -> Manifest:
+def open_cached(
+    location: str,
+    options: Mapping[str, Any],
+    state: Hashable | None,
+    missing_shards: Literal["error", "empty"] = "error",
+) -> Manifest:
     """Open a manifest, from the cache where it is there; put it there where it is large.
 
     Parameters
@@ -57,10 +62,12 @@ def open_cached(location: str, options: Mapping[str, Any], state: Hashable | Non
         Absolute path or url, and options for its filesystem.
     state
         What tells this version of the manifest from the next one; None where nothing does.
+    missing_shards
+        For `open_manifest`.
     """
     folder = cache_folder()
     if folder is None or is_parquet(location, options):
-        return open_manifest(location, storage_options=options)
+        return open_manifest(location, storage_options=options, missing_shards=missing_shards)
     seen = None if state is None else os.path.join(folder, _name(repr((location, state)).encode()) + _SEEN)
     known = None if seen is None else _seen_entry(folder, seen)
     if known is not None:
@@ -69,7 +76,8 @@ def open_cached(location: str, options: Mapping[str, Any], state: Hashable | Non
     try:
         data = fetch(location, options)
     except SourceError:
-        return open_manifest(location, storage_options=options)  # it may be a folder after all
+        # It may be a folder after all.
+        return open_manifest(location, storage_options=options, missing_shards=missing_shards)
     if len(data) < MIN_SIZE:
         return read_json(unpacked(data, location), source=location)
     name = _name(data)

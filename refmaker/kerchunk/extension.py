@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from refmaker.manifest.manifest import Manifest
-from refmaker.zarr.strict_json import malformed
+from refmaker.zarr.strict_json import malformed, utf8_checked
 
 __all__ = ["EXTENSION_FORMAT", "check_extension", "extension_lines", "member", "source_records"]
 
@@ -27,11 +27,12 @@ def member(document: Mapping[str, Any], name: str, source: str) -> dict[str, Any
 
 
 def check_extension(extension: Mapping[str, Any], source: str) -> None:
-    """Make sure that the member `refmaker` is of the version that is read here."""
+    """Make sure that the member `refmaker` is of the version that is read here, and is text."""
     got = extension.get("format")
     if type(got) is not int or got != EXTENSION_FORMAT:
         expected = str(EXTENSION_FORMAT)
         raise malformed("unknown format", structure="refmaker.format", expected=expected, got=got, source=source)
+    utf8_checked(extension, structure="refmaker", source=source)
 
 
 def extension_lines(

@@ -2,9 +2,10 @@
 
 Contract: nothing is evaluated but whole numbers. Between double braces may stand the name of a plain template or of a
 dimension, or integer arithmetic over dimensions with `+ - * // %` and parentheses; anything else, which a template
-engine would have to run, is a `ManifestError`. So is a number beyond 61 bits on the way, and more references than
-`MAX_GENERATED`. Source: kerchunk documentation, "References specification"; fsspec's `ReferenceFileSystem`, which
-expands generators with Jinja when it is told to, and leaves them out when it is not.
+engine would have to run, is a `ManifestError`. So is a number beyond 61 bits on the way, more references than
+`MAX_GENERATED`, and more text than `limits.TEMPLATED`: both are known before any is made. Source: kerchunk
+documentation, "References specification"; fsspec's `ReferenceFileSystem`, which expands generators with Jinja when it
+is told to, and leaves them out when it is not.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ __all__ = ["MAX_GENERATED", "generated"]
 
 MAX_GENERATED = limits.GENERATED
 """References that all generators of a manifest make, at most: a few bytes could ask for any number."""
+
+_PIECE = 16
+"""Bytes that a piece of a text takes for each row, whatever its length."""
 
 _EXPRESSION = re.compile(r"\{\{((?:(?!\{\{|\}\}).)*)\}\}", re.DOTALL)
 _LONGEST = 200
@@ -88,6 +92,7 @@ class _Generator:
         """Yield key and value of every reference, the last dimension running fastest."""
         if not self.count:
             return
+        self._bound(_PIECE * len(self.values))
         self.columns = self._columns()
         keys, urls = (self._text(name, self.gen.get(name)) for name in ("key", "url"))
         if ("offset" in self.gen) != ("length" in self.gen):
@@ -112,6 +117,12 @@ class _Generator:
         expected = "integers, strings, or start, stop and step"
         raise self.error(f"bad dimension {name!r}", expected, value)
 
+    def _bound(self, each: int) -> None:
+        """Refuse to make so much for each row."""
+        if self.count * each > limits.TEMPLATED:
+            message = f"a generator makes too much; {limits.ENVIRONMENT}=templated=… sets another limit"
+            raise self.error(message, f"at most {limits.TEMPLATED} characters", f"{self.count} rows of {each}")
+
     def _columns(self) -> dict[str, _Column]:
         shape = [len(values) for values in self.values.values()]
         columns: dict[str, _Column] = {}
@@ -132,10 +143,16 @@ class _Generator:
         parts = _EXPRESSION.split(template)
         if any(mark in literal for literal in parts[::2] for mark in ("{{", "}}", "{%", "{#", "\n", "\r")):
             raise self._unsupported(template)
+        self._bound(_PIECE * len(parts))
         pieces = []
         for index, part in enumerate(parts):
             column = self._expression(part, template) if index % 2 else [part] * self.count
             pieces.append(column if isinstance(column, list) else [str(number) for number in column.tolist()])
+        longest = sum(max(map(len, piece)) for piece in pieces)
+        if name == "url" and longest > limits.TEMPLATED_URL:
+            expected = f"at most {limits.TEMPLATED_URL} characters"
+            raise self.error("a generator makes too long a url", expected, longest)
+        self._bound(longest)
         return ["".join(row) for row in zip(*pieces, strict=True)]
 
     def _numbers(self, name: str, template: object) -> list[int]:

@@ -16,7 +16,7 @@ from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 from refmaker.zarr.chunk_keys import chunk_layout
 from refmaker.zarr.keys import METADATA
-from refmaker.zarr.strict_json import key_name, malformed, parse
+from refmaker.zarr.strict_json import key_name, malformed, parse, utf8_checked
 
 __all__ = ["LEAVES", "take_nodes"]
 
@@ -57,11 +57,13 @@ def _documents(refs: dict[str, Any], source: str) -> dict[str, dict[str, Documen
 def _document(key: str, value: object, source: str) -> Document:
     if isinstance(value, list):
         raise ManifestError("metadata by reference are not supported", structure=key_name(key), source=source)
+    escaped = True
     if not isinstance(value, dict):
-        value = parse(inline_data(key, value, source), structure=key_name(key), source=source)
+        data = inline_data(key, value, source)
+        value, escaped = parse(data, structure=key_name(key), source=source), b"\\u" in data
     if not isinstance(value, dict):
         raise malformed("bad metadata", structure=key_name(key), expected="an object", got=value, source=source)
-    return value
+    return utf8_checked(value, structure=key_name(key), source=source) if escaped else value
 
 
 def _key(path: str, leaf: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from refmaker.errors import SourceError
 from refmaker.kerchunk.json_reader import load_json
@@ -19,7 +19,12 @@ __all__ = ["head_file", "is_parquet", "is_parquet_name", "open_manifest", "write
 _PARQUET = (".parq", ".parquet")
 
 
-def open_manifest(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> Manifest:
+def open_manifest(
+    path_or_url: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    missing_shards: Literal["error", "empty"] = "error",
+) -> Manifest:
     """Open a manifest: kerchunk JSON, plain or packed with gzip or zstd, or a Parquet set of references.
 
     Parameters
@@ -28,6 +33,9 @@ def open_manifest(path_or_url: str | os.PathLike[str], *, storage_options: Mappi
         Local path, or a url of any fsspec filesystem.
     storage_options
         For that filesystem.
+    missing_shards
+        What it means where a Parquet set that does not list its shards lacks one: "error", or "empty": nothing is
+        recorded for the chunks of that shard. kerchunk writes no shards without references.
 
     Raises
     ------
@@ -41,13 +49,13 @@ def open_manifest(path_or_url: str | os.PathLike[str], *, storage_options: Mappi
     name = os.fspath(path_or_url)
     options = {} if storage_options is None else storage_options
     if is_parquet(name, options):
-        return load_parquet(name, storage_options=options)
+        return load_parquet(name, storage_options=options, missing_shards=missing_shards)
     try:
         return load_json(name, storage_options=options)
     except SourceError:
         if not looks_like_parquet(name, options):
             raise
-    return load_parquet(name, storage_options=options)
+    return load_parquet(name, storage_options=options, missing_shards=missing_shards)
 
 
 def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
@@ -65,8 +73,9 @@ def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
 def head_file(path: str, *, parquet: bool) -> str:
     """Return the path of the file of a manifest whose version is that of the manifest."""
     from refmaker.kerchunk.parquet_reader import METADATA_FILE, file_in
+    from refmaker.manifest.replacing import standing
 
-    return file_in(path, METADATA_FILE) if parquet else path
+    return file_in(standing(path), METADATA_FILE) if parquet else path
 
 
 def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:

@@ -2,11 +2,14 @@
 
 Contract: `.zmetadata` is read when the set is opened, a shard when a chunk in it is asked for. A set is data, from
 anyone: what is malformed is a `ManifestError`. A shard that cannot be read is an error: only a set that says which
-shards it has (ours do, with their digests) can have chunks without one. Source: fsspec's `LazyReferenceMapper`.
+shards it has (ours do, with their digests) can have chunks without one, or one of which the caller says so
+(`missing_shards`). Shards of a set that has taken the place of the one that was opened are an error too. Source:
+fsspec's `LazyReferenceMapper`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -18,9 +21,10 @@ from refmaker.kerchunk.extension import check_extension, extension_lines, member
 from refmaker.kerchunk.fetch import cat, transport_errors
 from refmaker.kerchunk.nodes import LEAVES, take_nodes
 from refmaker.kerchunk.parquet_shard_codec import MAX_ROWS, Digest
-from refmaker.kerchunk.parquet_shards import ShardedReferences, ShardSet
+from refmaker.kerchunk.parquet_shards import MissingShards, ShardedReferences, ShardSet
 from refmaker.kerchunk.urls import url_table
 from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.replacing import standing
 from refmaker.zarr.keys import check_key
 from refmaker.zarr.strict_json import key_name, malformed, parse
 
@@ -43,6 +47,32 @@ class _Files:
     def __init__(self, location: str, options: Mapping[str, Any]) -> None:
         self.location = location
         self.options = options
+        self.opened: str | None = None
+        self.version: tuple[int, ...] | None = None
+
+    def open(self) -> bytes:
+        """Read `.zmetadata`; what is read from now on is of that set."""
+        self.version = self._version()
+        data = self.read(METADATA_FILE)
+        self.opened = hashlib.sha256(data).hexdigest()
+        return data
+
+    def is_there(self) -> bool:
+        """Return whether `.zmetadata` is what it was when the set was opened; a `SourceError` where it is not there."""
+        return hashlib.sha256(self.read(METADATA_FILE)).hexdigest() == self.opened
+
+    def changed(self) -> bool:
+        """Return whether `.zmetadata` is another file than when the set was opened, as far as a look at it can tell."""
+        return self.version != self._version()
+
+    def _version(self) -> tuple[int, ...] | None:
+        if not _is_path(self.location):
+            return None
+        try:
+            status = os.stat(os.path.join(standing(self.location), METADATA_FILE))
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file of the set; a `SourceError` where that fails."""
@@ -58,7 +88,7 @@ class _Files:
 
     def _local(self, name: str) -> bytes:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        path = os.path.join(self.location, *name.split("/"))
+        path = os.path.join(standing(self.location), *name.split("/"))
         with open(path, "rb", opener=lambda path, _: os.open(path, flags)) as file:
             return file.read()
 
@@ -85,7 +115,7 @@ def file_in(path: str, name: str) -> str:
 def looks_like_parquet(location: str, options: Mapping[str, Any]) -> bool:
     """Return whether there is a folder with `.zmetadata` at a location; what cannot be looked at is none."""
     if _is_path(location):
-        return os.path.isfile(os.path.join(location, METADATA_FILE))
+        return os.path.isfile(os.path.join(standing(location), METADATA_FILE))
     import fsspec
 
     try:
@@ -95,8 +125,19 @@ def looks_like_parquet(location: str, options: Mapping[str, Any]) -> bool:
         return False
 
 
-def load_parquet(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None) -> Manifest:
+def load_parquet(
+    path_or_url: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    missing_shards: MissingShards = "error",
+) -> Manifest:
     """Open a Parquet set of references in a local folder, or at any fsspec url.
+
+    Parameters
+    ----------
+    missing_shards
+        What a shard is that is not there, in a set that does not say which it has: "error", or "empty": nothing was
+        recorded for its chunks. kerchunk leaves out shards without references.
 
     Raises
     ------
@@ -107,7 +148,7 @@ def load_parquet(path_or_url: str | os.PathLike[str], *, storage_options: Mappin
     """
     files = _Files(os.fspath(path_or_url), {} if storage_options is None else storage_options)
     source = files.location
-    document = parse(files.read(METADATA_FILE), structure=METADATA_FILE, source=source)
+    document = parse(files.open(), structure=METADATA_FILE, source=source)
     if not isinstance(document, dict) or not isinstance(document.get("metadata"), dict):
         raise malformed(
             "not a Parquet set", structure=METADATA_FILE, expected="`metadata`, an object", got=document, source=source
@@ -119,7 +160,7 @@ def load_parquet(path_or_url: str | os.PathLike[str], *, storage_options: Mappin
     extension = member(document, "refmaker", source)
     if extension:
         check_extension(extension, source)
-    shards = ShardSet(files, url_table({}, extension, source), record_size)
+    shards = ShardSet(files, url_table({}, extension, source), record_size, missing_shards)
     return _manifest(document["metadata"], extension, shards)
 
 

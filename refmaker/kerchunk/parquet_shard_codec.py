@@ -1,13 +1,16 @@
 """One Parquet file of references: between its bytes and columns.
 
 Contract: columns `path` (utf8), `offset` and `size` (integers), `raw` (binary), one row for a chunk; a file may lack
-columns that it does not need. `raw` is data; else a `path` with offset and size 0 is a whole target, any other one a
-range; neither of the two is an absent chunk. What is read may be from anyone: whatever is not so is a `ManifestError`,
-and memory is bounded by what the size of the file can mean. Source: fsspec's `LazyReferenceMapper`.
+columns that it does not need. `raw` is data, in base64 where it begins with `base64:`; else a `path` with offset and
+size 0 is a whole target, any other one a range; neither of the two is an absent chunk. What is read may be from
+anyone: whatever is not so is a `ManifestError`, and memory is bounded by what the size of the file can mean. Source:
+fsspec's `LazyReferenceMapper`.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +34,12 @@ _COLUMNS = ("path", "offset", "size", "raw")
 _UNPACKED = limits.SHARD_UNPACKED
 _RATIO = limits.SHARD_RATIO
 """A file may unpack to `_UNPACKED` bytes, or to so many times its size."""
+
+_DICTIONARY = 1 << 30
+"""Bytes of the urls of a shard, which are written as one dictionary up to there."""
+
+_MARK = b"base64:"
+"""Before data in base64: fsspec and VirtualiZarr look for it in `raw` too."""
 
 _Table: TypeAlias = Any
 
@@ -94,15 +103,11 @@ def encode_shard(part: References, first: int, rows: int, urls: Sequence[str]) -
     empty = row[(part.offset == 0) & (part.size == 0)]
     has_path[empty] = False
     raw.update((int(cell), b"") for cell in empty + first)
-    table = pa.table(
-        {
-            "path": _paths(pa, target, has_path, [urls[code] for code in used]),
-            "offset": offset,
-            "size": size,
-            "raw": _raws(pa, raw, first, rows),
-        }
-    )
-    return _written(pa, table)
+    columns = [_paths(pa, target, has_path, [urls[code] for code in used]), offset, size, _raws(pa, raw, first, rows)]
+    # Offset and size are never null, and have to say so: fastparquet makes floats of integers that may be.
+    fields = [("path", columns[0].type, True), ("offset", pa.int64(), False), ("size", pa.int64(), False)]
+    schema = pa.schema([pa.field(*field) for field in (*fields, ("raw", pa.binary(), True))])
+    return _written(pa, pa.table(columns, schema=schema))
 
 
 def _paths(pa: Any, target: npt.NDArray[np.int32], has_path: npt.NDArray[np.bool_], urls: list[str]) -> Any:
@@ -115,7 +120,7 @@ def _raws(pa: Any, raw: dict[int, bytes], first: int, rows: int) -> Any:
         return pa.nulls(rows, pa.binary())  # typed all the same: others cannot read a column of type null
     values: list[bytes | None] = [None] * rows
     for cell, data in raw.items():
-        values[cell - first] = data
+        values[cell - first] = _MARK + base64.b64encode(data) if data.startswith(_MARK) else data
     return pa.array(values, pa.binary())
 
 
@@ -127,7 +132,9 @@ def _written(pa: Any, table: _Table) -> bytes:
         row_group_size=max(len(table), 1),
         compression="zstd",
         use_dictionary=["path"],
-        write_statistics=False,
+        # All paths through the dictionary: of paths in pages, fastparquet makes text in which a null is NaN.
+        dictionary_pagesize_limit=_DICTIONARY,
+        write_statistics=["offset", "size"],  # that none is null, fastparquet takes from there
         store_schema=False,  # so that `path` is read as text and not as a category
     )
     data: bytes = sink.getvalue().to_pybytes()
@@ -230,19 +237,30 @@ def _references(pa: Any, table: _Table, first: int, code_of: Callable[[str], int
     )
 
 
+def _plain(data: bytes) -> bytes:
+    if not data.startswith(_MARK):
+        return data
+    try:
+        return base64.b64decode(data[len(_MARK) :], validate=True)
+    except binascii.Error as error:
+        raise ManifestError(f"bad inlined data: {error}") from error
+
+
 def _inlined(pa: Any, table: _Table, has_raw: npt.NDArray[np.bool_]) -> list[bytes]:
     """Return the data of the rows that have some; equal ones are one object."""
     column = _array(table, "raw")
     if not pa.types.is_dictionary(column.type):
-        return [data for data in column.to_pylist() if data is not None]
+        return [_plain(data) for data in column.to_pylist() if data is not None]
     held = column.dictionary.to_pylist()
     index = _values(column.indices)[has_raw]
     if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(held):
         raise ManifestError("data beyond the dictionary", expected=f"fewer than {len(held)}", got=int(index.max()))
-    raws = [held[i] for i in index.tolist()]
-    if None in held and any(data is None for data in raws):
-        raise ManifestError("data in the dictionary are null")
-    return raws
+    plain: dict[int, bytes] = {}
+    for i in distinct(index).tolist():
+        if held[i] is None:
+            raise ManifestError("data in the dictionary are null")
+        plain[i] = _plain(held[i])
+    return [plain[i] for i in index.tolist()]
 
 
 def _valid(table: _Table, name: str) -> npt.NDArray[np.bool_]:

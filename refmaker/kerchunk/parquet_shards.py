@@ -1,7 +1,8 @@
 """References that are read shard by shard, when a chunk of theirs is asked for.
 
 Contract: a shard is read once, whoever asks, from whichever thread. One that cannot be read, is not what its digest
-says, or is malformed is an error at every read of a chunk in it, never an absent chunk. Safe across a fork.
+says, or is malformed is an error at every read of a chunk in it, never an absent chunk. So is one of a set that has
+taken the place of the one that was opened: shards of two sets are never mixed. Safe across a fork.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from refmaker import limits
-from refmaker.errors import ManifestError
+from refmaker.errors import ManifestError, SourceError
 from refmaker.kerchunk.parquet_shard_codec import Digest, decode_shard
 from refmaker.kerchunk.urls import UrlTable
 from refmaker.manifest.references import ByteRange, References
 from refmaker.ranges import distinct
 
-__all__ = ["Files", "ShardSet", "ShardedReferences"]
+__all__ = ["Files", "MissingShards", "ShardSet", "ShardedReferences"]
+
+MissingShards: TypeAlias = Literal["error", "empty"]
+"""What a shard is that is not there, in a set that does not say which it has."""
 
 _COLUMNS = ("cell", "target", "offset", "size", "inline", "whole")
 
@@ -35,6 +39,14 @@ class Files(Protocol):
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file of the set; a `SourceError` where that fails."""
+        ...  # pragma: no cover
+
+    def is_there(self) -> bool:
+        """Return whether the set is the one that was opened; a `SourceError` where none is there."""
+        ...  # pragma: no cover
+
+    def changed(self) -> bool:
+        """Return whether the set is another one than was opened, as far as a quick look can tell."""
         ...  # pragma: no cover
 
 
@@ -49,12 +61,15 @@ class ShardSet:
         The targets, added to as they are met.
     record_size
         Cells of a shard.
+    missing
+        What a shard without a digest is that is not there.
     """
 
-    def __init__(self, files: Files, urls: UrlTable, record_size: int) -> None:
+    def __init__(self, files: Files, urls: UrlTable, record_size: int, missing: MissingShards = "error") -> None:
         self.files = files
         self.urls = urls
         self.record_size = record_size
+        self.missing = missing
         self.afresh()
         _sets.add(self)
 
@@ -64,7 +79,7 @@ class ShardSet:
         self.busy: dict[tuple[str, int], threading.Lock] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"files": self.files, "urls": self.urls, "record_size": self.record_size}
+        return {"files": self.files, "urls": self.urls, "record_size": self.record_size, "missing": self.missing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -105,12 +120,9 @@ class ShardSet:
         """
         name = f"{path}/refs.{number}.parq" if path else f"refs.{number}.parq"
         where: dict[str, Any] = {"structure": f"shard {name!r}", "source": self.files.location}
-        data = self.files.read(name)
-        if digest is not None and len(data) != digest.size:
-            message = "not the file that was written with this set"
-            raise ManifestError(message, expected=f"{digest.size} bytes", got=len(data), **where)
-        if digest is not None and hashlib.sha256(data).hexdigest() != digest.sha256:
-            raise ManifestError("not the file that was written with this set: its SHA-256 differs", **where)
+        data = self._fetched(name, digest, where)
+        if data is None:
+            return References.empty()
         first = number * self.record_size
         rows = min(self.record_size, cells - first)
         found = decode_shard(data, first, rows, self.code_of, **where)
@@ -118,6 +130,38 @@ class ShardSet:
             message = "wrong number of references"
             raise ManifestError(message, expected=digest.references, got=len(found), **where)
         return found
+
+    def _fetched(self, name: str, digest: Digest | None, where: dict[str, Any]) -> bytes | None:
+        """Read the file of a shard, None where there is none and need not be."""
+        try:
+            data = self.files.read(name)
+        except SourceError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            if self.files.changed():
+                raise _replaced(where) from error
+            if digest is not None:
+                raise
+            if self.missing == "empty" and self.files.is_there():
+                return None
+            hint = 'where its writer leaves out shards without references, missing_shards="empty" takes it for one'
+            raise SourceError(f"{error.message}; {hint}", source=error.source) from error.__cause__
+        if digest is None:
+            if self.files.changed():
+                raise _replaced(where)
+            return data
+        if len(data) == digest.size and hashlib.sha256(data).hexdigest() == digest.sha256:
+            return data
+        if not self.files.is_there():
+            raise _replaced(where)
+        message = "not the file that was written with this set"
+        if len(data) != digest.size:
+            raise ManifestError(message, expected=f"{digest.size} bytes", got=len(data), **where)
+        raise ManifestError(f"{message}: its SHA-256 differs", **where)
+
+
+def _replaced(where: dict[str, Any]) -> ManifestError:
+    return ManifestError("the set was replaced since it was opened: open it again", **where)
 
 
 _sets: weakref.WeakSet[ShardSet] = weakref.WeakSet()

@@ -6,19 +6,17 @@ are nulls, `raw` is binary also where it is empty, files are packed with zstd. A
 written. One more member of `.zmetadata`, `refmaker`, holds what the format has no place for, and the digest of every
 shard. Memory is bounded by a shard, where the references are not in memory anyway. A set appears whole or not at all.
 
-Two things are not as in the manifest that is written, because other readers take chunk keys apart at dots only and
-have no Zarr 3: `dimension_separator` is always "." (no reference depends on it), and Zarr 3 metadata stand in
-`refmaker` alone, so that those readers find nothing rather than fill values.
+Some things are not as in the manifest that is written. Other readers take chunk keys apart at dots only, so that
+`dimension_separator` is always "." (no reference depends on it). They have no Zarr 3, and look in the wrong place for
+the shards of arrays of some names: these metadata stand in `refmaker` alone, so that they find nothing rather than
+fill values. They take data that begin with `base64:` to be base64: such data are written so.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
-import secrets
-import shutil
-from collections.abc import Iterator
+import re
 from typing import Any
 
 from refmaker.errors import ManifestError, OutputError, RefmakerError
@@ -28,12 +26,19 @@ from refmaker.kerchunk.parquet_shard_codec import MAX_ROWS, digest_of, encode_sh
 from refmaker.kerchunk.publishing import publishable
 from refmaker.manifest.check import check_manifest, check_references
 from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.replacing import replacing
 from refmaker.zarr import strict_json as strict
 
 __all__ = ["RECORD_SIZE", "load_parquet", "write_parquet"]
 
 RECORD_SIZE = 100_000
 """Chunks of a shard: some hundred kilobytes, read in about ten milliseconds."""
+
+_MISLEADING = re.compile(r"(^|/)\.z|[?#+\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
+"""Paths of arrays whose shards fsspec does not find, and takes for fill values.
+
+It takes `.z` for metadata; over HTTP it encodes none of the others so that every server understands them.
+"""
 
 
 def write_parquet(manifest: Manifest, path: str | os.PathLike[str], *, record_size: int = RECORD_SIZE) -> None:
@@ -61,7 +66,9 @@ def write_parquet(manifest: Manifest, path: str | os.PathLike[str], *, record_si
         if "\0" in name or name.partition("/")[0] == METADATA_FILE:
             raise ManifestError("a Parquet set has no folder of this name", path=name)
     head = _head(manifest, record_size)
-    with _replacing(os.fspath(path)) as folder:
+    name = os.fspath(path)
+    _refuse_others(name)
+    with replacing(name) as folder:
         shards = {name: _write_array(manifest, name, folder, record_size) for name in manifest.arrays}
         head["refmaker"]["shards"] = {name: digests for name, digests in shards.items() if digests}
         _write_file(os.path.join(folder, METADATA_FILE), strict.encoded(head, structure=METADATA_FILE))
@@ -70,12 +77,17 @@ def write_parquet(manifest: Manifest, path: str | os.PathLike[str], *, record_si
 def _head(manifest: Manifest, record_size: int) -> dict[str, Any]:
     """Return `.zmetadata`, the digests left out."""
     metadata: dict[str, Any] = {}
+    hidden: dict[str, Any] = {}
     for key, document in documents(manifest):
         strict.encoded({key: document}, structure=strict.key_name(key))
-        metadata[key] = {**document, "dimension_separator": "."} if key.endswith(".zarray") else document
+        path, _, leaf = key.rpartition("/")
+        unseen = manifest.zarr_format == 3 or (path in manifest.arrays and _MISLEADING.search(path))
+        (hidden if unseen else metadata)[key] = (
+            {**document, "dimension_separator": "."} if leaf == ".zarray" else document
+        )
     ours = extension(manifest)
-    if manifest.zarr_format == 3:
-        ours["metadata"], metadata = metadata, {}
+    if hidden:
+        ours["metadata"] = hidden
     if manifest.extra:
         ours["extra"] = {key: f"base64:{base64.b64encode(data).decode()}" for key, data in manifest.extra.items()}
     strict.encoded(ours, structure="refmaker")
@@ -113,43 +125,11 @@ def _write_file(path: str, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[str]:
-    """Yield a new folder that takes the place of `path` when the block ends well.
-
-    Raises
-    ------
-    OutputError
-        For every `OSError` on the way, and where something else than a set stands at `path`.
-    """
+def _refuse_others(path: str) -> None:
+    """Make sure that nothing stands at `path`, or a set, which is what may be replaced."""
     if "\0" in path:
         raise OutputError(f"cannot write {path!r}: a file name holds no NUL")
     real = os.path.realpath(path)
-    _refuse_others(path, real)
-    mark = secrets.token_hex(8)
-    temporary, old = (os.path.join(os.path.dirname(real), f".refmaker-{mark}.{end}") for end in ("tmp", "old"))
-    try:
-        os.mkdir(temporary)
-        yield temporary
-        _sync(temporary)
-        if os.path.isdir(real):
-            os.rename(real, old)
-            try:
-                os.rename(temporary, real)
-            except OSError:
-                os.rename(old, real)
-                raise
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, real)
-    except OSError as error:
-        raise OutputError(f"cannot write {path!r}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _refuse_others(path: str, real: str) -> None:
-    """Make sure that nothing stands at `path`, or a set, which is what may be replaced."""
     if not os.path.lexists(real):
         return
     if not os.path.isdir(real):
@@ -162,14 +142,3 @@ def _refuse_others(path: str, real: str) -> None:
                 raise OutputError(message, got=os.path.join(folder, name))
     if os.listdir(real) and not os.path.isfile(os.path.join(real, METADATA_FILE)):
         raise OutputError(f"cannot write {path!r}: a folder without {METADATA_FILE}, not a Parquet set")
-
-
-def _sync(folder: str) -> None:
-    """Have the names in a folder on the disk, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

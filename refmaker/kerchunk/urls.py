@@ -1,7 +1,8 @@
 """The targets of a kerchunk manifest: urls, templates, and what the member `refmaker` says of them.
 
 Contract: templates are plain substitution of `{{name}}`. Anything else between double braces would have to be
-evaluated by a template engine, and is a `ManifestError`. Source: kerchunk documentation, "References specification".
+evaluated by a template engine, and is a `ManifestError`; so is a url that they make longer than urls are, and more of
+them than memory is for. Source: kerchunk documentation, "References specification".
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Target
 from refmaker.zarr.strict_json import malformed, shown
@@ -34,6 +36,8 @@ class UrlTable(dict[str, int]):
     ----------
     closed
         There are no other targets than those added so far.
+    made
+        Characters that templates have made.
     """
 
     def __init__(self, templates: Mapping[str, str], source: str) -> None:
@@ -43,6 +47,7 @@ class UrlTable(dict[str, int]):
         self.targets: list[Target] = []
         self.indices: dict[str, int] = {}
         self.closed = False
+        self.made = 0
 
     def __missing__(self, as_written: str) -> int:
         url = self._expanded(as_written)
@@ -78,6 +83,14 @@ class UrlTable(dict[str, int]):
             if name not in self.templates or "{{" in self.templates[name]:
                 raise self._error(f"no plain template {name!r}", shown(sorted(self.templates)), as_written)
         parts[1::2] = [self.templates[name] for name in parts[1::2]]
+        length = sum(map(len, parts))
+        if length > limits.TEMPLATED_URL:
+            expected = f"at most {limits.TEMPLATED_URL} characters"
+            raise self._error("templates make too long a url", expected, f"{length} from {shown(as_written)}")
+        self.made += length
+        if self.made > limits.TEMPLATED:
+            message = f"templates make too much; {limits.ENVIRONMENT}=templated=… sets another limit"
+            raise self._error(message, f"at most {limits.TEMPLATED} characters in all", as_written)
         return "".join(parts)
 
 

@@ -43,6 +43,9 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         Path or url of the manifest, a reference document as a dict, or a `Manifest`.
     target_protocol, target_options
         For opening `fo`, as fsspec takes them.
+    missing_shards
+        What it means where a Parquet set that does not list its shards (all but those of refmaker) lacks one: "error",
+        or "empty": nothing is recorded for its chunks, which show the fill value.
     remote_protocol
         Of targets that the manifest names by a bare path.
     remote_options
@@ -81,6 +84,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         *,
         target_protocol: str | None = None,
         target_options: Mapping[str, Any] | None = None,
+        missing_shards: Literal["error", "empty"] = "error",
         remote_protocol: str | None = None,
         remote_options: Mapping[str, Any] | None = None,
         fs: Any = None,
@@ -96,10 +100,13 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         check_options(options, check=check, timeout=timeout, attempts=attempts, view=view, allow=allow)
+        if missing_shards not in ("error", "empty"):
+            raise TypeError(f"bad options for the refmaker filesystem: missing_shards={missing_shards!r}")
         super().__init__(asynchronous=asynchronous, loop=loop, **options)
         self.fo = fo
         self.target_protocol = target_protocol
         self.target_options = {} if target_options is None else target_options
+        self.missing_shards = missing_shards
         self.access = Access(
             remote_options={} if remote_options is None else remote_options,
             remote_protocol=remote_protocol,
@@ -322,7 +329,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             self._reset_after_fork()
             loading = self._loading
             if loading is None:
-                loading = self._loading = load(self.fo, self.target_protocol, self.target_options)
+                loading = self._loading = load(self.fo, self.target_protocol, self.target_options, self.missing_shards)
             try:
                 opened: LoadedManifest = await asyncio.shield(asyncio.wrap_future(loading))
             except BaseException:

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from refmaker.codecs.allowed import unknown_codecs
 from refmaker.errors import RefmakerError, SourceError
@@ -31,6 +31,8 @@ from refmaker.urls import is_local, locate
 __all__ = ["LoadedManifest", "load", "without_unknown_codecs"]
 
 T = TypeVar("T")
+
+MissingShards: TypeAlias = Literal["error", "empty"]
 
 _READERS = 8
 """Shards that are read at a time."""
@@ -84,16 +86,16 @@ class _Cache:
         self.busy: dict[Hashable, threading.Lock] = {}
         self.opened: OrderedDict[Hashable, tuple[Hashable, LoadedManifest]] = OrderedDict()
 
-    def get(self, location: str, options: Mapping[str, Any]) -> LoadedManifest:
+    def get(self, location: str, options: Mapping[str, Any], missing_shards: MissingShards) -> LoadedManifest:
         """Load a manifest, or give it from memory. Callers in other threads wait for one that loads the same."""
-        key = (location, repr(sorted(options.items())))
+        key = (location, repr(sorted(options.items())), missing_shards)
         with self.lock:
             busy = self.busy.setdefault(key, threading.Lock())
         with busy:
             state = _state(location, options)
             known, opened = self.opened.get(key, (None, None))
             if opened is None or state is None or state != known:
-                opened = _opened(open_cached(location, options, state), location)
+                opened = _opened(open_cached(location, options, state, missing_shards), location)
             with self.lock:
                 self.opened[key] = (state, opened)
                 self.opened.move_to_end(key)
@@ -130,6 +132,7 @@ def load(
     manifest: str | os.PathLike[str] | Mapping[str, Any] | Manifest | None,
     protocol: str | None,
     options: Mapping[str, Any],
+    missing_shards: MissingShards = "error",
 ) -> Future[LoadedManifest]:
     """Begin to load a manifest.
 
@@ -139,6 +142,8 @@ def load(
         Path or url of it, the reference document as a dict, or the manifest itself.
     protocol, options
         How to open a path or url, for fsspec.
+    missing_shards
+        For `open_manifest`.
 
     Returns
     -------
@@ -147,12 +152,14 @@ def load(
     """
     worker = ThreadPoolExecutor(1, "refmaker")
     try:
-        return worker.submit(_load, manifest, protocol, options)
+        return worker.submit(_load, manifest, protocol, options, missing_shards)
     finally:
         worker.shutdown(wait=False)
 
 
-def _load(manifest: Any, protocol: str | None, options: Mapping[str, Any]) -> LoadedManifest:
+def _load(
+    manifest: Any, protocol: str | None, options: Mapping[str, Any], missing_shards: MissingShards
+) -> LoadedManifest:
     if isinstance(manifest, Manifest):
         return _opened(manifest, None)
     if isinstance(manifest, Mapping):
@@ -165,7 +172,7 @@ def _load(manifest: Any, protocol: str | None, options: Mapping[str, Any]) -> Lo
     location = locate(os.fspath(manifest), protocol)
     if is_local(location) and set(options) <= {"protocol"}:
         options = {}
-    return _cache.get(location, options)
+    return _cache.get(location, options, missing_shards)
 
 
 def _text(value: object) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from refmaker.errors import ManifestError
 
-__all__ = ["encoded", "key_name", "malformed", "members", "parse", "parse_at", "shown", "text"]
+__all__ = ["encoded", "key_name", "malformed", "members", "parse", "parse_at", "shown", "text", "utf8_checked"]
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -88,6 +88,17 @@ def parse(data: bytes | str, *, structure: str, source: str | None) -> Any:
         raise ManifestError(f"not JSON: {error}", structure=structure, source=source) from error
     except RecursionError as error:
         raise ManifestError("JSON nested too deeply", structure=structure, source=source) from error
+
+
+def utf8_checked(value: Any, *, structure: str, source: str | None) -> Any:
+    """Return JSON that was read, if it can be written: escapes can spell text that UTF-8 does not have."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ManifestError("text with a lone surrogate", structure=structure, source=source) from error
+    except RecursionError as error:
+        raise ManifestError("JSON nested too deeply", structure=structure, source=source) from error
+    return value
 
 
 def parse_at(data: str, at: int) -> tuple[Any, int]:

@@ -135,3 +135,27 @@ def test_failures(run: Run, scanned: Path, tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     assert run("convert", scanned, "-o", folder).exit_code == 1
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_missing_shards(run: Run, tmp_path: Path) -> None:
+    """kerchunk writes no shard without references: a conversion can be told so."""
+    pytest.importorskip("pyarrow")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (4,), "i4", chunks=(2,), fillvalue=7)
+        file.create_dataset("y", data=np.arange(4), chunks=(2,))
+    assert run("scan", tmp_path / "a.h5", "-o", tmp_path / "k.parq").exit_code == 0
+    head = tmp_path / "k.parq" / ".zmetadata"
+    document = json.loads(head.read_text())
+    del document["refmaker"]
+    document["metadata"]["x/.zarray"]["fill_value"] = 7
+    head.write_text(json.dumps(document))
+    (tmp_path / "k.parq" / "x" / "refs.0.parq").unlink()
+    found = run("convert", tmp_path / "k.parq", "-o", tmp_path / "m.json")
+    assert found.exit_code == 1
+    assert "missing_shards" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+    for name in ("m.json", "m.parq"):
+        options = ("--missing-shards", "empty", "-o", tmp_path / name)
+        assert run("convert", tmp_path / "k.parq", *options).exit_code == 0
+        assert values(tmp_path / name, "x").tolist() == [7] * 4
+        assert values(tmp_path / name, "y").tolist() == [0, 1, 2, 3]

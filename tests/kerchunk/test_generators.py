@@ -183,3 +183,37 @@ def test_all_generators_share_the_limit(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(generators, "MAX_GENERATED", 11)
     with pytest.raises(ManifestError, match="too many"):
         list(generated([GEN, GEN], {"bucket": "b"}, "m.json"))
+
+
+# What they may make
+
+
+def test_long_templates(monkeypatch):
+    """The length of what is made is known before it is made."""
+    import tracemalloc
+
+    from refmaker import limits
+
+    dimensions = {"i": {"stop": 100_000}}
+    cases = [
+        ({"key": "x/{{i}}", "url": "{{t}}", "dimensions": dimensions}, {"t": "u" * 300_000}, "too long a url"),
+        ({"key": "x/{{i}}", "url": "{{t}}" * 100, "dimensions": dimensions}, {"t": "u" * 100}, "too"),
+        ({"key": "{{t}}/{{i}}", "url": "u", "dimensions": dimensions}, {"t": "u" * 300_000}, "makes too much"),
+        ({"key": "x/{{i}}", "url": "{{i}}" * 9999, "dimensions": dimensions}, {}, "makes too much"),
+        (
+            {"key": "x/{{i}}", "url": "u", "dimensions": {f"d{n}": [0] for n in range(10**5)} | dimensions},
+            {},
+            "too much",
+        ),
+        ({"key": "x/{{i}}", "url": "{{s}}", "dimensions": dimensions | {"s": ["s" * 10**6]}}, {}, "makes too"),
+        ({"key": "x/{{i}}", "url": "u", "offset": "0" * 10**5, "length": 1, "dimensions": dimensions}, {}, "too much"),
+    ]
+    for gen, templates, message in cases:
+        tracemalloc.start()
+        with pytest.raises(ManifestError, match=message) as caught:
+            list(generated([gen], templates, "m"))
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+        tracemalloc.stop()
+        assert len(str(caught.value)) < 1000
+    monkeypatch.setattr(limits, "TEMPLATED", 1 << 40)
+    assert len(list(generated([{"key": "x/{{i}}", "url": "u", "dimensions": dimensions}], {}, "m"))) == 10**5

@@ -504,3 +504,86 @@ def test_damaged_text(data):
         at = data.draw(st.integers(0, len(text) - 1))
         text[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
     read_or_refuse(bytes(text))
+
+
+def test_templates_that_make_much(monkeypatch):
+    """One long template in one reference, or in each of many: refused before it is there."""
+    import tracemalloc
+
+    from refmaker import limits
+
+    def read(templates, urls):
+        document = {"version": 1, "templates": templates, "refs": {".zgroup": '{"zarr_format":2}'}}
+        document["refs"]["a/.zarray"] = json.dumps(
+            {
+                "zarr_format": 2,
+                "shape": [len(urls)],
+                "chunks": [1],
+                "dtype": "|u1",
+                "compressor": None,
+                "filters": None,
+                "fill_value": 0,
+                "order": "C",
+            }
+        )
+        document["refs"] |= {f"a/{number}": [url, 0, 1] for number, url in enumerate(urls)}
+        data = json.dumps(document).encode()
+        tracemalloc.start()
+        try:
+            return read_json(data, source="m")
+        finally:
+            assert tracemalloc.get_traced_memory()[1] < 20 << 20
+            tracemalloc.stop()
+
+    with pytest.raises(ManifestError, match="too long a url"):
+        read({"t": "x" * 300_000}, ["{{t}}" * 3000])
+    with pytest.raises(ManifestError, match="too long a url"):
+        read({"t": "x" * 300_000}, [f"{{{{t}}}}{number}" for number in range(3000)])
+    with pytest.raises(ManifestError, match="too long a url"):
+        read({"t": "x"}, ["{{t}}" * 8193])
+    assert len(read({"t": "x"}, ["{{t}}" * 8192]).targets[0].url) == 8192
+    monkeypatch.setattr(limits, "TEMPLATED", 10_000)
+    with pytest.raises(ManifestError, match="templates make too much"):
+        read({"t": "x" * 1000}, [f"{{{{t}}}}{number}" for number in range(10)])
+    assert len(read({"t": "x" * 1000}, [f"{{{{t}}}}{number}" for number in range(9)]).targets) == 9
+    assert len(read({"t": "x" * 5000}, ["{{t}}"] * 9).targets) == 1
+
+
+SURROGATES = ["\\ud800", "\\udfff", "\\udc00\\ud800", "a\\uD83D"]
+
+
+@pytest.mark.parametrize("escape", SURROGATES)
+@pytest.mark.parametrize("form", ["string", "object", "key", "group", "array", "etag", "history"])
+def test_lone_surrogates_are_refused_when_read(escape, form):
+    """What cannot be written is not read either: JSON can spell text that no UTF-8 can hold."""
+    array = '{"zarr_format":2,"shape":[2],"chunks":[2],"dtype":"|u1","compressor":null,"filters":null,'
+    array += '"fill_value":0,"order":"C"%s}'
+    attributes = '{"a":"ESC"}'.replace("ESC", escape)
+    refs = {".zgroup": '{"zarr_format":2}', "x/.zarray": array % "", "x/.zattrs": "{}", "x/0": "AB"}
+    extension = ""
+    if form == "group":
+        refs[".zattrs"] = attributes
+    elif form == "array":
+        refs["x/.zarray"] = array % ',"note":"ESC"'.replace("ESC", escape)
+    elif form == "key":
+        refs["x/.zattrs"] = '{"ESC":1}'.replace("ESC", escape)
+    elif form == "string":
+        refs["x/.zattrs"] = attributes
+    elif form == "etag":
+        extension = ',"refmaker":{"format":1,"targets":[{"url":"u","etag":"ESC"}]}'.replace("ESC", escape)
+    elif form == "history":
+        extension = ',"refmaker":{"format":1,"history":["ESC"]}'.replace("ESC", escape)
+    data = json.dumps({"version": 1, "refs": refs})[:-1] + extension + "}"
+    if form == "object":
+        data = data.replace('"x/.zattrs": "{}"', '"x/.zattrs": ' + attributes)
+    with pytest.raises(ManifestError, match="lone surrogate") as caught:
+        read_json(data.encode(), source="m.json")
+    assert "m.json" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_pairs_of_surrogates_are_text():
+    refs = {".zgroup": '{"zarr_format":2}', ".zattrs": '{"a":"\\ud83d\\ude00"}'}
+    found = read_json(json.dumps({"version": 1, "refs": refs}).encode(), source="m")
+    assert found.groups[""] == {"a": "😀"}
+    assert b"".join(iter_json(found))

@@ -107,6 +107,9 @@ def test_sets_of_others(tmp_path: Path, manifest: Manifest, record_size: int) ->
     manifest = as_read(manifest)
     found = load_parquet(path)
     for name, held in manifest.arrays.items():
+        if name not in found.arrays:  # hidden from others: they would look for its shards elsewhere
+            assert ".z" in name or {*name} & {*"?#+%\n\t\0\x01\x1f\x7f"}
+            continue
         lazy = found.arrays[name].references
         for cell in range(0, held.cells, 3):
             shard = path.joinpath(*name.split("/"), f"refs.{cell // record_size}.parq")
@@ -572,3 +575,76 @@ def test_stock_finds_groups_in_json(tmp_path: Path, form: str) -> None:
         assert data.attrs == {"t": 1}
     with xr.open_zarr(store, group="b/c") as data:
         assert data["x"].values.tolist() == list(range(6))
+
+
+# Shards that other writers leave out
+
+
+def kerchunk_set(tmp_path: Path) -> Path:
+    """Make a set without the shards of `x` and the middle one of `y`, as kerchunk would write it."""
+    held = {"x": array((10,)), "y": array((10,), rows([0, 9], [1, 2], [3, 4])), "z": array((), rows([0], [5], [6]))}
+    path = stored(tmp_path, Manifest(2, {"": {}}, held, (Target(URL),)))
+    foreign(path)
+    assert not (path / "y/refs.1.parq").exists()
+    return path
+
+
+def test_missing_shards_are_empty_when_the_caller_says_so(tmp_path: Path, range_server: Any) -> None:
+    path = kerchunk_set(tmp_path)
+    for file in path.rglob("*"):
+        if file.is_file():
+            range_server.add("m.parq/" + file.relative_to(path).as_posix(), file.read_bytes())
+    for location in (str(path), f"{range_server.url}/m.parq"):
+        with pytest.raises(SourceError, match="missing_shards"):
+            open_manifest(location).arrays["x"].references.at(0)
+        found = open_manifest(location, missing_shards="empty")
+        y = found.arrays["y"].references
+        assert [y.at(cell) for cell in (0, 5, 9)] == [(0, 1, 3), None, (0, 2, 4)]
+        assert [y.any_between(4, 8), y.any_between(0, 4)] == [False, True]
+        assert (len(found.arrays["x"].references), y.cell.tolist()) == (0, [0, 9])
+        again = pickle.loads(pickle.dumps(found))
+        assert again.arrays["x"].references.at(3) is None
+        write_parquet(found, tmp_path / "ours.parq")
+        assert load_parquet(tmp_path / "ours.parq").arrays["x"].references.at(3) is None
+
+
+def test_missing_shards_of_a_set_that_lists_them_are_lost(tmp_path: Path) -> None:
+    path = stored(tmp_path)
+    (path / "g/x/refs.1.parq").unlink()
+    with pytest.raises(SourceError, match=r"refs\.1\.parq"):
+        load_parquet(path, missing_shards="empty").arrays["g/x"].references.at(5)
+
+
+@pytest.mark.parametrize("fault", ["403", "500", "reset", "html"])
+def test_only_what_is_not_there_is_empty(tmp_path: Path, range_server: Any, fault: str) -> None:
+    path = kerchunk_set(tmp_path)
+    range_server.add("m.parq/.zmetadata", (path / ".zmetadata").read_bytes())
+    found = open_manifest(f"{range_server.url}/m.parq", missing_shards="empty").arrays["x"].references
+    range_server.add("m.parq/x/refs.0.parq", bytes(1000))
+    range_server.faults["m.parq/x/refs.0.parq"] = fault
+    with pytest.raises((SourceError, ManifestError)):
+        found.at(0)
+
+
+def test_a_set_that_has_gone_is_not_empty(tmp_path: Path) -> None:
+    path = kerchunk_set(tmp_path)
+    found = load_parquet(path, missing_shards="empty").arrays["x"].references
+    path.rename(tmp_path / "elsewhere")
+    with pytest.raises((SourceError, ManifestError)):
+        found.at(0)
+
+
+def test_missing_shards_through_the_filesystem(tmp_path: Path) -> None:
+    from refmaker.replay.filesystem import FileSystem
+
+    path = str(kerchunk_set(tmp_path))
+    with pytest.raises(SourceError, match=r"refs\.0\.parq"):
+        FileSystem(path).cat("x/0")
+    found = FileSystem(path, missing_shards="empty")
+    for fs in (found, pickle.loads(pickle.dumps(found))):
+        with pytest.raises(FileNotFoundError):
+            fs.cat("x/0")
+    with pytest.raises(SourceError, match=r"refs\.0\.parq"):
+        FileSystem(path).cat("x/0")
+    with pytest.raises(TypeError, match="missing_shards"):
+        FileSystem(path, missing_shards="ignore")
