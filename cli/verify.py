@@ -14,7 +14,7 @@ from refmaker.errors import OutputError, RefmakerError
 from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, report_text, say
 
 if TYPE_CHECKING:
-    from refmaker.verification.verify import ArrayResult, Progress, VerifyReport
+    from refmaker.verification.verify import ArrayResult, Progress, ShownResult, VerifyReport
 
 __all__ = ["verify"]
 
@@ -40,6 +40,7 @@ _LEDGER = "refmaker.sqlite"
     callback=json_object,
     help="Options of the fsspec filesystem of the targets, and of MANIFEST if it is remote.",
 )
+@click.option("--no-xarray", is_flag=True, help="Leave out what xarray shows of the manifest and of the file.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors: no findings, no summary, no progress.")
 @click.pass_context
 def verify(
@@ -52,12 +53,14 @@ def verify(
     seed: int,
     report: str | None,
     storage_options: dict[str, Any] | None,
+    no_xarray: bool,
     quiet: bool,
 ) -> None:
     """Hold MANIFEST against the files that it refers to.
 
     Are they the files that were scanned, do all references lie in them, and does zarr read through the manifest what
-    h5py (HDF5) or netCDF4 (netCDF classic) reads from the files? One line for each finding.
+    h5py (HDF5) or netCDF4 (netCDF classic) reads from the files? Does xarray show of both the same? One line for each
+    finding.
 
     A combined MANIFEST is compared with the files that it was made of, one by one: what a file has for its coordinate
     values is what has to stand there. Without --full, with some of the files.
@@ -72,17 +75,26 @@ def verify(
     _check_output(manifest, report)
     chunks = None if full else sample or _SAMPLE
     if manifests is None and not os.path.isfile(os.path.join(manifest, _LEDGER)):
-        found = _verify(manifest, chunks, storage_options, quiet=quiet)
+        found = _verify(manifest, chunks, storage_options, quiet=quiet, xarray=not no_xarray)
         statuses, content = {_say(manifest, found, quiet=quiet)}, found.to_dict()
     else:
-        statuses, content = _verify_some(manifest, manifests or _MANIFESTS, seed, chunks, storage_options, quiet=quiet)
+        statuses, content = _verify_some(
+            manifest, manifests or _MANIFESTS, seed, chunks, storage_options, quiet=quiet, xarray=not no_xarray
+        )
     if report is not None:
         _write_report(content, report)
     ctx.exit(FAILED if FAILED in statuses else max(statuses, default=DONE))
 
 
 def _verify_some(
-    folder: str, number: int, seed: int, chunks: int | None, storage_options: dict[str, Any] | None, *, quiet: bool
+    folder: str,
+    number: int,
+    seed: int,
+    chunks: int | None,
+    storage_options: dict[str, Any] | None,
+    *,
+    quiet: bool,
+    xarray: bool,
 ) -> tuple[set[int], dict[str, Any]]:
     """Verify some manifests of a directory; give the exit statuses of each and the reports of all."""
     from refmaker.batch.check import choose_manifests
@@ -93,7 +105,7 @@ def _verify_some(
     options = manifest_options(folder, storage_options or {})
     for name in choose_manifests(folder, number, seed=seed, storage_options=options):
         try:
-            found = _verify(name, chunks, storage_options, quiet=quiet)
+            found = _verify(name, chunks, storage_options, quiet=quiet, xarray=xarray)
         except RefmakerError as error:
             say(f"refmaker: {describe(error, name)}", err=True)
             reports.append({"manifest": name, "error": str(error)})
@@ -125,17 +137,19 @@ def _check_output(manifest: str, report: str | None) -> None:
         raise OutputError(f"cannot write {report!r}: name a file in a directory that exists")
 
 
-def _verify(manifest: str, sample: int | None, storage_options: dict[str, Any] | None, *, quiet: bool) -> VerifyReport:
+def _verify(
+    manifest: str, sample: int | None, storage_options: dict[str, Any] | None, *, quiet: bool, xarray: bool
+) -> VerifyReport:
     from refmaker.verification.verify import verify as run
 
     if quiet or not sys.stderr.isatty():
-        return run(manifest, sample=sample, storage_options=storage_options)
+        return run(manifest, sample=sample, storage_options=storage_options, xarray=xarray)
     with ProgressLine(manifest) as line:
 
         def show(progress: Progress) -> None:
             line.show(f"{manifest}: {progress.done} of {counted(progress.known, progress.unit)}, {progress.path}")
 
-        return run(manifest, sample=sample, storage_options=storage_options, progress=show)
+        return run(manifest, sample=sample, storage_options=storage_options, progress=show, xarray=xarray)
 
 
 def _findings(found: VerifyReport) -> Iterator[str]:
@@ -147,6 +161,18 @@ def _findings(found: VerifyReport) -> Iterator[str]:
             yield f"{array.path}: {_WORDS[array.status]}: {array.reason}{_first(array)}"
     for path, reason in found.refused.items():
         yield f"{path}: refused: {reason}"
+    if found.shown is not None:
+        yield from _shown(found.shown)
+
+
+def _shown(shown: ShownResult) -> Iterator[str]:
+    if shown.reason is not None:
+        yield f"not all compared through xarray: {shown.reason}"
+    for one in shown.differences:
+        yield f"{one.path}: xarray shows another {one.aspect}: {one.expected} of the file, {one.got} of the manifest"
+    for one in shown.notes:
+        how = f"{one.expected} of the file, {one.got} of the manifest"
+        yield f"{one.path}: note: xarray's Zarr engine shows another {one.aspect}: {how}; engine='refmaker' does not"
 
 
 _WORDS = {"differs": "differs", "unreadable": "unreadable", "skipped": "not compared"}
@@ -171,10 +197,18 @@ def _summary(manifest: str, found: VerifyReport) -> str:
         "refused": len(found.refused),
     }
     parts += [f"{count} {what}" for what, count in counts.items() if count]
+    if found.shown is not None and found.shown.variables:
+        parts.append(f"xarray shows {counted(found.shown.variables, 'variable')}, {_how(found.shown)}")
     for status in ("changed", "unreadable"):
         count = sum(target.status == status for target in found.targets)
         parts += [f"{counted(count, 'target')} {status}"] if count else []
+    if found.repeated:
+        parts.append(f"{counted(found.repeated, 'request')} made again: the server was busy, or connections were lost")
     return f"{manifest}: " + ", ".join(parts)
+
+
+def _how(shown: ShownResult) -> str:
+    return f"{counted(len(shown.differences), 'difference')}" if shown.differences else "all the same"
 
 
 def _write_report(content: dict[str, Any], report: str) -> None:

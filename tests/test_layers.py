@@ -55,6 +55,7 @@ FACES = {
     "refmaker.codecs.zarr3": "zarr",
     "refmaker.replay.filesystem": "fsspec",
     "refmaker.replay.xarray_backend": "xarray",
+    "refmaker.replay.xarray_store": "xarray",
 }
 """Modules that are somebody's plug-in: whoever loads them has that package loaded already."""
 NUMPY_FREE = ("refmaker", "refmaker._version", "refmaker.errors", "refmaker.limits", "refmaker.redaction")

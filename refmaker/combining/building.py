@@ -70,7 +70,14 @@ def build(
         refusals=_refusals(collection),
         history=[*collection.history, f"combined {len(collection)} inputs along {along}"],
         extra=_extra(collection),
+        types=_types(collection, arrays),
     )
+
+
+def _types(collection: Collection, arrays: Mapping[str, ManifestArray]) -> dict[str, dict[str, str]] | None:
+    if collection.types is None:
+        return None
+    return {path: types for path, types in collection.types.items() if path in arrays or path in collection.groups}
 
 
 def _refusals(collection: Collection) -> dict[str, str]:

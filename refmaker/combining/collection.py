@@ -153,6 +153,7 @@ class Collection:
     history: dict[str, None] = field(default_factory=dict)
     extra: dict[str, dict[int, bytes]] = field(default_factory=dict)
     changed: dict[str, None] = field(default_factory=dict)
+    types: dict[str, dict[str, str]] | None = None
     spill: Spill | None = None
     _known: dict[str, int] = field(default_factory=dict)
     _data: dict[bytes, bytes] = field(default_factory=dict)
@@ -190,10 +191,16 @@ class Collection:
             self.refusals.setdefault(path, {}).setdefault(reason, []).append(number)
         for key, data in manifest.extra.items():
             self.extra.setdefault(key, {})[number] = data
+        self._take_types(manifest.types)
         codes = np.array([self.target(target) for target in manifest.targets], "u4")
         for path, array in manifest.arrays.items():
             form = self.forms.number(manifest.zarr_format, array.metadata, array.attributes)
             self._add_array(path, number, form, array, codes)
+
+    def _take_types(self, types: dict[str, dict[str, str]] | None) -> None:
+        """Keep the types of attributes that the first input has, as its attributes are kept."""
+        if types is not None:
+            self.types = {**types, **(self.types or {})}
 
     def begin(self, name: str, zarr_format: int, groups: dict[str, dict[str, Any]], history: Iterable[str]) -> int:
         """Add an input without arrays yet; give its number."""
@@ -248,6 +255,7 @@ class Collection:
         for path, reasons in other.refusals.items():
             for reason, inputs in reasons.items():
                 self.refusals.setdefault(path, {}).setdefault(reason, []).extend(first + n for n in inputs)
+        self._take_types(other.types)
         for key, held in other.extra.items():
             self.extra.setdefault(key, {}).update({first + n: data for n, data in held.items()})
         for path, series in other.series.items():

@@ -4,7 +4,8 @@ Contract: what is written compares equal (`xarray.core.utils.equivalent`) to wha
 netCDF-4 engine, as far as JSON goes. What JSON cannot say is written otherwise with a note, or not at all with a note;
 nothing is dropped silently.
 
-- One element is a scalar, more are a list; strings of any rank are a flat list. An empty attribute is `[]`, or `""` for
+- One element is a scalar, more are a list; strings of any rank are a flat list. In HDF5 that is not netCDF-4 an array
+  of one element stays a list. An empty attribute is `[]`, or `""` for
   a fixed-length string.
 - A fixed-length scalar string loses its NULs; an element of a string array ends at the first NUL. Bytes that are not
   UTF-8 become U+FFFD, as in netCDF4-python.
@@ -24,7 +25,7 @@ from refmaker import limits
 from refmaker.errors import Unsupported
 from refmaker.model import JSON, Attribute, ObjectReference, RegionReference, String
 
-__all__ = ["RESERVED", "encode_attribute"]
+__all__ = ["RESERVED", "attribute_type", "encode_attribute"]
 
 # Names that netCDF-C keeps for itself on every object (libhdf5/hdf5file.c, NC_reserved), whatever their value.
 RESERVED = frozenset(
@@ -52,10 +53,44 @@ RESERVED = frozenset(
 # xarray computes with these: a null would be taken for "absent", a string makes it fail.
 _OPERANDS = frozenset({"scale_factor", "add_offset"})
 
+# What conventions say of one value: xarray decodes by these, and would fail over a list.
+_SINGLE = frozenset(
+    {
+        "_Encoding",
+        "_FillValue",
+        "_Unsigned",
+        "add_offset",
+        "axis",
+        "bounds",
+        "calendar",
+        "cell_measures",
+        "climatology",
+        "coordinates",
+        "dtype",
+        "formula_terms",
+        "grid_mapping",
+        "long_name",
+        "missing_value",
+        "scale_factor",
+        "standard_name",
+        "units",
+    }
+)
+
 PathOf = Callable[[int], str | None]
 
 
-def encode_attribute(attribute: Attribute, path_of: PathOf) -> tuple[JSON, str | None]:
+def attribute_type(attribute: Attribute) -> str | None:
+    """Return the numpy type of an attribute's numbers; None where JSON tells it, or there are no numbers."""
+    value = attribute.value
+    if value is None or value.dtype.kind not in "iuf" or isinstance(attribute.datatype, ObjectReference):
+        return None
+    name = f"{value.dtype.kind}{value.dtype.itemsize}"
+    told = name == "i8" or (name == "f8" and bool(np.isfinite(value).all()))
+    return None if (told and value.size) or value.dtype.itemsize > 8 else name
+
+
+def encode_attribute(attribute: Attribute, path_of: PathOf, *, arrays: bool = False) -> tuple[JSON, str | None]:
     """Return an attribute's value as JSON, and a note where that is not the whole truth.
 
     Parameters
@@ -64,6 +99,8 @@ def encode_attribute(attribute: Attribute, path_of: PathOf) -> tuple[JSON, str |
         With its value decoded.
     path_of
         Gives the path of the object at a header address, None where there is none.
+    arrays
+        An array of one element is a list, unless conventions have one value there. To netCDF-4 it is a scalar.
 
     Raises
     ------
@@ -71,6 +108,11 @@ def encode_attribute(attribute: Attribute, path_of: PathOf) -> tuple[JSON, str |
         JSON has no form for the value, or it is too large.
     """
     value = attribute.value
+    if arrays and value is not None and value.ndim and value.size == 1 and attribute.name not in _SINGLE:
+        encoded, note = encode_attribute(attribute, path_of)
+        for _ in range(value.ndim if value.dtype.kind in "iufb" else 1):
+            encoded = [encoded]
+        return encoded, note
     if value is None:
         return ("" if isinstance(attribute.datatype, String) else []), None
     if value.nbytes > limits.ATTRIBUTE:

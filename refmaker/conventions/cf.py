@@ -15,7 +15,10 @@ from refmaker.model import JSON, Attribute, Dataset, Enumeration, String
 
 __all__ = ["adjust_attributes", "fill_attribute"]
 
-_WIDER = "a 32-bit float in the source; JSON numbers are of 64 bits, and so xarray unpacks in 64 bits, not in 32"
+_WIDER = (
+    "a 32-bit float in the source; JSON numbers are of 64 bits, and so xarray's Zarr engine unpacks in 64 bits, not in "
+    "32; engine='refmaker' does as its netCDF-4 engine"
+)
 
 
 def adjust_attributes(dataset: Dataset, attributes: dict[str, JSON], notes: list[str], *, committed: bool) -> None:

@@ -9,8 +9,9 @@ netCDF-C 4.9–4.10, libhdf5/hdf5open.c:
 - Matching (`rec_match_dimscales`), child groups first: the ids in `_Netcdf4Coordinates`; else, when the first axis has
   scales attached, the last scale of every axis, looked up in the group and its parents; else any dimension of the group
   with that length and limit, or a new `phony_dim_<id>`. Within a variable no dimension is reused that way.
-- Datasets of types that netCDF-4 does not know (references, bitfields, arrays, …) take no part. Here they get names
-  afterwards, so that they do not shift the numbers of the others.
+- Datasets of types that netCDF-4 does not know (references, bitfields, arrays, …) take no part; but of those that are
+  no references, only the first of a type: netCDF-C has listed the type when it finds that it cannot read it. Here they
+  get names afterwards, so that they do not shift the numbers of the others.
 """
 
 from __future__ import annotations
@@ -31,7 +32,16 @@ from refmaker.model import (
     VariableLength,
 )
 
-__all__ = ["Dimension", "Numbering", "Scope", "Slot", "is_scale", "is_without_variable", "knows_type"]
+__all__ = [
+    "Dimension",
+    "Numbering",
+    "Scope",
+    "Slot",
+    "is_scale",
+    "is_valueless_scale",
+    "is_without_variable",
+    "knows_type",
+]
 
 WITHOUT_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 
@@ -72,7 +82,7 @@ class Slot:
 class Scope:
     """A group under one of its names, with what has been found in it."""
 
-    __slots__ = ("by_address", "by_extent", "children", "group", "parent", "path", "slots")
+    __slots__ = ("by_address", "by_extent", "children", "group", "parent", "path", "slots", "valueless")
 
     def __init__(self, path: str, group: Group, parent: Scope | None) -> None:
         self.path = path
@@ -80,6 +90,7 @@ class Scope:
         self.parent = parent
         self.by_address: dict[int, Dimension] = {}
         self.by_extent: dict[tuple[int, bool], list[Dimension]] = {}
+        self.valueless: dict[int, str] = {}  # address -> name of scales of a null dataspace
         self.slots: list[Slot] = []
         self.children: list[Scope] = []
 
@@ -156,19 +167,38 @@ class Numbering:
         elif _scales(slot.dataset, 0):
             self._attached(scope, slot)
         else:
-            self._phony(scope, slot)
+            self._phony(scope, slot, len(slot.dataset.dataspace.shape))
 
     def _attached(self, scope: Scope, slot: Slot) -> None:
         """Look the last scale of every axis up in the group and its parents."""
         for axis, found in enumerate(slot.dimensions):
             scales = _scales(slot.dataset, axis) if found is None else []
             if scales:
-                slot.dimensions[axis] = _find(scope, scales[-1])
+                slot.dimensions[axis] = _find(scope, scales[-1]) or self._valueless(scope, slot, axis, scales[-1])
 
-    def _phony(self, scope: Scope, slot: Slot) -> None:
-        """Name what is left by length: a dimension of the group that this variable does not use yet, or a new one."""
+    def _valueless(self, scope: Scope, slot: Slot, axis: int, address: int) -> Dimension | None:
+        """Name an axis after a scale of a null dataspace, which netCDF-C does not survive and h5netcdf goes by."""
+        at: Scope | None = scope
+        while at is not None and address not in at.valueless:
+            at = at.parent
+        if at is None:
+            return None
+        length = slot.extent[axis]
+        known = at.by_address.get(address)
+        if known is not None:
+            return known if known.length == length else None
+        return self.add(at, at.valueless[address], length, slot.max_extent[axis] is None, address)
+
+    def _phony(self, scope: Scope, slot: Slot, axes: int | None = None) -> None:
+        """Name what is left by length: a dimension of the group that this variable does not use yet, or a new one.
+
+        Parameters
+        ----------
+        axes
+            Number of axes to name: netCDF-C knows none that an array datatype adds.
+        """
         used = {dimension.id for dimension in slot.dimensions if dimension is not None}
-        for axis, found in enumerate(slot.dimensions):
+        for axis, found in enumerate(slot.dimensions[:axes]):
             if found is not None:
                 continue
             length, unlimited = slot.extent[axis], slot.max_extent[axis] is None
@@ -192,15 +222,17 @@ def knows_type(datatype: Datatype, committed: set[Datatype]) -> bool:
     if isinstance(datatype, (FixedPoint, FloatingPoint, String, Enumeration, Opaque)):
         return True
     if isinstance(datatype, VariableLength):
-        return datatype.is_string or _is_member(datatype.base, committed)
+        return datatype.is_string or datatype in committed or _is_member(datatype.base, committed)
     if isinstance(datatype, Compound):
         return datatype in committed or all(_is_member(m.datatype, committed) for m in datatype.members)
-    return False
+    return datatype in committed
 
 
 def _is_member(datatype: Datatype, committed: set[Datatype]) -> bool:
-    if isinstance(datatype, (FixedPoint, FloatingPoint, String)) or datatype in committed:
+    if isinstance(datatype, (FixedPoint, String)) or datatype in committed:
         return True
+    if isinstance(datatype, FloatingPoint):
+        return 2 < datatype.size <= 8  # what libhdf5 makes a float or a double of; of others netCDF-C has none
     if isinstance(datatype, VariableLength):
         return datatype.is_string
     base = getattr(datatype, "base", None)
@@ -211,6 +243,13 @@ def is_scale(dataset: Dataset) -> bool:
     """Return whether a dataset is a dimension scale with an axis to name."""
     attribute = dataset.attributes.get("CLASS")
     return attribute is not None and _first_bytes(attribute) == b"DIMENSION_SCALE" and bool(dataset.dataspace.shape)
+
+
+def is_valueless_scale(dataset: Dataset) -> bool:
+    """Return whether a dataset is a dimension scale of a null dataspace: it has a name and no values."""
+    attribute = dataset.attributes.get("CLASS")
+    null = dataset.dataspace.kind == "null"
+    return null and attribute is not None and _first_bytes(attribute) == b"DIMENSION_SCALE"
 
 
 def is_without_variable(dataset: Dataset) -> bool:

@@ -11,9 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from refmaker.conventions.attributes import RESERVED, encode_attribute
+import numpy as np
+
+from refmaker.conventions.attributes import RESERVED, attribute_type, encode_attribute
 from refmaker.conventions.cf import adjust_attributes, fill_attribute
-from refmaker.conventions.dimensions import Dimension, Numbering, Scope, Slot, is_scale, is_without_variable, knows_type
+from refmaker.conventions.dimensions import (
+    Dimension,
+    Numbering,
+    Scope,
+    Slot,
+    is_scale,
+    is_valueless_scale,
+    is_without_variable,
+    knows_type,
+)
 from refmaker.conventions.names import zarr_name_problem
 from refmaker.conventions.view import Variable, View
 from refmaker.errors import Unsupported
@@ -21,18 +32,22 @@ from refmaker.model import (
     JSON,
     ArrayType,
     Attribute,
-    Compound,
     Dataset,
     Datatype,
     Enumeration,
+    FixedPoint,
+    FloatingPoint,
     Group,
+    ObjectReference,
+    RegionReference,
+    String,
     Tree,
-    VariableLength,
 )
 
 __all__ = ["annotate", "zarr_name_problem"]
 
 NON_COORDINATE = "_nc4_non_coord_"
+_MARKS = frozenset({"_NCProperties", "_Netcdf4Coordinates", "_Netcdf4Dimid", "_nc3_strict", "DIMENSION_LIST"})
 _DIMENSION_ONLY = "a netCDF dimension without a variable: it has no values"
 
 
@@ -47,6 +62,20 @@ def annotate(tree: Tree) -> View:
     return _Annotation(tree).run()
 
 
+def is_netcdf(tree: Tree) -> bool:
+    """Return whether a file is netCDF, by what netCDF-C writes into all of its own, or by dimension scales.
+
+    Parameters
+    ----------
+    tree
+        Of any file.
+    """
+    root = tree.groups.get("/")
+    if root is not None and not _MARKS.isdisjoint(root.attributes):
+        return True
+    return any(d.dimensions is not None or not _MARKS.isdisjoint(d.attributes) for d in tree.datasets.values())
+
+
 class _Annotation:
     """One run of `annotate`. Attributes encode once for each `Attribute` object: walkers share equal ones."""
 
@@ -56,6 +85,7 @@ class _Annotation:
         self.numbering = Numbering()
         self.types: set[Datatype] = set(tree.definitions.values())
         self.encoded: dict[int, tuple[JSON, str | None, bool]] = {}
+        self.arrays = not is_netcdf(tree)
         self.paths: dict[int, str] | None = None
         # A group under several names is shown under each: this bounds what names of names can amount to.
         self.room = 1000 + 10 * (len(tree.datasets) + len(tree.groups) + len(tree.links))
@@ -110,9 +140,11 @@ class _Annotation:
     def _read_dataset(self, scope: Scope, path: str, name: str, dataset: Dataset) -> None:
         datatype = dataset.datatype
         known = knows_type(datatype, self.types)
-        if known and isinstance(datatype, (Compound, Enumeration, VariableLength)):
-            self.types.add(datatype)
+        if not isinstance(datatype, (FixedPoint, FloatingPoint, String, ObjectReference, RegionReference)):
+            self.types.add(datatype)  # netCDF-C lists a type before it finds that it cannot read it, and then knows it
         slot = Slot(path, name.removeprefix(NON_COORDINATE) or name, dataset, _array_axes(datatype), known)
+        if is_valueless_scale(dataset):
+            scope.valueless[dataset.address] = name
         if is_scale(dataset):
             without_variable = is_without_variable(dataset)
             self.numbering.read_scale(scope, slot, without_variable)
@@ -138,7 +170,10 @@ class _Annotation:
     def _show_group(self, scope: Scope) -> None:
         notes = list(scope.group.notes)
         zarr_path = scope.path.strip("/")
-        self.view.groups[zarr_path] = self._encode(scope.group.attributes, notes, scale=False)
+        types: dict[str, str] = {}
+        self.view.groups[zarr_path] = self._encode(scope.group.attributes, notes, types, scale=False)
+        if types:
+            self.view.group_types[zarr_path] = types
         self.view.group_paths[zarr_path] = scope.path
         if notes:
             self.view.group_notes[zarr_path] = notes
@@ -146,9 +181,13 @@ class _Annotation:
     def _show_slot(self, scope: Scope, slot: Slot, names: set[str], lengths: dict[int, int]) -> None:
         dataset = slot.dataset
         notes = list(dataset.notes)
-        attributes = self._encode(dataset.attributes, notes, scale=slot.scale is not None)
+        types: dict[str, str] = {}
+        attributes = self._encode(dataset.attributes, notes, types, scale=slot.scale is not None)
         committed = dataset.datatype in self.committed if isinstance(dataset.datatype, Enumeration) else False
         adjust_attributes(dataset, attributes, notes, committed=committed)
+        fill = fill_attribute(dataset)
+        if isinstance(fill, np.generic) and fill.dtype.kind in "iuf" and fill.dtype.itemsize <= 8:
+            types["_FillValue"] = f"{fill.dtype.kind}{fill.dtype.itemsize}"  # whatever it is: that there is one
         if dataset.dimensions is None:
             dimensions, shape = self._shown_extent(scope, slot, lengths, notes)
         else:
@@ -160,8 +199,9 @@ class _Annotation:
             dimensions=dimensions,
             shape=shape,
             attributes=attributes,
-            fill_attribute=fill_attribute(dataset),
+            fill_attribute=fill,
             notes=notes,
+            types=types,
         )
         self.view.variables.append(variable)
 
@@ -207,8 +247,10 @@ class _Annotation:
         phony = [d for d in scope.by_extent.get((extent, False), ()) if d.name.startswith("phony_dim_")]
         return phony[0] if phony else self.numbering.add(scope, f"phony_dim_{self.numbering.next_id}", extent, False)
 
-    def _encode(self, attributes: dict[str, Attribute], notes: list[str], *, scale: bool) -> dict[str, JSON]:
-        """Encode the attributes that netCDF-4 does not keep for itself."""
+    def _encode(
+        self, attributes: dict[str, Attribute], notes: list[str], types: dict[str, str], *, scale: bool
+    ) -> dict[str, JSON]:
+        """Encode the attributes that netCDF-4 does not keep for itself; put their types into `types`."""
         encoded: dict[str, JSON] = {}
         for name, attribute in attributes.items():
             if name in RESERVED:
@@ -223,6 +265,9 @@ class _Annotation:
                 notes.append(note)
             if written:
                 encoded[name] = value
+                kind = attribute_type(attribute)
+                if kind is not None:
+                    types[name] = kind
         return encoded
 
     def _encode_one(self, attribute: Attribute) -> tuple[JSON, str | None, bool]:
@@ -231,7 +276,7 @@ class _Annotation:
         except UnicodeEncodeError:
             return None, f"{attribute.name!r}: left out, the name is not valid UTF-8", False
         try:
-            value, note = encode_attribute(attribute, self._path_of)
+            value, note = encode_attribute(attribute, self._path_of, arrays=self.arrays)
         except Unsupported as error:
             return None, f"{attribute.name}: left out, {error.message}", False
         if note is not None and not note.startswith(attribute.name):

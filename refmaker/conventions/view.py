@@ -39,6 +39,8 @@ class Variable:
         The value of a `_FillValue` attribute of one element: a numpy scalar, or bytes for strings. None without one.
     notes
         What could not be written, or is written otherwise than the source has it.
+    types
+        Name of an attribute -> its type, where JSON does not tell it.
     """
 
     zarr_path: str
@@ -49,6 +51,7 @@ class Variable:
     attributes: dict[str, JSON]
     fill_attribute: np.generic[Any] | bytes | None = None
     notes: list[str] = field(default_factory=list)
+    types: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -67,6 +70,8 @@ class View:
         Path in the source -> why it is not in the view: netCDF dimensions without a variable, cycles that were cut.
     group_notes
         Zarr path of a group -> notes, for groups that have any.
+    group_types
+        Zarr path of a group -> name of an attribute -> its type, where JSON does not tell it.
     """
 
     groups: dict[str, dict[str, JSON]] = field(default_factory=dict)
@@ -74,3 +79,4 @@ class View:
     variables: list[Variable] = field(default_factory=list)
     hidden: dict[str, str] = field(default_factory=dict)
     group_notes: dict[str, list[str]] = field(default_factory=dict)
+    group_types: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from refmaker.zarr import strict_json as strict
 
 __all__ = ["FORMAT", "read_columns", "write_columns"]
 
-FORMAT = 1
+FORMAT = 2
 
 _HEAD = struct.Struct("<16sQQI28x")
 """Magic, size of the file, size of the JSON, CRC-32 of all behind the head."""
@@ -73,6 +73,7 @@ def write_columns(manifest: Manifest, path: str | os.PathLike[str]) -> None:
         "extra": {key: base64.b64encode(data).decode() for key, data in manifest.extra.items()},
         "sources": manifest.sources,
         "outside": manifest.outside,
+        "types": manifest.types,
     }
     text = strict.encoded(document, structure="columns")
     text += b" " * (-len(text) % _ALIGNMENT)
@@ -141,6 +142,7 @@ def read_columns(path: str | os.PathLike[str]) -> Manifest:
         {key: base64.b64decode(data) for key, data in document["extra"].items()},
         {name: (target, path) for name, (target, path) in document["sources"].items()},
         document["outside"],
+        document["types"],
     )
 
 

@@ -73,6 +73,8 @@ def extension(manifest: Manifest) -> dict[str, Any]:
     }
     if manifest.sources:
         content["sources"] = {path: list(source) for path, source in manifest.sources.items()}
+    if manifest.types is not None:
+        content["types"] = manifest.types
     return content
 
 

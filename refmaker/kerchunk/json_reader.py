@@ -28,6 +28,7 @@ from refmaker.kerchunk.generators import generated
 from refmaker.kerchunk.nodes import take_nodes
 from refmaker.kerchunk.urls import UrlTable, url_table
 from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.types import type_records
 from refmaker.zarr.chunk_keys import chunk_layout
 from refmaker.zarr.keys import check_key, chunk_like, owner_of, path_depth
 from refmaker.zarr.strict_json import key_name, malformed, parse, shown
@@ -125,6 +126,7 @@ def _version_1(document: dict[str, Any], source: str, runs: _Runs | None) -> Man
     manifest.refusals = extension_lines(extension, "refusals", dict, source)
     manifest.history = extension_lines(extension, "history", list, source) + manifest.history
     manifest.sources = source_records(extension, manifest, source)
+    manifest.types = type_records(extension, source)
     return manifest
 
 

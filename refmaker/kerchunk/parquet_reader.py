@@ -25,6 +25,7 @@ from refmaker.kerchunk.parquet_shards import MissingShards, ShardedReferences, S
 from refmaker.kerchunk.urls import url_table
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.replacing import standing
+from refmaker.manifest.types import type_records
 from refmaker.zarr.keys import check_key
 from refmaker.zarr.strict_json import key_name, malformed, parse
 
@@ -193,6 +194,7 @@ def _manifest(metadata: dict[str, Any], extension: dict[str, Any], shards: Shard
     manifest.refusals = extension_lines(extension, "refusals", dict, source)
     manifest.history = extension_lines(extension, "history", list, source) + manifest.history
     manifest.sources = source_records(extension, manifest, source)
+    manifest.types = type_records(extension, source)
     return manifest
 
 

@@ -98,6 +98,9 @@ class Manifest:
         not the object of the same path in the first target.
     outside
         Path of an array -> number of keys outside its chunk grid that reading the manifest left out.
+    types
+        Path of a group or array -> name of an attribute -> its type in the source, which JSON does not tell: see
+        `refmaker.manifest.types`. None where nothing is known, as in foreign manifests.
     """
 
     zarr_format: Literal[2, 3]
@@ -110,6 +113,7 @@ class Manifest:
     extra: dict[str, bytes] = field(default_factory=dict)
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
     outside: dict[str, int] = field(default_factory=dict)
+    types: dict[str, dict[str, str]] | None = None
 
     @property
     def chunks(self) -> int:

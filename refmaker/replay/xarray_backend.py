@@ -2,9 +2,11 @@
 
     xr.open_dataset("m.json", engine="refmaker")
     xr.open_dataset("s3://bucket/m.json", engine="refmaker", group="forecast", target_options={"anon": True})
+    xr.open_datatree("m.json", engine="refmaker")
 
-Contract: what xarray's own Zarr engine shows of a store that `refmaker.replay` serves; nothing is decoded here. Works
-with zarr-python 2 and 3. This module is a face towards xarray and imports it; nothing of refmaker imports this module.
+Contract: what xarray's netCDF-4 engine shows of the file. `refmaker.replay.xarray_store` makes of xarray's own Zarr
+store what that takes. Works with zarr-python 2 and 3. This module is a face towards xarray and imports it; nothing of
+refmaker imports this module.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from typing import Any, ClassVar
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
+from xarray.backends.store import StoreBackendEntrypoint
 
 from refmaker.kerchunk.sniff import looks_like_manifest
-from refmaker.replay.filesystem import FileSystem
+from refmaker.replay.xarray_store import ManifestStores
 
 __all__ = ["RefmakerBackend"]
 
@@ -66,25 +69,59 @@ class RefmakerBackend(BackendEntrypoint):
         options
             Of `refmaker.FileSystem`: `target_options`, `remote_options`, `check`, `allow`, ….
         """
-        given = {**({} if storage_options is None else storage_options), **options}
+        stores = ManifestStores(filename_or_obj, {**(storage_options or {}), **options})
         decoders = {
             "mask_and_scale": mask_and_scale,
             "decode_times": decode_times,
-            "concat_characters": concat_characters,
             "decode_coords": decode_coords,
             "drop_variables": drop_variables,
             "use_cftime": use_cftime,
             "decode_timedelta": decode_timedelta,
         }
-        opened: xr.Dataset = xr.open_dataset(
-            _store(filename_or_obj, given),
-            engine="zarr",
-            group=group,
-            consolidated=False,
-            chunks=None,
-            **{name: value for name, value in decoders.items() if value is not None},
-        )
-        return opened
+        return _opened(stores, group, concat_characters, decoders)
+
+    def open_groups_as_dict(
+        self,
+        filename_or_obj: Any,
+        *,
+        mask_and_scale: Any = True,
+        decode_times: Any = True,
+        concat_characters: Any = True,
+        decode_coords: Any = True,
+        drop_variables: str | Iterable[str] | None = None,
+        use_cftime: Any = None,
+        decode_timedelta: Any = None,
+        group: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> dict[str, xr.Dataset]:
+        """Open all groups of a manifest, or those from `group` on; see `open_dataset`.
+
+        Returns
+        -------
+        groups
+            By path: from the root on, or relative to `group` where one is given.
+        """
+        stores = ManifestStores(filename_or_obj, {**(storage_options or {}), **options})
+        decoders = {
+            "mask_and_scale": mask_and_scale,
+            "decode_times": decode_times,
+            "decode_coords": decode_coords,
+            "drop_variables": drop_variables,
+            "use_cftime": use_cftime,
+            "decode_timedelta": decode_timedelta,
+        }
+        top = (group or "").strip("/")
+        found = {}
+        for path in stores.groups(top):
+            name = path[len(top) :].strip("/")
+            found[(name or ".") if top else "/" + name] = _opened(stores, path, concat_characters, decoders)
+        return found
+
+    def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
+        """Open a manifest as a tree of all its groups. Options are those of `open_groups_as_dict`."""
+        tree: xr.DataTree = xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, **options))
+        return tree
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Return whether a file begins as a manifest does. Urls are not looked at: that would fetch them."""
@@ -94,12 +131,13 @@ class RefmakerBackend(BackendEntrypoint):
         return "://" not in name and "::" not in name and looks_like_manifest(name)
 
 
-def _store(manifest: Any, options: dict[str, Any]) -> Any:
-    """Return the store that xarray's Zarr engine takes, of the installed zarr's kind."""
-    import zarr
-
-    if isinstance(manifest, os.PathLike):
-        manifest = os.fspath(manifest)
-    if hasattr(zarr.storage, "FsspecStore"):
-        return zarr.storage.FsspecStore(FileSystem(manifest, asynchronous=True, **options), read_only=True, path="")
-    return FileSystem(manifest, **options).get_mapper("", check=False, create=False)
+def _opened(stores: ManifestStores, group: str | None, concat: Any, decoders: dict[str, Any]) -> xr.Dataset:
+    """Open a group."""
+    store = stores.open(group)
+    decoders = {name: value for name, value in decoders.items() if value is not None}
+    if store.apart and concat is not False:
+        names = store.array_keys()
+        asked = concat if isinstance(concat, Mapping) else dict.fromkeys(names, concat)
+        concat = {**asked, **dict.fromkeys(store.apart, False)}
+    opened: xr.Dataset = StoreBackendEntrypoint().open_dataset(store, concat_characters=concat, **decoders)
+    return opened

@@ -81,7 +81,14 @@ class Assembly:
             objects=reports,
             history=[f"scanned {strip_credentials(self.space.identity.url)}"],
             sources={path: self.sources[path] for path in order if path in self.sources},
+            types=self._types(chosen),
         )
+
+    def _types(self, chosen: Sequence[Variable]) -> dict[str, dict[str, str]]:
+        """Return the types of attributes, of all groups and arrays that are there."""
+        groups, arrays = self.view.group_types, {v.zarr_path: v.types for v in chosen if v.zarr_path in self.paths}
+        inside = {path: types for path, types in (groups | arrays).items() if self.selection.inside(path)}
+        return {self.selection.relative(path): types for path, types in inside.items() if types}
 
     @property
     def _room(self) -> int:

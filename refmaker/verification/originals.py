@@ -24,6 +24,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 
 from refmaker import limits
+from refmaker._verify_patience import PatientFile, RetryPolicy
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.formats.detect import HEAD_SIZE, format_of
 from refmaker.replay.connections import held
@@ -105,6 +106,7 @@ class Originals:
     def __init__(self, targets: Targets, extent: Callable[[int], tuple[int, int] | None]) -> None:
         self.targets = targets
         self.extent = extent
+        self.patience = RetryPolicy()
         self._files: OrderedDict[tuple[int, Member | None], _File] = OrderedDict()
         self._collector_stopped = self._frozen = False
 
@@ -123,7 +125,7 @@ class Originals:
         """Return the members of a target that is a tar or zip file; None for any other. Raises `SourceError`."""
         url, options = self._located(code)
         with ExitStack() as stack, _explained(url):
-            return members_of(_opened(stack, url, options))
+            return members_of(_opened(stack, url, options, self.patience))
 
     def open(self, code: int, member: Member | None = None) -> None:
         """Open the file of a target, if it is not open. Raises `SourceError` when it cannot be.
@@ -140,7 +142,7 @@ class Originals:
             url, options = self._located(code)
             if not is_local(url):
                 self._stop_collector()
-            self._files[key] = _open(url, options, member, lambda: self.extent(code))
+            self._files[key] = _open(url, options, member, lambda: self.extent(code), self.patience)
         self._files.move_to_end(key)
 
     def _located(self, code: int) -> tuple[str, Any]:
@@ -262,9 +264,11 @@ class _ClassicArray:
         return False
 
 
-def _open(url: str, options: Any, member: Member | None, extent: Callable[[], tuple[int, int] | None]) -> _File:
+def _open(
+    url: str, options: Any, member: Member | None, extent: Callable[[], tuple[int, int] | None], patience: RetryPolicy
+) -> _File:
     with ExitStack() as stack, _explained(url):
-        name: Any = _opened(stack, url, options)
+        name: Any = _opened(stack, url, options, patience)
         members = members_of(name) if member is None else [member]
         if members is not None:
             name = stack.enter_context(io.BufferedReader(MemberFile(name, member or member_with(members, extent()))))
@@ -283,14 +287,15 @@ def _open(url: str, options: Any, member: Member | None, extent: Callable[[], tu
         return _File(handle, head[:4] in _MAGIC, detached, url, stack.pop_all())
 
 
-def _opened(stack: ExitStack, url: str, options: Any) -> Any:
+def _opened(stack: ExitStack, url: str, options: Any, patience: RetryPolicy) -> Any:
     """Open the bytes of a target."""
     if is_local(url):
         return stack.enter_context(open(local_path(url), "rb"))
     import fsspec
 
     filesystem, path = fsspec.core.url_to_fs(url, **options)
-    return stack.enter_context(filesystem.open(path, "rb", block_size=_REMOTE_BLOCK, cache_type="blockcache"))
+    opened = patience(lambda: filesystem.open(path, "rb", block_size=_REMOTE_BLOCK, cache_type="blockcache"))
+    return PatientFile(stack.enter_context(opened), patience)
 
 
 def _head(name: Any) -> bytes:

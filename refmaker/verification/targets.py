@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from refmaker._verify_patience import RetryPolicy
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import ManifestArray, Target
 from refmaker.replay.identity import Seen
@@ -47,17 +48,18 @@ class TargetResult:
     reason: str | None = None
 
 
-def check_targets(targets: Targets) -> list[TargetResult]:
+def check_targets(targets: Targets, patience: RetryPolicy | None = None) -> list[TargetResult]:
     """Look up every target, several at a time."""
+    patience = RetryPolicy() if patience is None else patience
     with ThreadPoolExecutor(_LOOKUPS) as pool:
-        return list(pool.map(lambda code: _check(targets, code), range(len(targets.records))))
+        return list(pool.map(lambda code: _check(targets, code, patience), range(len(targets.records))))
 
 
-def _check(targets: Targets, code: int) -> TargetResult:
+def _check(targets: Targets, code: int, patience: RetryPolicy) -> TargetResult:
     record = targets.records[code]
     try:
         url, options = targets.location(code)
-        seen = _look(url, options)
+        seen = _look(url, options, patience)
     except RefmakerError as error:
         return TargetResult(record.url, "unreadable", None, error.message)
     differences = seen.differences(record, "strict")
@@ -69,7 +71,7 @@ def _check(targets: Targets, code: int) -> TargetResult:
     return TargetResult(record.url, "same", seen.size, reason)
 
 
-def _look(url: str, options: Any) -> Seen:
+def _look(url: str, options: Any, patience: RetryPolicy) -> Seen:
     if is_local(url):
         try:
             status = os.stat(local_path(url))
@@ -83,7 +85,7 @@ def _look(url: str, options: Any) -> Seen:
     try:
         filesystem, path = fsspec.core.url_to_fs(url, **options)
         filesystem.invalidate_cache()
-        return Seen.of(filesystem.info(path))
+        return Seen.of(patience(lambda: filesystem.info(path)))
     except Exception as error:  # every filesystem raises errors of its own
         cause = f"{type(error).__name__}: {error}".split("\n", 1)[0]
         raise SourceError(f"cannot be reached: {cause}", source=url) from error

@@ -18,6 +18,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from refmaker._verify_patience import RetryPolicy
+from refmaker._verify_xarray import ShownResult, compare_shown
 from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.replay.loading import load
@@ -35,7 +37,16 @@ from refmaker.verification.targets import TargetResult, check_targets, reference
 from refmaker.verification.values import MissingCounterpart, TypeMismatch, counted
 from refmaker.zarr.chunk_keys import ChunkLayout
 
-__all__ = ["ArrayResult", "Difference", "Progress", "TargetResult", "VerifyReport", "manifest_options", "verify"]
+__all__ = [
+    "ArrayResult",
+    "Difference",
+    "Progress",
+    "ShownResult",
+    "TargetResult",
+    "VerifyReport",
+    "manifest_options",
+    "verify",
+]
 
 _OpenArray: TypeAlias = Callable[[str, Literal[2, 3]], Any]
 
@@ -71,6 +82,11 @@ class VerifyReport:
         Path in the source -> reason, as the manifest has it.
     files
         Of a combined manifest, the files that it was compared with; 0 for any other.
+    repeated
+        Requests that had to be made again, as the server asked to wait or a connection was lost.
+    shown
+        What xarray shows of the manifest beside what it shows of the file; None where that was not asked for, or the
+        manifest is not of one HDF5 or netCDF file.
     """
 
     manifest: str | None
@@ -79,12 +95,15 @@ class VerifyReport:
     arrays: list[ArrayResult] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     files: int = 0
+    repeated: int = 0
+    shown: ShownResult | None = None
 
     @property
     def differences(self) -> int:
-        """Number of targets and arrays that are not as the manifest has them."""
+        """Number of targets and arrays that are not as the manifest has them, and of what xarray shows otherwise."""
         changed = sum(target.status != "same" for target in self.targets)
-        return changed + sum(array.status in ("differs", "unreadable") for array in self.arrays)
+        shown = 0 if self.shown is None else len(self.shown.differences)
+        return changed + shown + sum(array.status in ("differs", "unreadable") for array in self.arrays)
 
     @property
     def skipped(self) -> int:
@@ -107,6 +126,7 @@ def verify(
     sample: int | None = DEFAULT_SAMPLE,
     storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    xarray: bool = True,
 ) -> VerifyReport:
     """Hold a manifest against the original files.
 
@@ -122,6 +142,8 @@ def verify(
         prefixes hold the options for what lies below them: `{"s3://a": {"anon": true}}`.
     progress
         Called after every block of chunks.
+    xarray
+        Compare as well what xarray shows of the manifest with what it shows of the file.
 
     Raises
     ------
@@ -136,7 +158,8 @@ def verify(
     opened.lookup.manifest.load()
     targets = Targets(opened.lookup.manifest.targets, opened.location, Access(remote_options=options))
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
-    report.targets = check_targets(targets)
+    patience = RetryPolicy()
+    report.targets = check_targets(targets, patience)
     open_array = _zarr_reader(manifest, named, options, opened.lookup.manifest.zarr_format)
     manifest_ = opened.lookup.manifest
     with Originals(targets, partial(_extent, manifest_)) as originals:
@@ -145,6 +168,12 @@ def verify(
             run.combined()
         else:
             run.arrays()
+        report.repeated = patience.repeated + originals.patience.repeated
+    if xarray and not is_combined(manifest_) and len(report.targets):
+        known = report.targets[0].status == "same"
+        place = targets.location(0)[0] if known else None
+        given = {"target_options": manifest_options(named, options), "remote_options": dict(options)}
+        report.shown = compare_shown(manifest_, named, place, given, full=sample is None)
     return report
 
 

@@ -22,6 +22,12 @@ from refmaker.verification.verify import VerifyReport
 from .conftest import Run
 
 
+@pytest.fixture(autouse=True)
+def _not_through_xarray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what `tests/test_verify_xarray.py` tests: it takes a process for each call."""
+    monkeypatch.setattr("refmaker.verification.verify.compare_shown", lambda *_, **__: None)
+
+
 @pytest.fixture
 def manifest(run: Run, source: Path) -> Path:
     """Return the path of a manifest of `source`."""
@@ -269,7 +275,7 @@ def test_progress_on_a_terminal(run: Run, manifest: Path, monkeypatch: pytest.Mo
 def test_as_a_process(manifest: Path) -> None:
     """Nothing but findings on the standard streams: no warnings of the libraries."""
     damage(manifest, "contiguous/0", 8)
-    command = [sys.executable, "-W", "always", "-m", "refmaker_cli", "verify", manifest]
+    command = [sys.executable, "-W", "always", "-m", "refmaker_cli", "verify", "--no-xarray", manifest]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 3
     assert done.stdout.count("\n") == 2

@@ -13,6 +13,7 @@ from xarray.core.utils import equivalent
 from refmaker.conventions.attributes import encode_attribute
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.errors import Unsupported
+from refmaker.manifest.types import restored
 from refmaker.model import Attribute, Compound, Dataspace, FixedPoint, ObjectReference, RegionReference, String
 from refmaker.scanning.detect import read_tree
 
@@ -72,8 +73,11 @@ def test_values_are_those_that_netcdf4_shows(tmp_path: Path, value: Any) -> None
         want = nc["v"].getncattr("a")
     (variable,) = annotate(read_tree(str(path))).variables
     json.dumps(variable.attributes, allow_nan=False)
-    assert equivalent(want, variable.attributes["a"])
-    assert equivalent(variable.attributes["a"], want)
+    got = restored(variable.attributes["a"], variable.types.get("a"))
+    assert equivalent(want, got)
+    assert type(got) is type(want) or isinstance(value, h5py.Empty)
+    assert np.asarray(got).dtype == np.asarray(want).dtype or isinstance(value, h5py.Empty)
+    assert equivalent(got, want)
 
 
 def test_infinity_is_a_string_with_a_note() -> None:

@@ -246,3 +246,76 @@ def test_phony_dimensions_of_any_tree(tmp_path: Path, data: st.DataObject) -> No
             chunks = tuple(max(n, 1) for n in shape) if unlimited else None
             f.create_dataset(name, shape, "i2", maxshape=maximum, chunks=chunks)
     assert shown_here(annotate(read_tree(str(path)))) == shown_by_netcdf4(path)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        np.dtype([("r", "<f2"), ("i", "<f2")]),
+        np.dtype([("a", "<f2"), ("b", "<f4")]),
+        np.dtype([("a", "?")]),
+        np.dtype([("a", "V4")]),
+        h5py.vlen_dtype("<f2"),
+        h5py.vlen_dtype("<f4"),
+        np.dtype("V4"),
+        np.dtype("?"),
+        h5py.ref_dtype,
+        np.dtype([("r", "<f4"), ("i", "<f8")]),
+        np.dtype([("a", [("b", "<f4")])]),
+        np.dtype([("a", h5py.ref_dtype)]),
+        np.dtype([("a", "<f4", (2,))]),
+        h5py.vlen_dtype(h5py.ref_dtype),
+        np.dtype(("<f2", (2,))),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:.*(unsupported|WARNING)")
+def test_numbers_beside_a_type_that_netcdf_may_not_know(tmp_path: Path, dtype: np.dtype) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as f:
+        f.create_dataset("a", (5, 5), dtype)
+        f["b"], f["c"] = np.arange(7), np.arange(5)
+        f.create_dataset("g/a", (4,), dtype)
+        f["g/b"] = np.zeros((5, 4))
+        f.create_dataset("g/c", (6,), dtype)
+        f["g/d"] = np.zeros((7, 6))
+    here = shown_here(annotate(read_tree(str(path))))
+    for name, found in shown_by_netcdf4(path).items():
+        assert here[name] == found
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c", "g/a", "g/b", "g/h/a", "g/h/b", "i/a", "i/c"]),
+        st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=3),
+        min_size=1,
+    ),
+    st.sampled_from(["<f4", "S3", "S1", ">i2"]),
+)
+def test_phony_dimensions_of_any_shapes_in_groups(
+    tmp_path: Path, shapes: dict[str, list[tuple[int, bool]]], dtype: str
+) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as f:
+        for name, axes in shapes.items():
+            shape = tuple(length for length, _ in axes)
+            limits = tuple(None if grows else length for length, grows in axes)
+            f.create_dataset(name, shape, dtype, maxshape=limits if axes else None)
+    assert shown_here(annotate(read_tree(str(path)))) == shown_by_netcdf4(path)
+
+
+def test_a_scale_without_values_names_its_dimension(tmp_path: Path) -> None:
+    """As h5netcdf has it; netCDF-C does not survive the file."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as f:
+        f.create_dataset("g/x", data=h5py.Empty("f4")).make_scale("x")
+        for name in ("g/y", "g/h/z", "g/longer"):
+            f[name] = np.arange(4 if name == "g/longer" else 3)
+            f[name].dims[0].attach_scale(f["g/x"])
+        f["w"] = np.arange(3)
+    here = {name: dimensions for name, (dimensions, _) in shown_here(annotate(read_tree(str(path)))).items()}
+    assert here["g/h/z"] == ("x",)
+    assert here["w"][0].startswith("phony_dim_")
+    assert here["g/y"] == ("x",)
+    assert here["g/longer"][0].startswith("phony_dim_")

@@ -1,10 +1,11 @@
 """Hold what xarray shows of a manifest against what its netCDF-4 engine shows of the file, over a folder of files.
 
-    python tests/corpus/compare_xarray.py ../shared/corpus/files [--only GLOB] [--verbose]
+    python tests/corpus/compare_xarray.py ../shared/corpus/files [--only GLOB] [--engine zarr] [--verbose]
 
 Every group of every file that both can open is compared with `xarray.testing.assert_identical`: names, dimensions,
-coordinates, attributes, decoded values. Each difference is printed with its first lines. Files are opened in a
-process of their own each, since netCDF-C does not survive all of them.
+coordinates, attributes, decoded values; through the engine "refmaker", or xarray's own Zarr engine. Each difference is
+printed with its first lines. Files are opened in a process of their own each, since netCDF-C does not survive all of
+them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LIMIT = 1 << 30
 EXPECTED = ("identical", "netCDF-4 cannot open", "xarray cannot read by netcdf4", "larger than the limit")
 
 
-def compare(path: str, folder: str) -> list[tuple[str, str, str]]:
+def compare(path: str, folder: str, engine: str = "refmaker") -> list[tuple[str, str, str]]:
     """Compare all groups of a file; give (group, outcome, message) for each."""
     import h5py
     import netCDF4
@@ -43,7 +44,7 @@ def compare(path: str, folder: str) -> list[tuple[str, str, str]]:
         return [("", "netCDF-4 cannot open", f"{type(error).__name__}: {error}")]
     manifest = os.path.join(folder, "manifest.json")
     refmaker.scan(path).to_json(manifest)
-    return [(group, *_compare_group(xr, path, manifest, group)) for group in groups]
+    return [(group, *_compare_group(xr, path, manifest, group, engine)) for group in groups]
 
 
 def _groups(group: object, prefix: str = "") -> list[str]:
@@ -53,7 +54,7 @@ def _groups(group: object, prefix: str = "") -> list[str]:
     return found
 
 
-def _compare_group(xr: object, path: str, manifest: str, group: str) -> tuple[str, str]:
+def _compare_group(xr: object, path: str, manifest: str, group: str, engine: str) -> tuple[str, str]:
     try:
         expected = xr.open_dataset(path, engine="netcdf4", group=group or None, **OPTIONS)  # type: ignore[attr-defined]
         if expected.nbytes > LIMIT:
@@ -63,9 +64,10 @@ def _compare_group(xr: object, path: str, manifest: str, group: str) -> tuple[st
         return "xarray cannot read by netcdf4", f"{type(error).__name__}: {error}"
     try:
         # zarr-python 3.1 cannot list the groups of stock `reference://`, so groups are opened through `refmaker://`.
-        store = {"fo": manifest}
-        shown = xr.open_zarr(  # type: ignore[attr-defined]
-            "refmaker://", group=group or None, storage_options=store, consolidated=False, chunks=None, **OPTIONS
+        how = {"storage_options": {"fo": manifest}, "consolidated": False} if engine == "zarr" else {}
+        name = "refmaker://" if engine == "zarr" else manifest
+        shown = xr.open_dataset(  # type: ignore[attr-defined]
+            name, engine=engine, group=group or None, **how, **OPTIONS
         ).load()
     except Exception as error:  # whatever a reader sees is a finding
         return "cannot read the manifest", f"{type(error).__name__}: {error}"
@@ -78,20 +80,20 @@ def _compare_group(xr: object, path: str, manifest: str, group: str) -> tuple[st
     return "identical", ""
 
 
-def _child(path: str, connection: object) -> None:
+def _child(path: str, engine: str, connection: object) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            rows = compare(path, folder)
+            rows = compare(path, folder, engine)
         except Exception as error:  # reported by the parent
             rows = [("", "failed", f"{type(error).__name__}: {error}")]
     connection.send(rows)  # type: ignore[attr-defined]
 
 
-def run(path: str, timeout: float) -> list[tuple[str, str, str]]:
+def run(path: str, timeout: float, engine: str = "refmaker") -> list[tuple[str, str, str]]:
     """Compare a file in a process of its own."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(path, there))
+    child = context.Process(target=_child, args=(path, engine, there))
     child.start()
     there.close()
     rows = [("", "crashed or timed out", "")]
@@ -109,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--only", default="*")
+    parser.add_argument("--engine", choices=("refmaker", "zarr"), default="refmaker")
     parser.add_argument("--timeout", type=float, default=60)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
@@ -125,7 +128,7 @@ def main() -> None:
         name = str(path.relative_to(options.folder))
         if not fnmatch.fnmatch(name, options.only):
             continue
-        rows = run(str(path), options.timeout)
+        rows = run(str(path), options.timeout, options.engine)
         seen = {outcome for _, outcome, _ in rows}
         files["identical in all groups" if seen == {"identical"} else "other"] += bool(rows)
         for group, outcome, message in rows:

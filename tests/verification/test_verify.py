@@ -35,6 +35,12 @@ FORMATS = [2] if ZARR == 2 else [2, 3]
 VALUES = np.arange(80, dtype="<i4").reshape(8, 10)
 
 
+@pytest.fixture(autouse=True)
+def _not_through_xarray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what `tests/test_verify_xarray.py` tests: it takes a process for each call."""
+    monkeypatch.setattr("refmaker.verification.verify.compare_shown", lambda *_, **__: None)
+
+
 # Files of many kinds
 
 
