@@ -122,6 +122,12 @@ VIRTUAL_CELLS = _limit("virtual-cells", 1 << 26, "chunks", "a virtual or externa
 VIRTUAL_PLACES = _limit("virtual-places", 1 << 17, "places", "pieces that one virtual chunk is put together from")
 ROUNDS = _limit("rounds", 10_000, "rounds", "of fetching in a remote scan")
 HARD_LINKS = _limit("tar-hard-links", 16, "links", "hard links of a tar file that lead to one another")
+FORMATS_MEMORY = _limit(
+    "formats-memory", 4 << 30, "bytes", "scanning a GRIB, TIFF or FITS file, in a process of its own", BY_ENVIRONMENT
+)
+FORMATS_SILENCE = _limit(
+    "formats-silence", 300.0, "seconds", "a part of a GRIB, TIFF or FITS file that is scanned", BY_ENVIRONMENT
+)
 
 # What a server may cost.
 

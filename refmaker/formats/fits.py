@@ -1,9 +1,11 @@
 """FITS by way of `kerchunk.fits.process_file`.
 
-Contract: every HDU with data becomes one array under its name, or is refused by name. Values are as stored; where the
+Contract: every image becomes one array under its name, every binary table a group with one array a column
+(`refmaker.formats.columns`), or is refused by name. Values are as stored; where the
 header scales them, `scale_factor`, `add_offset` and `_FillValue` say so, as in netCDF, and integers that only stand for
 unsigned (or signed) ones are decoded to these. Known of kerchunk, and put right or refused here: it divides by BSCALE
-instead of multiplying, ignores BLANK, reads compressed images as if they were plain, drops the scaling of columns,
+instead of multiplying, ignores BLANK, reads compressed images as if they were plain, makes one
+structured array of a table and drops the scaling of columns,
 gives several HDUs of one name the same array, has names for three dimensions only, and a fill value of 0, which xarray
 masks. Source: FITS standard 4.0, sections 4.4.2.5, 5.3, 7.3.
 """
@@ -12,34 +14,28 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from refmaker.conventions.names import zarr_name_problem
 from refmaker.errors import RefmakerError, Unsupported
+from refmaker.formats.columns import NOTE, columns_of
 from refmaker.formats.kerchunk_references import Found, manifest_of, settled
 from refmaker.manifest.manifest import Manifest, ManifestArray
 
 __all__ = ["scan_fits"]
 
-PLAIN_COLUMNS: Final = "BIJKEDCMA"
 MAX_HDUS: Final = 10_000
 _UNSIGNED: Final = {8: (-128, "|i1"), 16: (1 << 15, ">u2"), 32: (1 << 31, ">u4")}
 """BITPIX -> BZERO that only changes the sign, and what the values are then."""
 
 
-def scan_fits(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
-    """Scan a FITS file.
-
-    Parameters
-    ----------
-    url
-        Absolute path, or url.
-    size
-        Bytes of the file.
-    """
+def scan_fits(
+    url: str, storage_options: Mapping[str, Any], size: int, alive: Callable[[], None] = lambda: None
+) -> Found:
+    """Scan a FITS file; parameters as in `scanners.scan_here`."""
     import fsspec
     from astropy.io import fits
 
@@ -50,8 +46,14 @@ def scan_fits(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
         fits.open(file, do_not_scale_image_data=True) as hdus,
     ):
         chosen = _chosen(hdus, fits, found)
-        scanned = _by_kerchunk(url, storage_options, hdus, chosen)
-        for name, number in chosen.items():
+        tables = {name: number for name, number in chosen.items() if isinstance(hdus[number], fits.BinTableHDU)}
+        images = {name: number for name, number in chosen.items() if name not in tables}
+        for name, number in tables.items():
+            alive()
+            _table(found, name, number, hdus[number], size)
+        scanned = _by_kerchunk(url, storage_options, hdus, images)
+        for name, number in images.items():
+            alive()
             try:
                 array = scanned.get(number) or _alone(url, storage_options, number)
                 found.arrays[name] = _mended(array, hdus[number], size)
@@ -68,6 +70,31 @@ def scan_fits(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
             found.refusals[f"/HDU{len(hdus)}"] = f"astropy finds the file damaged: {' '.join(damage.split())}"
     _name_dimensions(found)
     return found
+
+
+def _table(found: Found, name: str, number: int, hdu: Any, size: int) -> None:
+    """Add the columns of a table."""
+    arrays: dict[str, ManifestArray] = {}
+    refused: dict[str, str] = {}
+    try:
+        for column, made in columns_of(hdu, size):
+            if isinstance(made, str):
+                refused[f"/{name}/{column}"] = f"column {column!r}: {made}"
+            else:
+                arrays[f"{name}/{column}"] = made
+    except Unsupported as error:
+        found.refusals["/" + name] = error.message
+        return
+    found.refusals.update(refused)
+    if not arrays:
+        return
+    found.groups[name] = _attributes(hdu.header)
+    found.arrays.update(arrays)
+    for path, array in arrays.items():
+        found.sources[path] = f"/{number}/{path.removeprefix(name + '/')}"
+        found.note(path, NOTE if array.metadata["compressor"] is not None else "the only column of its table")
+        if "scale_factor" in array.attributes:
+            found.note(path, "values are as stored: scale_factor and add_offset are TSCAL and TZERO")
 
 
 def _chosen(hdus: Any, fits: Any, found: Found) -> dict[str, int]:
@@ -111,28 +138,13 @@ def _check(hdu: Any, name: str, fits: Any) -> None:
     if isinstance(hdu, fits.TableHDU):
         raise Unsupported("an ASCII table: kerchunk's codec does not find its columns")
     if isinstance(hdu, fits.BinTableHDU):
-        for column in hdu.columns:
-            _check_column(column)
-    elif not hdu.is_image or isinstance(hdu, fits.GroupsHDU):
+        return
+    if not hdu.is_image or isinstance(hdu, fits.GroupsHDU):
         raise Unsupported(f"an extension of kind {type(hdu).__name__}, which kerchunk leaves out")
-    elif math.nan in _scaling(hdu.header):
+    if math.nan in _scaling(hdu.header):
         raise Unsupported("its header is damaged: BSCALE or BZERO is no number")
-    elif hdu.header["BITPIX"] == 64 and _scaling(hdu.header) != (1.0, 0.0):
+    if hdu.header["BITPIX"] == 64 and _scaling(hdu.header) != (1.0, 0.0):
         raise Unsupported("64-bit integers with BSCALE or BZERO, for which Zarr has no exact codec")
-
-
-def _check_column(column: Any) -> None:
-    code = column.format.format
-    if code in "PQ":
-        raise Unsupported(f"column {column.name!r} has arrays of varying length")
-    if code not in PLAIN_COLUMNS:
-        raise Unsupported(f"column {column.name!r} holds {'logical values' if code == 'L' else 'bits'}")
-    if (column.bscale not in ("", None, 1)) or (column.bzero not in ("", None, 0)):
-        raise Unsupported(f"column {column.name!r} is scaled (TSCAL, TZERO)")
-    if column.dim or (code != "A" and column.format.repeat != 1):
-        raise Unsupported(f"column {column.name!r} has several values in a row, which zarr does not read")
-    if column.format.repeat == 0:
-        raise Unsupported(f"column {column.name!r} is empty")
 
 
 def _scaling(header: Any) -> tuple[float, float]:
@@ -233,9 +245,10 @@ def _attributes(header: Any) -> dict[str, Any]:
 def _name_dimensions(found: Found) -> None:
     """Return dimensions names of their own where arrays of other lengths are along the same name."""
     lengths: dict[str, set[int]] = {}
-    for array in found.arrays.values():
+    images = {path: array for path, array in found.arrays.items() if "/" not in path}
+    for array in images.values():
         for name, extent in zip(array.attributes["_ARRAY_DIMENSIONS"], array.metadata["shape"], strict=True):
             lengths.setdefault(name, set()).add(extent)
-    for path, array in found.arrays.items():
+    for path, array in images.items():
         names = array.attributes["_ARRAY_DIMENSIONS"]
         array.attributes["_ARRAY_DIMENSIONS"] = [n if len(lengths[n]) == 1 else f"{path}_{n}" for n in names]

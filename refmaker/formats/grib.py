@@ -12,7 +12,7 @@ on Codes 306, FM 92 GRIB edition 2.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -35,8 +35,10 @@ _SENTINEL: Final = -1.2345678e300
 _SCALARS_ONLY: Final = 9
 
 
-def scan_grib(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
-    """Scan a GRIB file. `url` is an absolute path or a url, `size` that of the file in bytes."""
+def scan_grib(
+    url: str, storage_options: Mapping[str, Any], size: int, alive: Callable[[], None] = lambda: None
+) -> Found:
+    """Scan a GRIB file; parameters as in `scanners.scan_here`."""
     import fsspec
 
     messages: list[Message] = []
@@ -48,6 +50,7 @@ def scan_grib(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
                     messages.append(_message(number, offset, data, size))
                 except RefmakerError as error:
                     refusals[f"/message{number}"] = error.message
+                alive()
         except FormatError as error:  # where the next message begins is not known any more
             refusals[f"/message{len(messages) + len(refusals) + 1}"] = str(error)
     if not messages and refusals:

@@ -2,23 +2,23 @@
 
 Contract: `scan_with_kerchunk` gives a manifest whose target is the file as refmaker's own source saw it, with
 references that lie within it and what was refused by name. Options that say what is asked for work as in other scans.
-kerchunk and the libraries behind it are called by one thread at a time, as some of these are not made for several. What
-they raise becomes a `FormatError`.
+kerchunk and the libraries behind it are called by one thread at a time, as some of these are not made for several, in a
+process apart (`refmaker.formats.apart`). What they raise becomes a `FormatError`.
 """
 
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from refmaker.errors import FormatError, RefmakerError, Unsupported
-from refmaker.formats.detect import TITLES, Format, require
-from refmaker.formats.kerchunk_references import Found
+from refmaker.errors import FormatError, Unsupported
+from refmaker.formats.apart import scan_apart
+from refmaker.formats.detect import Format, require
+from refmaker.formats.kerchunk_references import Found, codecs_of
 from refmaker.linked.address_space import AddressSpace
 from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
 from refmaker.manifest.zarr_conversion import with_zarr_format
@@ -68,7 +68,7 @@ def scan_with_kerchunk(
         kerchunk's scanner fails on it.
     """
     require(kind)
-    found = _scanned(kind, url, {} if storage_options is None else storage_options, space, _reader(space, run))
+    found = _scanned(kind, url, {} if storage_options is None else storage_options, space)
     manifest = _manifest(found, space, scan_options)
     if scan_options.inline_threshold > 0:
         run([lambda: _inline_small(manifest, space, scan_options.inline_threshold)])
@@ -82,49 +82,10 @@ def scan_with_kerchunk(
     return manifest
 
 
-def _reader(space: AddressSpace, run: Callable[[Sequence[Step]], None]) -> Callable[[int, int], bytes]:
-    def read(offset: int, size: int) -> bytes:
-        blocks: list[bytes] = []
-
-        def step() -> list[Step]:
-            blocks.append(space.read(offset, size))
-            return []
-
-        run([step])
-        return blocks[-1]
-
-    return read
-
-
-def _scanned(
-    kind: Format,
-    url: str,
-    storage_options: Mapping[str, Any],
-    space: AddressSpace,
-    read: Callable[[int, int], bytes],
-) -> Found:
-    # kerchunk is given the url that the target has, so that references need not be renamed.
-    name = space.identity.url if is_local(url) else url
-    size = space.window.size
-    try:
-        with _ONE_AT_A_TIME, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries about each other
-            if kind == "tiff":
-                from refmaker.formats.tiff import scan_tiff
-
-                return scan_tiff(name, storage_options, size, read)
-            if kind == "fits":
-                from refmaker.formats.fits import scan_fits
-
-                return scan_fits(name, storage_options, size)
-            from refmaker.formats.grib import scan_grib
-
-            return scan_grib(name, storage_options, size)
-    except RefmakerError:
-        raise
-    except Exception as error:  # kerchunk, and each library behind it, raises errors of its own
-        cause = f"{type(error).__name__}: {error}".split("\n", 1)[0]
-        raise FormatError(f"kerchunk cannot scan this {TITLES[kind]} file: {cause}") from error
+def _scanned(kind: Format, url: str, storage_options: Mapping[str, Any], space: AddressSpace) -> Found:
+    local = is_local(url)
+    with _ONE_AT_A_TIME:
+        return scan_apart(kind, space.identity.url if local else url, storage_options, space.window.size, local=local)
 
 
 def _manifest(found: Found, space: AddressSpace, scan_options: ScanOptions) -> Manifest:
@@ -138,7 +99,8 @@ def _manifest(found: Found, space: AddressSpace, scan_options: ScanOptions) -> M
     reports = [ObjectReport("/", "group", "mapped")]
     for path, array in arrays.items():
         status: Literal["mapped", "inlined"] = "mapped" if len(array.references.cell) else "inlined"
-        reports.append(ObjectReport("/" + path, "dataset", status, notes=found.notes.get(path, [])))
+        own = any(codec["id"].startswith("refmaker_") for codec in codecs_of(array))
+        reports.append(ObjectReport("/" + path, "dataset", status, None, own, found.notes.get(path, [])))
     reports += [ObjectReport(path, "dataset", "refused", reason) for path, reason in refused.items()]
     seen = space.identity
     return Manifest(

@@ -1,25 +1,29 @@
 """TIFF by way of `kerchunk.tiff.tiff_to_zarr`.
 
 Contract: the first series of the file becomes the arrays `0` (full size) and, where there are reductions, `1`, `2`, …;
-further series are refused by name. Of every array the first and the last stored chunk are decoded, and compared with
-what tifffile decodes: an array of which that differs is refused. Known of kerchunk: `tiff_to_zarr` needs a url with a
+further series are refused by name. Strips of which the last is shorter become whole chunks (`refmaker.formats.strips`),
+georeferencing is kept (`refmaker.formats.tags`). Of every array the first and the last stored chunk are decoded, and
+compared with what tifffile decodes: an array of which that differs is refused. Known of kerchunk: `tiff_to_zarr`
+needs a url with a
 slash, looks at one series, fails on the metadata of files that tifffile wrote, and gives every array a fill value of 0,
 which xarray masks. Known of tifffile: it reads damaged files as far as it can, and says so in its log only.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
 from refmaker.errors import FormatError, RefmakerError, Unsupported
-from refmaker.formats.kerchunk_references import Found, codecs_of, manifest_of, settled
+from refmaker.formats.kerchunk_references import Found, codecs_of, manifest_of, settled, strict_value
+from refmaker.formats.strips import has_short_strips, references_of, whole_strips
+from refmaker.formats.tags import add_georeferencing, metadata_of
 from refmaker.manifest.manifest import ManifestArray
 from refmaker.manifest.references import References
 
@@ -29,18 +33,8 @@ PROOF: Final = 64 << 20
 """Bytes of a chunk, decoded, up to which it is decoded for comparison."""
 
 
-def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int, read: Callable[[int, int], bytes]) -> Found:
-    """Scan a TIFF file.
-
-    Parameters
-    ----------
-    url
-        Absolute path, or url.
-    size
-        Bytes of the file.
-    read
-        Gives `size` bytes from `offset` in the file.
-    """
+def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int) -> Found:
+    """Scan a TIFF file; parameters as in `scanners.scan_here`."""
     import fsspec
     import tifffile
 
@@ -50,16 +44,20 @@ def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int, read: Cal
         fsspec.open(url, "rb", **storage_options) as file,
         tifffile.TiffFile(file, name=_name(url)) as tif,
     ):
+        read = partial(_read_at, file)
         if not tif.series:
             raise FormatError("; ".join(["there are no images in it", *remarks.found]))
         for level in tif.series[0].levels:
             _check_pages(level, size)
         refs = _references(url, storage_options, tif, found)
         manifest = manifest_of(_named(refs), url)
+        single = "0" in manifest.arrays and ".zarray" in refs
+        add_georeferencing(manifest.arrays["0"].attributes if single else manifest.groups[""], tif)
         if manifest.groups.get(""):
             found.groups[""] = {k: v for k, v in manifest.groups[""].items() if k != "null"}
         for path, array in manifest.arrays.items():
             try:
+                array, note = _whole(array, tif.series[0], int(path))
                 kept = settled(array, size)
                 _prove(kept, tif.series[0], int(path), read)
             except RefmakerError as error:
@@ -67,6 +65,8 @@ def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int, read: Cal
                 continue
             kept.attributes.pop("null", None)
             found.arrays[path] = kept
+            if note:
+                found.note(path, note)
             _notes(found, path, kept)
         for number, series in enumerate(tif.series[1:], 1):
             shape = "x".join(map(str, series.shape))
@@ -74,6 +74,12 @@ def scan_tiff(url: str, storage_options: Mapping[str, Any], size: int, read: Cal
         if remarks.found:
             raise FormatError(f"tifffile finds the file damaged: {remarks.found[0]}")
     return found
+
+
+def _read_at(file: Any, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    data: bytes = file.read(size)
+    return data
 
 
 class _Remarks(logging.Handler):
@@ -120,19 +126,36 @@ def _references(url: str, storage_options: Mapping[str, Any], tif: Any, found: F
 
     try:
         refs: dict[str, Any] = kerchunk.tiff.tiff_to_zarr(url, remote_options=dict(storage_options))
-    except (
-        AttributeError,
-        TypeError,
-        SyntaxError,
-    ):  # it reads metadata of any kind as XML, asks members for a protocol
-        text = io.StringIO()
-        with tif.series[0].aszarr() as store:
-            store.write_fsspec(text, url=url.rsplit("/", 1)[0])
-        refs = json.loads(text.getvalue())
-        found.note("0", "the metadata of the file are left out: kerchunk fails on them")
+    except (AttributeError, TypeError, SyntaxError):
+        return _references_here(url, tif, found)  # it reads metadata of any kind as XML, asks members for a protocol
     except ValueError as error:
+        if any(has_short_strips(level.keyframe) for level in tif.series[0].levels):
+            return _references_here(url, tif, found)
         raise Unsupported(f"kerchunk cannot express it: {error}") from error
     return refs
+
+
+def _references_here(url: str, tif: Any, found: Found) -> dict[str, Any]:
+    """Have tifffile do what kerchunk asks of it, and read the metadata one by one."""
+    try:
+        refs = references_of(tif.series[0], url)
+    except ValueError as error:
+        raise Unsupported(f"kerchunk cannot express it: {error}") from error
+    attributes, lost = metadata_of(tif)
+    refs[".zattrs"] = json.dumps(strict_value({**attributes, **json.loads(refs.get(".zattrs", "{}"))}))
+    if lost:
+        found.note("0", f"metadata of the file that cannot be read are left out: {', '.join(lost)}")
+    return refs
+
+
+def _whole(array: ManifestArray, series: Any, number: int) -> tuple[ManifestArray, str]:
+    """Make whole chunks of strips of which the last is shorter."""
+    level = series.levels[number]
+    if not has_short_strips(level.keyframe):
+        return array, ""
+    with series.aszarr(level=number) as store:
+        chunks = tuple(array.metadata["chunks"])
+        return whole_strips(array, level, lambda position: _by_tifffile(store, level.shape, position, chunks))
 
 
 def _named(refs: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Literal
 from refmaker import limits
 from refmaker.hdf5.budget import Budget
 from refmaker.hdf5.link import Link
+from refmaker.hdf5.values import NULL_REFERENCE
 from refmaker.hdf5.walk import Broken, Walk, WalkedObject
 from refmaker.model import Compact, Dataset, ExternalLink, Group, LinkNote, Refusal, Tree
 
@@ -51,6 +52,7 @@ def resolve(walk: Walk, source: str) -> Tree:
     for path, parent, link in resolver.soft:
         _place_other(resolver, path, parent, link)
     tree.paths = {address + file.base: path for address, path in resolver.first.items()}
+    tree.paths.pop(NULL_REFERENCE, None)  # of a link that leads nowhere
     return tree
 
 

@@ -122,12 +122,17 @@ def _fits(name: str) -> FormatFile:
         stored = opened(do_not_scale_image_data=True)
 
         def find(path: str, shown: np.dtype[Any]) -> _Plain:
-            number = path.strip("/")
+            number, _, column = path.strip("/").partition("/")
             if not number.isdecimal() or int(number) >= len(stored):
                 raise MissingCounterpart(f"there is no HDU {path} in the file")
             hdu = stored[int(number)]
             if not hdu.is_image:
-                return _Plain.of(hdu.data.view(np.ndarray))
+                if column not in hdu.columns.names:
+                    raise MissingCounterpart(f"there is no column {column!r} in HDU {number}")
+                data = hdu.data.view(np.ndarray)[column]
+                if shown.newbyteorder("=") != data.dtype.newbyteorder("="):
+                    data = opened()[int(number)].data[column]
+                return _Plain.of(data)
             data = hdu.data
             if shown.newbyteorder("=") != data.dtype.newbyteorder("="):
                 # Integers that stand for others of the opposite sign, as astropy decodes them.

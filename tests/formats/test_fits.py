@@ -18,7 +18,8 @@ from astropy.io import fits
 
 from refmaker.errors import RefmakerError, Unsupported
 from refmaker.scanning.scan import scan
-from tests.formats.reading import counting, read
+from refmaker.verification.verify import verify
+from tests.formats.reading import counting, notes, read
 
 KINDS = ("u1", ">i2", ">i4", ">i8", ">f4", ">f8")
 SIGNS = ("i1", ">u2", ">u4")
@@ -124,6 +125,7 @@ def test_a_damaged_card_of_the_scaling(tmp_path):
     assert "damaged: BSCALE or BZERO" in manifest.refusals["/PRIMARY"]
 
 
+@pytest.mark.usefixtures("here")
 def test_an_hdu_that_kerchunk_fails_on_costs_itself(tmp_path, monkeypatch):
     import kerchunk.fits
 
@@ -146,38 +148,96 @@ def columns(*made: Any) -> Any:
     return fits.BinTableHDU.from_columns(list(made), name="T")
 
 
-def test_tables(tmp_path):
-    table = columns(
-        fits.Column("a", "J", array=np.arange(5)),
-        fits.Column("b", "D", array=np.arange(5) * 0.5),
-        fits.Column("c", "I", array=np.arange(5), null=3),
-        fits.Column("d", "5A", array=["a", "bb", "ccc", "", "e"]),
-        fits.Column("e", "C", array=np.arange(5) + 1j),
-        fits.Column("f", "B", array=np.arange(5)),
-    )
-    path = write(tmp_path, fits.PrimaryHDU(), table)
-    shown = read(scan(path), "T")
+COLUMNS = {
+    "J": lambda: fits.Column("x", "J", array=np.arange(3)),
+    "D": lambda: fits.Column("x", "D", array=np.arange(3) * 0.5, unit="m"),
+    "I, null": lambda: fits.Column("x", "I", array=np.arange(3), null=2),
+    "A": lambda: fits.Column("x", "5A", array=["a", "bb", "ccc"]),
+    "C": lambda: fits.Column("x", "C", array=np.arange(3) + 1j),
+    "B": lambda: fits.Column("x", "B", array=np.arange(3)),
+    "K": lambda: fits.Column("x", "K", array=np.arange(3)),
+    "L": lambda: fits.Column("x", "L", array=[True, False, True]),
+    "vector": lambda: fits.Column("x", "3E", array=np.arange(9).reshape(3, 3)),
+    "cube": lambda: fits.Column("x", "6I", dim="(3,2)", array=np.arange(18).reshape(3, 2, 3)),
+    "texts": lambda: fits.Column("x", "6A", dim="(3,2)", array=np.array([["a", "b"], ["cc", "d"], ["e", "fff"]])),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+@pytest.mark.parametrize("lone", [True, False])
+@pytest.mark.usefixtures("here")
+def test_columns(tmp_path, kind, lone):
+    """One array a column, which xarray opens; beside others it is picked out of the rows."""
+    before, after = fits.Column("before", "I", array=np.arange(3)), fits.Column("after", "7A", array=["a", "b", "c"])
+    column = COLUMNS[kind]()
+    path = write(tmp_path, fits.PrimaryHDU(), columns(*([column] if lone else [before, column, after])))
+    manifest = scan(path)
+    assert manifest.refusals == {}
+    shown = read(manifest, "T/x")
     with fits.open(path) as file:
-        expected = file[1].data.view(np.ndarray)
-        assert shown.dtype == expected.dtype
-        assert shown.tobytes() == expected.tobytes()
+        expected = file[1].data.view(np.ndarray)["x"]
+        values = np.array(file[1].data["x"])
+    assert (shown.dtype, shown.shape) == (expected.dtype, expected.shape)
+    assert shown.tobytes() == expected.tobytes()
+    assert (manifest.arrays["T/x"].metadata["compressor"] is None) == lone
+    with xr.open_dataset(manifest, engine="refmaker", group="T") as opened:
+        assert opened["x"].dims[0] == "row"
+        if kind != "L":
+            np.testing.assert_array_equal(
+                opened["x"].values.astype(values.dtype) if values.dtype.kind == "U" else opened["x"].values,
+                np.where(values == 2, np.nan, values) if kind == "I, null" else values,
+            )
+    report = verify(manifest, sample=None)
+    assert {array.status for array in report.arrays} == {"same"}
+
+
+@pytest.mark.usefixtures("here")
+def test_columns_that_are_scaled(tmp_path):
+    made = columns(
+        fits.Column("unsigned", "I", bzero=32768, array=np.array([0, 7, 65535], "u2")),
+        fits.Column("signed", "B", bzero=-128, array=np.array([-128, 0, 127], "i1")),
+        fits.Column("scaled", "E", bscale=0.5, bzero=10, array=np.array([10.0, 10.5, 12.0])),
+    )
+    path = write(tmp_path, fits.PrimaryHDU(), made)
+    manifest = scan(path)
+    with fits.open(path) as file, xr.open_dataset(manifest, engine="refmaker", group="T") as shown:
+        for name in ("unsigned", "signed", "scaled"):
+            np.testing.assert_array_equal(shown[name].values, file[1].data[name])
+        assert shown["unsigned"].dtype == "u2"
+        assert shown["signed"].dtype == "i1"
+    assert "TSCAL" in notes(manifest, "T/scaled")
+    statuses = {array.path: array.status for array in verify(manifest, sample=None).arrays}
+    assert statuses["/T/unsigned"] == statuses["/T/scaled"] == "same"
 
 
 @pytest.mark.parametrize(
     ("column", "why"),
     [
-        (lambda: fits.Column("x", "L", array=[True, False]), "logical"),
         (lambda: fits.Column("x", "8X", array=np.ones((2, 8), bool)), "bits"),
-        (lambda: fits.Column("x", "3E", array=np.ones((2, 3))), "several values"),
-        (lambda: fits.Column("x", "I", bzero=32768, array=np.arange(2, dtype="u2")), "scaled"),
         (lambda: fits.Column("x", "PJ()", array=np.array([np.arange(2), np.arange(3)], object)), "varying length"),
+        (lambda: fits.Column("x", "K", bzero=1 << 63, array=np.array([1, 2], "u8")), "64-bit"),
+        (lambda: fits.Column("a/b", "J", array=np.arange(2)), "/"),
     ],
 )
-def test_columns_that_are_refused(tmp_path, column, why):
-    manifest = scan(write(tmp_path, fits.PrimaryHDU(counting(">f4", 3)), columns(column())))
-    assert why in manifest.refusals["/T"]
-    assert "'x'" in manifest.refusals["/T"]
-    assert list(manifest.arrays) == ["PRIMARY"]
+def test_a_column_that_is_refused_costs_itself(tmp_path, column, why):
+    column = column()
+    path = write(tmp_path, fits.PrimaryHDU(), columns(column, fits.Column("y", "J", array=np.arange(2))))
+    manifest = scan(path)
+    assert why in manifest.refusals[f"/T/{column.name}"]
+    assert list(manifest.arrays) == ["T/y"]
+    np.testing.assert_array_equal(read(manifest, "T/y"), np.arange(2))
+
+
+@pytest.mark.usefixtures("here")
+def test_tables_of_many_rows_are_split(tmp_path, monkeypatch):
+    from refmaker.formats import columns as columns_module
+
+    monkeypatch.setattr(columns_module, "SPLIT", 4096)
+    made = columns(fits.Column("x", "J", array=np.arange(4000)), fits.Column("y", "2E", array=np.ones((4000, 2))))
+    path = write(tmp_path, fits.PrimaryHDU(), made)
+    manifest = scan(path)
+    assert len(manifest.arrays["T/x"].references) > 10
+    np.testing.assert_array_equal(read(manifest, "T/x"), np.arange(4000))
 
 
 def test_kinds_of_hdus_that_are_refused(tmp_path):
@@ -196,6 +256,7 @@ def test_kinds_of_hdus_that_are_refused(tmp_path):
         assert [reason for reason in manifest.refusals.values() if why in reason]
 
 
+@pytest.mark.usefixtures("here")
 def test_one_large_image_is_split(tmp_path, monkeypatch):
     from refmaker.formats import kerchunk_references
 

@@ -233,6 +233,7 @@ def test_directories_without_the_packages(made, tmp_path, monkeypatch):
         recognise._kerchunk_formats.cache_clear()
 
 
+@pytest.mark.usefixtures("here")
 def test_errors_of_libraries_are_ours(made, monkeypatch):
     path, _ = made
     module = {".tif": "tiff", ".fits": "fits", ".grib2": "grib"}[path.suffix]
@@ -250,6 +251,7 @@ def test_errors_of_libraries_are_ours(made, monkeypatch):
         scan(str(path))
 
 
+@pytest.mark.usefixtures("here")
 def test_references_to_other_files_are_refused(tmp_path, monkeypatch):
     tiff(tmp_path / "a.tif")
     import kerchunk.tiff

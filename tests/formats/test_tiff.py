@@ -108,14 +108,79 @@ def test_values(tmp_path, name):
     [
         ("bool", (64, 64), {}, "BitsPerSample 1"),
         ("u1", (64, 64), {"bitspersample": 4}, "BitsPerSample 4"),
-        ("<u2", (60, 70), {"rowsperstrip": 16}, "incomplete chunks"),
-        ("<u2", (60, 70), {"rowsperstrip": 16, "compression": "zlib"}, "incomplete chunks"),
+        ("u1", (61, 70), {"rowsperstrip": 16, "compression": "jpeg"}, "does not give back what it encodes"),
     ],
 )
 def test_what_kerchunk_cannot_express(tmp_path, dtype, shape, options, why):
     path = write(tmp_path / "a.tif", (counting("u1", *shape) % 16).astype(dtype), **options)
     with pytest.raises(Unsupported, match=why):
-        scan(path)
+        scan(path, strict=True)
+
+
+SHORT = {
+    f"{name} of {dtype}, {kind}": (dtype, shape, {**options, **layout, "byteorder": ">" if dtype[0] == ">" else "<"})
+    for dtype in ("u1", ">u2", "<f4")
+    for name, options in {
+        "plain": {},
+        "deflate": {"compression": "zlib"},
+        "LZW, predicted": {"compression": "lzw", "predictor": True},
+        "packbits": {"compression": "packbits"},
+    }.items()
+    for kind, shape, layout in (
+        ("lone", (61, 70), {}),
+        ("pixels", (61, 70, 3), {"photometric": "rgb"}),
+        ("planes", (3, 61, 70), {"photometric": "rgb", "planarconfig": "separate"}),
+        ("pages", (5, 61, 70), {}),
+    )
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.usefixtures("here")
+def test_last_strips_that_are_shorter(tmp_path, name):
+    """As GDAL and libtiff make them: 61 rows are three strips of 16, and one of 13."""
+    dtype, shape, options = SHORT[name]
+    path = write(tmp_path / "a.tif", counting(dtype, *shape), rowsperstrip=16, **options)
+    manifest = scan(path)
+    assert manifest.refusals == {}
+    shown = read(manifest, "0")
+    assert shown.dtype.newbyteorder("=") == tifffile.imread(path).dtype
+    np.testing.assert_array_equal(shown, tifffile.imread(path))
+    array = manifest.arrays["0"]
+    images = shape[0] if len(shape) == 3 and shape[2] != 3 else 1
+    if "compression" in options:
+        assert len(array.references.inline) == images  # the last strip of each, and nothing else
+        assert "the last strip of each image is shorter" in notes(manifest, "0")
+    else:
+        assert not array.references.inline
+        assert len(array.references.cell) == images
+
+
+def test_short_strips_apart_from_one_another(tmp_path):
+    """Without compression, but not one behind the other."""
+    path = write(tmp_path / "a.tif", counting("<u2", 10, 8), rowsperstrip=4)
+    data = bytearray(Path(path).read_bytes())
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        place, strip = page.tags["StripOffsets"].valueoffset, page.dataoffsets[0]
+        width = 4 if page.tags["StripOffsets"].dtype == 4 else 2
+    data[place : place + width] = len(data).to_bytes(width, "little")
+    data += data[strip : strip + 4 * 8 * 2]
+    Path(path).write_bytes(data)
+    expected = tifffile.imread(path)
+    np.testing.assert_array_equal(expected, counting("<u2", 10, 8))
+    manifest = scan(path)
+    assert len(manifest.arrays["0"].references.inline) == 1
+    np.testing.assert_array_equal(read(manifest, "0"), expected)
+
+
+@pytest.mark.usefixtures("here")
+def test_short_strips_too_large_to_be_kept(tmp_path, monkeypatch):
+    from refmaker import limits
+
+    monkeypatch.setattr(limits, "INLINE", 100)
+    path = write(tmp_path / "a.tif", counting("<u2", 61, 70), rowsperstrip=16, compression="zlib")
+    assert "too large to be kept in the manifest" in scan(path).refusals["/0"]
 
 
 def test_zeros_are_not_masked(tmp_path):
@@ -153,17 +218,66 @@ def test_further_images_are_refused_by_name(tmp_path):
         scan(str(path), strict=True)
 
 
+SCALE = (33550, 12, 3, (10.0, 20.0, 0.0), True)
+POINT = (33922, 12, 6, (0.0, 0.0, 0.0, 500000.0, 4e6, 0.0), True)
+GEOKEYS = (34735, 3, 16, (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32633), True)
+NODATA = (42113, 2, 0, "-9999", True)
+GDAL = (42112, 2, 0, '<GDALMetadata>\n  <Item name="AREA_OR_POINT">Area</Item>\n</GDALMetadata>\n', True)
+BROKEN = (42112, 2, 0, "<GDALMetadata><Item", True)
+
+
 def test_metadata_that_kerchunk_fails_on(tmp_path):
     path = write(tmp_path / "a.tif", counting("u1", 64, 64), metadata={})
     manifest = scan(path)
     np.testing.assert_array_equal(read(manifest, "0"), counting("u1", 64, 64))
-    assert "metadata" in notes(manifest, "0")
 
 
-def test_geotiff_tags_are_attributes(tmp_path):
-    tags = [(33550, 12, 3, (10.0, 20.0, 0.0), True), (42113, 2, 0, "nan", True)]
-    manifest = scan(write(tmp_path / "a.tif", counting("f4", 64, 64), extratags=tags))
-    assert manifest.arrays["0"].attributes.get("ModelPixelScale", [10.0, 20.0, 0.0]) == [10.0, 20.0, 0.0]
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tile": (32, 32)},
+        {"tile": (32, 32), "metadata": {}},
+        {"tile": (32, 32), "metadata": {"axes": "YX"}, "description": "text of someone"},
+        {"rowsperstrip": 20},
+        {"rowsperstrip": 20, "compression": "zlib"},
+        {"ome": True},
+    ],
+    ids=["plain", "written by tifffile", "described", "strips", "deflated strips", "OME"],
+)
+@pytest.mark.parametrize("more", [(), (GDAL, NODATA), (BROKEN,)], ids=["", "GDAL", "broken"])
+@pytest.mark.usefixtures("here")
+def test_georeferencing_is_kept(tmp_path, options, more):
+    """Whatever else is odd about a file."""
+    path = write(tmp_path / "a.tif", counting("f4", 64, 64), extratags=[SCALE, POINT, GEOKEYS, *more], **options)
+    manifest = scan(path)
+    shown = manifest.arrays["0"].attributes
+    with tifffile.TiffFile(path) as file:
+        expected = file.geotiff_metadata
+    assert shown["ModelPixelScale"] == list(expected["ModelPixelScale"]) == [10.0, 20.0, 0.0]
+    assert shown["ModelTiepoint"] == list(expected["ModelTiepoint"])
+    assert shown["ProjectedCSTypeGeoKey"] == 32633
+    assert shown.get("GDAL_NODATA") == ("-9999" if NODATA in more else None)
+    assert shown.get("AREA_OR_POINT") == ("Area" if GDAL in more else None)
+    assert ("gdal_metadata" in notes(manifest, "0")) == (BROKEN in more)
+    np.testing.assert_array_equal(read(manifest, "0"), counting("f4", 64, 64))
+
+
+def test_georeferencing_of_a_pyramid(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        tags = [SCALE, POINT, GEOKEYS, BROKEN]
+        file.write(counting("u1", 128, 128), tile=(32, 32), subifds=1, metadata=None, extratags=tags)
+        file.write(counting("u1", 64, 64), tile=(32, 32), subfiletype=1, metadata=None)
+    attributes = scan(str(path)).groups[""]
+    assert attributes["ModelPixelScale"] == [10.0, 20.0, 0.0]
+    assert attributes["ProjectedCSTypeGeoKey"] == 32633
+
+
+def test_geotiff_tags_without_keys(tmp_path):
+    """tifffile makes nothing of them without a directory of keys."""
+    manifest = scan(write(tmp_path / "a.tif", counting("f4", 64, 64), extratags=[SCALE, NODATA]))
+    assert manifest.arrays["0"].attributes["ModelPixelScale"] == [10.0, 20.0, 0.0]
+    assert manifest.arrays["0"].attributes["GDAL_NODATA"] == "-9999"
     read(manifest, "0")
 
 
@@ -177,6 +291,7 @@ def test_tiles_that_were_never_written(tmp_path):
     assert "2 tiles were never written" in notes(manifest, "0")
 
 
+@pytest.mark.usefixtures("here")
 def test_one_large_block_is_split(tmp_path, monkeypatch):
     from refmaker.formats import kerchunk_references
 
@@ -187,6 +302,7 @@ def test_one_large_block_is_split(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read(manifest, "0"), tifffile.imread(path))
 
 
+@pytest.mark.usefixtures("here")
 def test_codecs_that_decode_otherwise_are_refused(tmp_path, monkeypatch):
     """As if kerchunk had forgotten the predictor."""
     path = write(tmp_path / "a.tif", counting("u1", 64, 64), tile=(32, 32), compression="zlib", predictor=2)

@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,11 +33,15 @@ from refmaker.errors import RefmakerError
 from refmaker.hdf5 import (
     btree_v2,
     extensible_array,
+    file,
     fixed_array,
     fractal_heap,
     fractal_heap_header,
+    metadata_cache_image,
     opening,
+    pages,
     superblock,
+    virtual,
 )
 from refmaker.hdf5.checksum import lookup3
 from refmaker.hdf5.resolve import resolve
@@ -51,7 +55,19 @@ from tests.hdf5.walking import LIMIT, tree_in_rounds
 SECONDS = 5.0
 MEMORY = 512 << 20
 LARGEST_OF_CORPUS = 200_000
-VERIFYING = (btree_v2, extensible_array, fixed_array, fractal_heap, fractal_heap_header, opening, superblock)
+VERIFYING = (
+    btree_v2,
+    extensible_array,
+    file,
+    fixed_array,
+    fractal_heap,
+    fractal_heap_header,
+    metadata_cache_image,
+    opening,
+    pages,
+    superblock,
+    virtual,
+)
 INTERESTING = (0, 1, 2, 3, 7, 8, 16, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 1 << 31, (1 << 32) - 1, 1 << 62, (1 << 63) - 1)
 
 
@@ -91,12 +107,12 @@ class Report:
 
 
 @contextmanager
-def _recorded(spans: list[Span], base: Callable[[], int]) -> Iterator[None]:
+def _recorded(spans: list[Span], base: Callable[[], int], whole: bytes) -> Iterator[None]:
     """Note every block whose checksum is verified."""
     kept = [
         (module, name, getattr(module, name))
         for module in VERIFYING
-        for name in ("verify", "verify_rows")
+        for name in ("verify", "verify_rows", "verify_groups")
         if hasattr(module, name)
     ]
 
@@ -104,14 +120,21 @@ def _recorded(spans: list[Span], base: Callable[[], int]) -> Iterator[None]:
         size = len(block)
         if structure == "fractal heap direct block":
             spans.append(Span(address + base(), size - 4, -1))
+        elif structure == virtual.WHAT:  # which is told without its address
+            spans.append(Span(whole.index(block), size, size - 4))
         else:
             spans.append(Span(address + (0 if structure == "superblock" else base()), size, size - 4))
 
     def many(rows: np.ndarray, structure: str, addresses: np.ndarray) -> None:
         spans.extend(Span(a + base(), rows.shape[1], rows.shape[1] - 4) for a in addresses.tolist())
 
+    def groups(blocks: Iterable[tuple[np.ndarray, str, np.ndarray]]) -> None:
+        for block in blocks:
+            many(*block)
+
+    heard = {"verify": one, "verify_rows": many, "verify_groups": groups}
     for module, name, _ in kept:
-        setattr(module, name, one if name == "verify" else many)
+        setattr(module, name, heard[name])
     try:
         yield
     finally:
@@ -124,7 +147,7 @@ def study(name: str, data: bytes) -> Seed | None:
     window, spans = RecordingWindow(MemoryWindow(data)), []
     walk = Walk(window, LIMIT)
     try:
-        with _recorded(spans, lambda: walk.file.base if walk.file is not None else 0):
+        with _recorded(spans, lambda: walk.file.base if walk.file is not None else 0, data):
             _run(walk)
     except RefmakerError:
         return None
