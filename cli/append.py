@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .combine import combining_options, run
-from .destination import check_outputs
+from .destination import OUTPUT, check_outputs
 
 if TYPE_CHECKING:
     from refmaker import Combination
@@ -19,7 +19,9 @@ __all__ = ["append"]
 @click.command()
 @click.argument("combined", metavar="COMBINED")
 @click.argument("inputs", nargs=-1, required=True, metavar="MANIFEST|FILE...")
-@click.option("-o", "--output", metavar="OUT", help="Manifest to write (- for stdout).  [default: COMBINED]")
+@click.option(
+    "-o", "--output", type=OUTPUT, metavar="OUT", help="Manifest to write (- for stdout).  [default: COMBINED]"
+)
 @combining_options
 @click.pass_context
 def append(
@@ -42,6 +44,6 @@ def append(
     def work(given: Sequence[str], **options: Any) -> Combination:
         return append_with_report(combined, list(given), **options)
 
-    destination = combined if output is None else output
-    check_outputs(inputs, [destination, *([] if report is None else [report])])
+    destination = OUTPUT.convert(combined, None, ctx) if output is None else output
+    check_outputs(inputs, [destination, report])
     ctx.exit(run(work, list(inputs), destination, report, quiet, given))

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refmaker.errors import OutputError
-
 from .batch_progress import Log, Progress, Silence
+from .destination import OUTPUT, check_outputs, write_bytes
 from .engines import engine_of
-from .output import DONE, FAILED, REFUSED, counted, json_object, list_refusals, say
+from .output import DONE, FAILED, REFUSED, counted, json_object, list_refusals, report_text, say, say_notes
 from .scan import scan
 
 if TYPE_CHECKING:
@@ -31,6 +30,9 @@ _OF_SCAN = (
 )
 
 
+_WHAT = {"out": "directory", "ledger": "file"}
+
+
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...")
 @click.option("-o", "--out", metavar="DEST", required=True, help="Directory for the manifests and the ledger.")
@@ -40,22 +42,32 @@ _OF_SCAN = (
 @click.option(
     "--template",
     metavar="TEXT",
-    help="Names of manifests, of {path}, {dir}, {name}, {stem}, {ext}, {form}: {path}{form}.",
+    help="Names of manifests, made of {path}, {dir}, {name}, {stem}, {ext}, {form}.  [default: {path}{form}]",
 )
 @click.option("--base", metavar="DIR", help="Directory that names are relative to, rather than each SRC.")
-@click.option("--pattern", metavar="GLOB", help="Of directories, the files that match, not those that are recognised.")
+@click.option(
+    "--pattern", metavar="GLOB", help="Take the files in directories that match, not those recognised as sources."
+)
 @click.option("--relative", is_flag=True, help="Write targets relative to their manifests.")
-@click.option("--retry-failed/--no-retry-failed", default=True, help="Files that failed and have not changed: again.")
+@click.option(
+    "--retry-failed/--no-retry-failed", default=True, help="Scan files again that failed and have not changed."
+)
 @click.option("--force", is_flag=True, help="Scan all files again; replace manifests of other sources.")
 @click.option("--prune", is_flag=True, help="Remove manifests of files that are gone.")
 @click.option("--max-failures", type=click.IntRange(min=1), metavar="N", help="Stop when N files have failed.")
-@click.option("--timeout", type=click.FloatRange(min=0.001), metavar="SECONDS", help="Time for one file.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.001), metavar="SECONDS", help="Most time that one file may take."
+)
 @click.option("--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True)
-@click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes: as many as processors.")
-@click.option("--scheduler", metavar="ADDRESS", help="Of the Dask cluster; else as Dask is configured.")
-@click.option("--ledger", metavar="FILE", help="The ledger, if not in DEST. A copy goes to a DEST that is remote.")
-@click.option("--report", metavar="FILE", help="Write what became of every file as JSON.")
-@click.option("--junit", metavar="FILE", help="Write it as JUnit XML.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes.  [default: one per processor]"
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Address of the Dask scheduler.  [default: as Dask is configured]")
+@click.option(
+    "--ledger", type=OUTPUT, metavar="FILE", help="The ledger, if not in DEST. A copy goes to a DEST that is remote."
+)
+@click.option("--report", type=OUTPUT, metavar="FILE", help="Write what became of every file as JSON (- for stdout).")
+@click.option("--junit", type=OUTPUT, metavar="FILE", help="Write it as JUnit XML (- for stdout).")
 @click.option("--storage-options", metavar="JSON", callback=json_object, help="Options of the filesystem of SRC.")
 @click.option("--out-storage-options", metavar="JSON", callback=json_object, help="Options of that of DEST.")
 @click.option("--log-json", is_flag=True, help="A line of JSON on stdout for each file, rather than progress.")
@@ -73,7 +85,12 @@ def batch(
     What became of every file is in DEST/refmaker.sqlite. One that fails does not stop the others. Exit status: 0 all
     files have manifests that hold all of them; 3 something was refused; 1 a file failed, or the run did.
     """
-    _check_reports([path for path in (report, junit) if path is not None])
+    for name in ("out", "ledger"):
+        if given[name] == "-":
+            raise click.UsageError(f"--{name} cannot be - (the standard output): name a {_WHAT[name]}")
+    check_outputs([], [report, junit])
+    if log_json and "-" in (report, junit):
+        raise click.UsageError("with --log-json, the standard output is taken: name a file for the report")
     observer = Silence() if quiet and not log_json else Log() if log_json else Progress(given["out"])
     with (
         _terminated_as_interrupted(),
@@ -146,29 +163,21 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _check_reports(paths: list[str]) -> None:
-    """Fail before the work rather than after it."""
-    for path in paths:
-        real = os.path.realpath(path)
-        if os.path.isdir(real) or not os.path.isdir(os.path.dirname(real)):
-            raise OutputError(f"cannot write {path!r}: name a file in a directory that exists")
-    if len({os.path.realpath(path) for path in paths}) < len(paths):
-        raise click.UsageError("the two reports would be written to the same file")
-
-
 def _write_reports(result: Result, report: str | None, junit: str | None) -> None:
-    from refmaker.batch.reports import to_dict, write_json_report, write_junit
+    from refmaker.batch.reports import to_dict, to_junit
 
     if report is not None:
-        write_json_report(to_dict(result), report)
+        write_bytes(report_text(to_dict(result)), report)
     if junit is not None:
-        write_junit(result, junit)
+        write_bytes(to_junit(result), junit)
 
 
 def _summarise(result: Result, report: str | None) -> None:
     rows = [*result.rows, *result.unchanged]
     refused = {row.seen.url: f"{row.refused} refused" for row in rows if row.status == "refused"}
     list_refusals(refused, "see refmaker.sqlite" if report is None else f"see {report}")
+    notes = [f"{row.seen.url}: {note}" for row in result.rows for note in row.notes]
+    say_notes(notes, "--report FILE has them all" if report is None else f"see {report}")
     failed = sum(row.status == "failed" for row in rows)
     parts = [f"{counted(len(rows), 'file')}: {len(result.rows)} scanned, {len(result.unchanged)} unchanged"]
     parts += [f"{failed} failed"] if failed else []

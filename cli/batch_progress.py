@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .output import ProgressLine, counted, say
+from .output import ProgressLine, brief, counted, say
 
 if TYPE_CHECKING:
     from refmaker.batch.ledger import Row
@@ -44,7 +44,7 @@ class Silence:
     def finished(self, row: Row) -> None:
         """See `Observer.finished`."""
         if row.status == "failed":
-            error = row.error or ""
+            error = brief(row.error or "")
             self.say(f"refmaker: {error}" if row.seen.url in error else f"refmaker: {row.seen.url}: {error}")
 
     def tick(self) -> None:

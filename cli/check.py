@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from refmaker.errors import OutputError
-
-from .output import DONE, FAILED, REFUSED, counted, json_object, say
+from .destination import OUTPUT, check_outputs, write_bytes
+from .output import DONE, FAILED, REFUSED, counted, json_object, report_text, say
 
 if TYPE_CHECKING:
     from refmaker.batch.check import CheckReport
@@ -20,8 +18,8 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("dest", metavar="DEST")
-@click.option("--ledger", metavar="FILE", help="The ledger, if not in DEST.")
-@click.option("--report", metavar="FILE", help="Write what was found as JSON to this file.")
+@click.option("--ledger", type=OUTPUT, metavar="FILE", help="The ledger, if not in DEST.")
+@click.option("--report", type=OUTPUT, metavar="FILE", help="Write what was found as JSON (- for stdout).")
 @click.option(
     "--storage-options", metavar="JSON", callback=json_object, help="Options of the filesystem of the sources."
 )
@@ -45,14 +43,12 @@ def check(
     Exit status: 0 all is as it was; 3 something is not; 1 something could not be looked at, or there is no ledger.
     """
     from refmaker.batch.check import check as run
-    from refmaker.batch.reports import write_json_report
 
-    if report is not None and not os.path.isdir(os.path.dirname(os.path.realpath(report))):
-        raise OutputError(f"cannot write {report!r}: name a file in a directory that exists")
+    check_outputs([], [report])
     found = run(dest, ledger=ledger, storage_options=storage_options, out_storage_options=out_storage_options)
     if report is not None:
-        write_json_report(found.to_dict(), report)
-    for line in () if quiet else (*_findings(found), _summary(found)):
+        write_bytes(report_text(found.to_dict()), report)
+    for line in () if quiet or report == "-" else (*_findings(found), _summary(found)):
         say(line)
     for url, reason in found.unreadable.items():
         say(f"refmaker: {url}: {reason}", err=True)

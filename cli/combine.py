@@ -13,7 +13,7 @@ import click
 import refmaker
 from refmaker.errors import RefmakerError
 
-from .destination import PARQUET, check_outputs, write
+from .destination import OUTPUT, PARQUET, check_outputs, write, write_bytes
 from .engines import check_scheduler, dask_engine
 from .output import DONE, FAILED, REFUSED, ProgressLine, columns, counted, json_object, list_refusals, report_text, say
 
@@ -37,14 +37,14 @@ def combining_options(command: F) -> F:
                 "--concat",
                 multiple=True,
                 metavar="DIM",
-                help="Put the inputs together along this dimension; a scalar variable or a global attribute of the "
+                help="Concatenate the inputs along this dimension; a scalar variable or a global attribute of the "
                 "inputs becomes one, and so does NAME=REGEX, of their names. May be given again. "
                 "[default: what differs]",
             ),
             click.option(
                 "--on-mismatch",
                 type=click.Choice(["refuse", "drop-variable", "split", "inline"]),
-                help="What becomes of variables in which the inputs do not agree.",
+                help="What to do with variables in which the inputs differ.",
             ),
             click.option(
                 "--duplicates",
@@ -65,7 +65,9 @@ def combining_options(command: F) -> F:
                 help="Have the workers of a Dask cluster read the inputs.",
             ),
             click.option("--scheduler", metavar="ADDRESS", help="Of the Dask cluster; else as Dask is configured."),
-            click.option("--report", metavar="REPORT", help="Write what was found and done, as JSON, to this file."),
+            click.option(
+                "--report", type=OUTPUT, metavar="REPORT", help="Write what was found and done as JSON (- for stdout)."
+            ),
             click.option(
                 "--storage-options",
                 metavar="JSON",
@@ -81,22 +83,22 @@ def combining_options(command: F) -> F:
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="MANIFEST|FILE...")
-@click.option("-o", "--output", required=True, metavar="OUT", help="Manifest to write (- for stdout).")
+@click.option("-o", "--output", type=OUTPUT, required=True, metavar="OUT", help="Manifest to write (- for stdout).")
 @combining_options
 @click.pass_context
 def combine(
     ctx: click.Context, /, inputs: tuple[str, ...], output: str, report: str | None, quiet: bool, **given: Any
 ) -> None:
-    """Combine manifests, or source files, to one manifest.
+    """Combine manifests, or source files, into one manifest.
 
-    Inputs are put together along the dimensions whose coordinates differ, in the order of coordinate values; variables
+    Inputs are concatenated along the dimensions whose coordinates differ, in the order of coordinate values; variables
     that only some inputs have are merged. Everything else has to agree in all of them: where it does not, a table says
     what differs, and nothing is written.
 
-    Exit status 3: variables were left out (drop-variable), parted (split) or written anew (inline), or an input had
-    refused them.
+    Exit status 3: variables were left out (drop-variable), split into groups (split) or rewritten (inline), or an input
+    had refused them.
     """
-    check_outputs(inputs, [output, *([] if report is None else [report])])
+    check_outputs(inputs, [output, report])
     ctx.exit(run(refmaker.combine_with_report, list(inputs), output, report, quiet, given))
 
 
@@ -125,13 +127,14 @@ def run(
     except RefmakerError as error:
         found: Sequence[Mismatch] = getattr(error, "mismatches", ())
         if report is not None:
-            _write_report(entry | {"error": str(error), "mismatches": [_listed(one, None) for one in found]}, report)
+            failure = {"error": str(error), "mismatches": [_listed(one, None) for one in found]}
+            write_bytes(report_text(entry | failure), report)
         if not found:
             raise
         _say_table(error, found)
         return FAILED
     if report is not None:
-        _write_report(entry | _summary(made), report)
+        write_bytes(report_text(entry | _summary(made)), report)
     if not quiet:
         _say_summary(made, inputs, output)
     return REFUSED if made.outcomes or made.manifest.refusals else DONE
@@ -190,10 +193,3 @@ def _summary(made: Combination) -> dict[str, Any]:
 def _listed(mismatch: Mismatch, action: str | None) -> dict[str, Any]:
     values = {value: list(names) for value, names in mismatch.values.items()}
     return {"variable": mismatch.variable, "differs": mismatch.what, "values": values, "action": action}
-
-
-def _write_report(content: dict[str, Any], report: str) -> None:
-    from refmaker.atomic import atomic_write
-
-    with atomic_write(report) as file:
-        file.write(report_text(content))

@@ -8,7 +8,7 @@ import click
 
 import refmaker
 
-from .destination import check_outputs, write
+from .destination import OUTPUT, check_outputs, write
 from .output import DONE, REFUSED, counted, json_object, list_refusals, say
 
 __all__ = ["convert"]
@@ -16,7 +16,9 @@ __all__ = ["convert"]
 
 @click.command()
 @click.argument("manifest", metavar="MANIFEST")
-@click.option("-o", "--output", metavar="OUT", required=True, help="Manifest to write (- for JSON on stdout).")
+@click.option(
+    "-o", "--output", type=OUTPUT, metavar="OUT", required=True, help="Manifest to write (- for JSON on stdout)."
+)
 @click.option("--zarr-format", type=click.IntRange(2, 3), metavar="2|3", help="Convert the metadata to this format.")
 @click.option(
     "--missing-shards",

@@ -1,45 +1,93 @@
-"""Where manifests are written to: a file or folder by its name, or the standard output."""
+"""Where manifests and reports are written to: a file or folder by its name, or the standard output."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from refmaker.errors import OutputError
+from refmaker.urls import is_local, local_path, text_of
 
 if TYPE_CHECKING:
     from refmaker import Manifest
 
-__all__ = ["check_outputs", "write"]
+    _Type = click.ParamType[str]
+else:
+    _Type = click.ParamType  # which takes no argument before click 8.5
+
+__all__ = ["OUTPUT", "check_outputs", "in_folder", "is_folder", "write", "write_bytes"]
 
 PARQUET = (".parq", ".parquet")
 """Ends of names of Parquet sets: folders, which may be replaced by another set."""
+STDOUT = "-"
 
 
-def check_outputs(files: Sequence[str], outputs: Sequence[str]) -> None:
+class _Output(_Type):
+    """An option that names an output: a path of this machine, or `-` for the standard output."""
+
+    name = "file"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the path: of `file://` urls too, and with `~` for the home directory."""
+        if not value:
+            self.fail("an empty name: name a file, or - for the standard output", param, ctx)
+        if not is_local(value):
+            raise OutputError(
+                f"cannot write {value!r}: outputs are files of this machine; write one and copy it there, or see "
+                "`refmaker batch --out`, which writes to urls"
+            )
+        return local_path(text_of(value))
+
+
+OUTPUT = _Output()
+
+
+def is_folder(output: str) -> bool:
+    """Return whether an output is a directory to write files into: it is there, or its name ends with a slash."""
+    return not output.rstrip("/").endswith(PARQUET) and (output.endswith("/") or os.path.isdir(output))
+
+
+def in_folder(folder: str, names: Iterable[str]) -> list[str]:
+    """Return the paths of files in a directory, which is made if it is not there."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the directory {folder!r}: {error.strerror}") from error
+    return [os.path.join(folder, name) for name in names]
+
+
+def check_outputs(files: Sequence[str], outputs: Sequence[str | None]) -> None:
     """Fail before the work rather than after it: outputs that collide, or that cannot be written."""
-    sources = {os.path.realpath(file.removeprefix("file://")): file for file in files}
-    seen: dict[str, str] = {}
-    for output in outputs:
-        if output == "-":
+    sources = {os.path.realpath(local_path(text_of(file))): file for file in files if is_local(file)}
+    given = [output for output in outputs if output is not None]
+    if given.count(STDOUT) > 1:
+        raise click.UsageError("only one output can be - (the standard output)")
+    seen: set[str] = set()
+    for output in given:
+        if output == STDOUT:
             continue
         real = os.path.realpath(output)
         if real in sources:
             raise click.UsageError(f"{output!r} would take the place of the source {sources[real]!r}")
         if real in seen:
             raise click.UsageError(f"two outputs would be written to {output!r}")
-        seen[real] = output
-        if os.path.isdir(real) and not output.rstrip("/").endswith(PARQUET):
-            raise OutputError(f"cannot write {output!r}: it is a directory, name a file in it")
-        parent = os.path.dirname(real)
-        if not os.path.isdir(parent):
-            raise OutputError(f"cannot write {output!r}: there is no directory {parent!r}, make it first")
-        if not os.path.exists(real) and not os.access(parent, os.W_OK):
-            raise OutputError(f"cannot write {output!r}: no permission to write in {parent!r}")
+        seen.add(real)
+        _check_writable(output, real)
+
+
+def _check_writable(output: str, real: str) -> None:
+    if is_folder(output):
+        raise OutputError(f"cannot write {output!r}: it is a directory, name a file in it")
+    parent = os.path.dirname(real)
+    if not os.path.isdir(parent):
+        raise OutputError(f"cannot write {output!r}: there is no directory {parent!r}, make it first")
+    if not os.path.exists(real) and not os.access(parent, os.W_OK):
+        raise OutputError(f"cannot write {output!r}: no permission to write in {parent!r}")
 
 
 def write(manifest: Manifest, destination: str) -> None:
@@ -47,13 +95,33 @@ def write(manifest: Manifest, destination: str) -> None:
     from refmaker.kerchunk.json_writer import iter_json
     from refmaker.kerchunk.open import write_manifest
 
-    if destination != "-":
+    if destination != STDOUT:
         write_manifest(manifest, destination)
         return
-    try:
+    with _explained():
         for piece in iter_json(manifest):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
+
+
+def write_bytes(data: bytes, destination: str) -> None:
+    """Write a report, whole or not at all; to the standard output for `-`."""
+    from refmaker.atomic import atomic_write
+
+    if destination != STDOUT:
+        with atomic_write(destination) as file:
+            file.write(data)
+        return
+    with _explained():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise  # the reader had enough: click ends quietly with status 1
     except OSError as error:

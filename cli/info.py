@@ -11,7 +11,7 @@ import click
 
 import refmaker
 
-from .output import DONE, REFUSED, columns, counted, human_size, json_object, report_text, say
+from .output import DONE, REFUSED, columns, counted, human_size, json_object, notes_of, report_text, say
 
 if TYPE_CHECKING:
     from refmaker import Manifest
@@ -51,9 +51,14 @@ def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[
         layout, variables = _of_source(file, inspection.tree), summarise(manifest, inspection.tree)
     if as_json:
         described = [{**asdict(v), "chunks_missing": v.chunks_missing} for v in variables]
-        click.echo(report_text({**layout, "variables": described, "refusals": manifest.refusals}), nl=False)
+        click.echo(
+            report_text(
+                {**layout, "variables": described, "refusals": manifest.refusals, "notes": notes_of(manifest.objects)}
+            ),
+            nl=False,
+        )
     else:
-        for line in [*_head_lines(layout), "", *_table(variables), *_refusal_lines(manifest)]:
+        for line in [*_head_lines(layout), "", *_table(variables), *_note_lines(manifest), *_refusal_lines(manifest)]:
             say(line)
     ctx.exit(REFUSED if manifest.refusals else DONE)
 
@@ -131,6 +136,14 @@ def _dtype(dtype: object) -> str:
     if isinstance(dtype, dict):
         return str(dtype.get("name", dtype))
     return str(dtype)
+
+
+def _note_lines(manifest: Manifest) -> Iterable[str]:
+    notes = notes_of(manifest.objects)
+    if notes:
+        yield ""
+        yield "notes:"
+        yield from notes
 
 
 def _refusal_lines(manifest: Manifest) -> Iterable[str]:

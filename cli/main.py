@@ -1,61 +1,50 @@
-"""The `refmaker` command and what becomes of errors.
+"""The console script: takes care of Ctrl-C, then loads the commands.
 
-Contract: an error that refmaker raises on purpose is one line on stderr and exit status 1. Anything else is a bug of
-ours and keeps its traceback.
+Contract: Ctrl-C is silent from the first statement that is ours. What is imported before that, the interpreter has
+loaded anyway (so no `typing`); `interrupts` takes over once it is there. Whoever asks for more of `main` than to be
+called gets it from the group of commands itself.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import signal
 
-import click
-
-import refmaker
-from refmaker.errors import RefmakerError
-
-from .append import append
-from .batch import batch
-from .check import check
-from .combine import combine
-from .convert import convert
-from .info import info
-from .limits import limits
-from .output import FAILED, INTERRUPTED, say
-from .rewrite import rewrite
-from .scan import scan
-from .verify import verify
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["main"]
 
 
-class _Commands(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except RefmakerError as error:
-            say(f"refmaker: {error}", err=True)
-            ctx.exit(FAILED)
-        except KeyboardInterrupt:
-            say("refmaker: interrupted, nothing half-written", err=True)
-            ctx.exit(INTERRUPTED)
+def _end(number: int, frame: object) -> None:
+    """End while packages are loaded: nothing has begun."""
+    try:
+        os.write(2, b"refmaker: interrupted, nothing half-written\n")
+    finally:
+        os._exit(130)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(refmaker.__version__, prog_name="refmaker")
-def main() -> None:
-    """Read HDF5 and netCDF files as Zarr, in place.
+class _Main:
+    """The group of commands, which is loaded when it is needed."""
 
-    Exit status: 0 all done; 1 failed, nothing half-written; 2 wrong usage; 3 done, but something was refused (listed).
-    """
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _end)
+        from .interrupts import interrupts
+
+        interrupts.install()
+        from .commands import main as commands
+
+        return commands(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        from .commands import main as commands
+
+        return getattr(commands, name)
 
 
-main.add_command(scan)
-main.add_command(info)
-main.add_command(combine)
-main.add_command(append)
-main.add_command(verify)
-main.add_command(batch)
-main.add_command(check)
-main.add_command(convert)
-main.add_command(rewrite)
-main.add_command(limits)
+if TYPE_CHECKING:
+    from .commands import main
+else:
+    main = _Main()

@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,11 +20,11 @@ from refmaker.redaction import redact
 
 if TYPE_CHECKING:
     from refmaker import Progress
+    from refmaker.manifest.manifest import ObjectReport
 
 __all__ = [
     "DONE",
     "FAILED",
-    "INTERRUPTED",
     "REFUSED",
     "ProgressLine",
     "columns",
@@ -35,12 +35,17 @@ __all__ = [
     "list_refusals",
     "printable",
     "report_text",
+    "brief",
+    "notes_of",
     "say",
+    "say_notes",
 ]
 
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 3, 130
+DONE, FAILED, REFUSED = 0, 1, 3
 
 _LISTED = 20
+_NOTE = 160
+_LONGEST = 2000
 
 
 def printable(text: str) -> str:
@@ -71,7 +76,8 @@ def report_text(content: object) -> bytes:
 
 def describe(error: RefmakerError, source: str) -> str:
     """Return the message of an error with the file it concerns in front, once."""
-    return str(error) if error.source is not None or source in str(error) else f"{source}: {error}"
+    text = str(error)
+    return brief(text if error.source is not None or source in text else f"{source}: {text}")
 
 
 def list_refusals(refusals: Mapping[str, str], hint: str) -> None:
@@ -80,6 +86,24 @@ def list_refusals(refusals: Mapping[str, str], hint: str) -> None:
         say(f"{path}: {refusals[path]}", err=True)
     if len(refusals) > _LISTED:
         say(f"… and {len(refusals) - _LISTED} more, {hint}", err=True)
+
+
+def say_notes(notes: Sequence[str], where: str) -> None:
+    """Print on one line how many notes there are, the first of them, and where all of them are."""
+    if notes:
+        shown = notes[0] if len(notes[0]) <= _NOTE else notes[0][:_NOTE] + "…"
+        more = f" and {len(notes) - 1} more" if len(notes) > 1 else ""
+        say(f"{counted(len(notes), 'note')}: {shown}{more}; {where}", err=True)
+
+
+def notes_of(objects: Iterable[ObjectReport]) -> list[str]:
+    """Return what a report notes of objects: what readers see differently, or need."""
+    return [f"{line.path}: {note}" for line in objects for note in line.notes]
+
+
+def brief(text: str) -> str:
+    """Return a message with its middle left out where it is too long to be read."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -9,8 +9,9 @@ import click
 
 import refmaker
 from refmaker.errors import RefmakerError
+from refmaker.urls import is_local, local_path, text_of
 
-from .destination import check_outputs, write
+from .destination import OUTPUT, check_outputs, in_folder, is_folder, write
 from .output import DONE, FAILED, REFUSED, counted, describe, json_object, say
 
 __all__ = ["rewrite"]
@@ -20,7 +21,9 @@ __all__ = ["rewrite"]
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 @click.option("--from", "old", metavar="PREFIX", required=True, help="Where targets were: a path or url, or its start.")
 @click.option("--to", "new", metavar="PREFIX", required=True, help="Where they are now.")
-@click.option("-o", "--output", metavar="OUT", help="Manifest to write; with several a directory. Without, in place.")
+@click.option(
+    "-o", "--output", type=OUTPUT, metavar="OUT", help="Manifest to write; with several a directory. Without, in place."
+)
 @click.option(
     "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of MANIFEST."
 )
@@ -68,13 +71,14 @@ def rewrite(
 
 
 def _outputs(manifests: tuple[str, ...], output: str | None) -> list[str]:
+    names = [os.path.basename(name.rstrip("/")) for name in manifests]
     if output is None:
-        remote = next((name for name in manifests if "://" in name or "::" in name), None)
+        remote = next((name for name in manifests if not is_local(name)), None)
         if remote is not None:
             raise click.UsageError(f"{remote!r} cannot be written in place: name an output with -o")
-        return list(manifests)
+        return [local_path(text_of(name)) for name in manifests]
+    if is_folder(output):
+        return in_folder(output, names)
     if len(manifests) == 1:
         return [output]
-    if not os.path.isdir(output):
-        raise click.UsageError(f"with several MANIFESTs, -o must be a directory: {output!r} is not")
-    return [os.path.join(output, os.path.basename(name.rstrip("/"))) for name in manifests]
+    raise click.UsageError(f"with several MANIFESTs, -o must be a directory: {output!r} is not")

@@ -12,11 +12,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import refmaker
-from refmaker.errors import OutputError, RefmakerError
+from refmaker.errors import RefmakerError
 from refmaker.redaction import has_secrets, strip_credentials
+from refmaker.urls import first_link, is_local
 
-from .destination import check_outputs, write
-from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, list_refusals, report_text, say
+from .destination import OUTPUT, check_outputs, in_folder, is_folder, write, write_bytes
+from .output import (
+    DONE,
+    FAILED,
+    REFUSED,
+    ProgressLine,
+    counted,
+    describe,
+    json_object,
+    list_refusals,
+    notes_of,
+    report_text,
+    say,
+    say_notes,
+)
 
 if TYPE_CHECKING:
     from refmaker import Manifest
@@ -26,8 +40,16 @@ __all__ = ["scan"]
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("-o", "--output", metavar="OUT", help="Manifest to write (- for stdout); with several FILEs a directory.")
-@click.option("--report", metavar="REPORT", help="Write what became of every object, as JSON, to this file.")
+@click.option(
+    "-o",
+    "--output",
+    type=OUTPUT,
+    metavar="OUT",
+    help="Manifest to write (- for stdout); with several FILEs a directory.",
+)
+@click.option(
+    "--report", type=OUTPUT, metavar="REPORT", help="Write what became of every object as JSON (- for stdout)."
+)
 @click.option(
     "--inline-threshold", type=click.IntRange(min=0), metavar="BYTES", help="Keep smaller chunks in the manifest."
 )
@@ -103,7 +125,7 @@ def scan(
     Parquet set, .json.gz and .json.zst packed JSON, anything else JSON.
     """
     outputs = _outputs(files, output)
-    check_outputs(files, [*outputs, *([] if report is None else [report])])
+    check_outputs(files, [*outputs, report])
     options = {name: value for name, value in given.items() if value is not None}
     entries: list[dict[str, Any]] = []
     statuses = set()
@@ -119,32 +141,30 @@ def scan(
         entries.append({"source": strip_credentials(source), "objects": [asdict(line) for line in manifest.objects]})
         statuses.add(REFUSED if manifest.refusals else DONE)
         if not quiet:
-            _summarise(manifest, source, destination, report)
+            _summarise(manifest, source, destination, report, [*given["include"], *given["exclude"]])
     if report is not None and (len(files) > 1 or FAILED not in statuses):
-        _write_report({"sources": entries} if len(files) > 1 else entries[0], report)
+        write_bytes(report_text({"sources": entries} if len(files) > 1 else entries[0]), report)
     ctx.exit(FAILED if FAILED in statuses else max(statuses))
 
 
 def _outputs(files: Sequence[str], output: str | None) -> list[str]:
     names = [posixpath.basename(_location(file).rstrip("/")) + ".json" for file in files]
-    if len(files) == 1:
-        return names if output is None else [output]
-    if output == "-":
-        raise click.UsageError("-o - takes one FILE only")
     if output is None:
         return names
-    if os.path.exists(output) and not os.path.isdir(output):
+    if is_folder(output):
+        return in_folder(output, names)
+    if len(files) == 1:
+        return [output]
+    if output == "-":
+        raise click.UsageError("-o - takes one FILE only")
+    if os.path.exists(output):
         raise click.UsageError(f"with several FILEs, -o must be a directory: {output!r} is not")
-    try:
-        os.makedirs(output, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the directory {output!r}: {error.strerror}") from error
-    return [os.path.join(output, name) for name in names]
+    return in_folder(output, names)
 
 
 def _location(url: str) -> str:
     """Return the path part of an fsspec url: without what it is chained to, and without an http query."""
-    first = url.split("::", 1)[0]
+    first = url if is_local(url) else first_link(url)
     return first.split("?", 1)[0].split("#", 1)[0] if first.startswith(("http://", "https://")) else first
 
 
@@ -155,17 +175,13 @@ def _scan(source: str, options: dict[str, Any], *, quiet: bool) -> Manifest:
         return refmaker.scan(source, progress=progress, **options)
 
 
-def _summarise(manifest: Manifest, source: str, destination: str, report: str | None) -> None:
+def _summarise(manifest: Manifest, source: str, destination: str, report: str | None, given: Sequence[str]) -> None:
     refused = f", {len(manifest.refusals)} refused:" if manifest.refusals else ""
     counts = f"{counted(len(manifest.arrays), 'array')}, {counted(manifest.chunks, 'chunk')}"
     say(f"{source} -> {'stdout' if destination == '-' else destination}: {counts}{refused}", err=True)
     if has_secrets(source):
         say(f"{source}: the manifest has this url without its login or signature; readers bring their own", err=True)
+    if not manifest.arrays and given and not manifest.refusals:
+        say(f"{source}: nothing matches {' '.join(given)}: are paths written as `refmaker info` shows them?", err=True)
+    say_notes(notes_of(manifest.objects), "--report FILE has them all" if report is None else f"see {report}")
     list_refusals(manifest.refusals, "see --report" if report is None else f"see {report}")
-
-
-def _write_report(content: dict[str, Any], report: str) -> None:
-    from refmaker.atomic import atomic_write
-
-    with atomic_write(report) as file:
-        file.write(report_text(content))

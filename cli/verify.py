@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from refmaker.errors import OutputError, RefmakerError
+from refmaker.errors import RefmakerError
 
+from .destination import OUTPUT, check_outputs, write_bytes
 from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, report_text, say
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ _LEDGER = "refmaker.sqlite"
     "--manifests", type=click.IntRange(min=1), metavar="N", help=f"Of a directory, take N manifests: {_MANIFESTS}."
 )
 @click.option("--seed", type=int, default=0, metavar="N", help="Another number takes other manifests.")
-@click.option("--report", metavar="FILE", help="Write what was found of every target and array, as JSON, to this file.")
+@click.option(
+    "--report",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Write what was found of every target and array as JSON (- for stdout).",
+)
 @click.option(
     "--storage-options",
     metavar="JSON",
@@ -72,17 +78,20 @@ def verify(
     """
     if full and sample is not None:
         raise click.UsageError("--sample and --full exclude each other")
-    _check_output(manifest, report)
+    check_outputs([manifest], [report])
     chunks = None if full else sample or _SAMPLE
     if manifests is None and not os.path.isfile(os.path.join(manifest, _LEDGER)):
+        silent = quiet or report == "-"
         found = _verify(manifest, chunks, storage_options, quiet=quiet, xarray=not no_xarray)
-        statuses, content = {_say(manifest, found, quiet=quiet)}, found.to_dict()
+        statuses, content = {_say(manifest, found, quiet=silent)}, found.to_dict()
     else:
+        known = manifests or _MANIFESTS
+        silent = quiet or report == "-"
         statuses, content = _verify_some(
-            manifest, manifests or _MANIFESTS, seed, chunks, storage_options, quiet=quiet, xarray=not no_xarray
+            manifest, known, seed, chunks, storage_options, quiet=silent, xarray=not no_xarray
         )
     if report is not None:
-        _write_report(content, report)
+        write_bytes(report_text(content), report)
     ctx.exit(FAILED if FAILED in statuses else max(statuses, default=DONE))
 
 
@@ -124,17 +133,6 @@ def _say(manifest: str, found: VerifyReport, *, quiet: bool) -> int:
         if target.status == "unreadable":
             say(f"refmaker: {target.url}: {target.reason}", err=True)
     return FAILED if found.failed else REFUSED if found.differences or found.skipped or found.refused else DONE
-
-
-def _check_output(manifest: str, report: str | None) -> None:
-    """Fail before the work rather than after it."""
-    if report is None:
-        return
-    real = os.path.realpath(report)
-    if real == os.path.realpath(manifest):
-        raise click.UsageError("the report would take the place of the manifest")
-    if os.path.isdir(real) or not os.path.isdir(os.path.dirname(real)):
-        raise OutputError(f"cannot write {report!r}: name a file in a directory that exists")
 
 
 def _verify(
@@ -209,10 +207,3 @@ def _summary(manifest: str, found: VerifyReport) -> str:
 
 def _how(shown: ShownResult) -> str:
     return f"{counted(len(shown.differences), 'difference')}" if shown.differences else "all the same"
-
-
-def _write_report(content: dict[str, Any], report: str) -> None:
-    from refmaker.atomic import atomic_write
-
-    with atomic_write(report) as file:
-        file.write(report_text(content))

@@ -37,7 +37,7 @@ def atomic_write(path: str | os.PathLike[str], *, durable: bool = True) -> Itera
     OutputError
         For every `OSError` on the way, one raised inside the block included, naming `path` and the system's reason.
     """
-    name = os.fspath(path)
+    name = os.path.expanduser(os.fsdecode(path))
     if "\0" in name:
         raise OutputError(f"cannot write {name!r}: a file name holds no NUL")
     try:
@@ -49,8 +49,8 @@ def atomic_write(path: str | os.PathLike[str], *, durable: bool = True) -> Itera
         else:
             with open(real, "wb") as file:
                 yield file
-    except OSError as error:
-        raise OutputError(f"cannot write {name!r}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # the latter for a name that the system cannot take
+        raise OutputError(f"cannot write {name!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _mode(path: str) -> int | None:

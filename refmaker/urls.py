@@ -1,38 +1,142 @@
-"""Where manifests and targets lie: local or not, relative to what.
+"""What a name means: a path of this machine, a url, or a chain of urls.
 
-Contract: pure string work on fsspec urls (`protocol://path`, chains with `::`) and local paths; nothing is opened. A
-relative target lies beside its manifest, wherever that is: never in the reader's working directory.
+Contract: one set of rules for everything that takes a path or a url. A name is a url only if it begins with a protocol
+(`s3://…`); it is a chain only if its first part can lead through others: a container or a cache of fsspec
+(`zip://member::…`, `simplecache::…`), or any protocol but those of plain stores where a url follows. Everything else
+with `::` in it is a name that has `::` in it: of a local file, or of an object. fsspec itself splits every name at
+`::`, and would open `s3://bucket/run` for `s3://bucket/run::1.nc`; so filesystems are asked for here. A relative target
+lies beside its manifest, wherever that is: never in the reader's working directory.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from refmaker.errors import ManifestError
 
-__all__ = ["is_local", "local_path", "locate", "protocol_of", "resolve"]
+__all__ = [
+    "LOCAL",
+    "filesystem_of",
+    "first_link",
+    "is_local",
+    "links",
+    "local_path",
+    "locate",
+    "opened",
+    "path_of",
+    "protocol_of",
+    "resolve",
+    "text_of",
+]
 
-_LOCAL = ("file", "local")
-_BARE_PROTOCOL = re.compile("[a-z0-9_+]+")
+LOCAL = ("file", "local")
+_HEAD = re.compile(r"([A-Za-z][A-Za-z0-9+._-]*)://")
+_BARE = re.compile(r"[a-z0-9_+]+")
+_CONTAINERS = frozenset(
+    (
+        *("zip", "tar", "libarchive", "dir", "reference", "refmaker"),
+        *("cached", "blockcache", "filecache", "simplecache", "async_wrapper"),
+    )
+)
+"""Filesystems of fsspec that lie in, or before, another one."""
+_STORES = frozenset(
+    (
+        *("http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "hf", "github"),
+        *("memory", "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs", "webdav"),
+    )
+)
+"""Filesystems that lie in no other one: what follows `::` is part of a name."""
+
+
+def text_of(path: str | os.PathLike[str]) -> str:
+    """Return a path or url as text; of a local path, `~` is the home directory."""
+    name = os.fsdecode(path)
+    if not is_local(name):
+        return name
+    own = local_path(name)
+    return name[: len(name) - len(own)] + os.path.expanduser(own)
 
 
 def protocol_of(url: str) -> str | None:
     """Return the (first) protocol of a url, None for a path."""
-    head = url.partition("::")[0]
-    if "://" in head:
-        return head.partition("://")[0] or None
-    return head if "::" in url and "://" in url and _BARE_PROTOCOL.fullmatch(head) else None
+    match = _HEAD.match(url)
+    if match is not None:
+        return match[1]
+    head, chained, rest = url.partition("::")
+    if not (chained and rest and _BARE.fullmatch(head)) or head in LOCAL:
+        return None
+    return head if head in _CONTAINERS or (head not in _STORES and _HEAD.match(rest)) else None
 
 
 def is_local(url: str) -> bool:
-    """Return whether a url or path names a file of the local disk."""
-    return protocol_of(url) in (None, *_LOCAL)
+    """Return whether a url or path names a file of this machine: a plain path, or `file://`, `local://`."""
+    return protocol_of(url) in (None, *LOCAL)
 
 
 def local_path(url: str) -> str:
     """Return the path of a local url; a path is given as it is."""
     return url if protocol_of(url) is None else url.partition("://")[2]
+
+
+def links(url: str) -> list[str]:
+    """Return the parts of a chain of urls; only the name itself where it is none."""
+    protocol = protocol_of(url)
+    head, chained, rest = url.partition("::")
+    if protocol in (None, *LOCAL) or not (chained and rest):
+        return [url]
+    if protocol in _CONTAINERS or (protocol not in _STORES and protocol_of(rest) is not None):
+        return [head, *links(rest)]
+    return [url]
+
+
+def first_link(url: str) -> str:
+    """Return the first part of a chain of urls: what is named in the others."""
+    return links(url)[0]
+
+
+def filesystem_of(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the filesystem of a url, and what the url names in it. Raises what fsspec does.
+
+    Parameters
+    ----------
+    options
+        As fsspec takes them: those of the links of a chain under their protocols.
+    """
+    import fsspec
+
+    if _is_plain(url):
+        found: tuple[Any, str] = fsspec.core.url_to_fs(url, **options)
+        return found
+    kind = fsspec.get_filesystem_class("file" if is_local(url) else protocol_of(url))
+    given = {name: value for name, value in options.items() if name != "protocol"}
+    return kind(**{**kind._get_kwargs_from_urls(url), **given}), path_of(kind, url)
+
+
+def path_of(kind: Any, url: str) -> str:
+    """Return what a url that is no chain names in a kind of filesystem."""
+    if is_local(url):
+        return os.path.abspath(local_path(text_of(url)))
+    path: str = kind._strip_protocol(url)
+    # The filesystem in memory leaves a name with `::` as it is, for a chain.
+    return "/" + path.lstrip("/") if protocol_of(url) == "memory" else path
+
+
+def opened(url: str, options: Mapping[str, Any]) -> Any:
+    """Return what opens the file of a url to be read, as a context; options may be those of `fsspec.open` too."""
+    if _is_plain(url):
+        import fsspec
+
+        return fsspec.open(url, "rb", **options)
+    filesystem, path = filesystem_of(url, options)
+    return filesystem.open(path, "rb")
+
+
+def _is_plain(url: str) -> bool:
+    """Return whether fsspec understands a name as we do."""
+    return "::" not in url or len(links(url)) > 1
 
 
 def locate(name: str, protocol: str | None = None) -> str:
@@ -45,7 +149,7 @@ def locate(name: str, protocol: str | None = None) -> str:
     protocol
         Of `name` where that has none of its own, as fsspec splits chained urls.
     """
-    if protocol not in (None, *_LOCAL) and protocol_of(name) is None:
+    if protocol not in (None, *LOCAL) and protocol_of(name) is None:
         return f"{protocol}://{name}"
     return os.path.abspath(os.path.expanduser(local_path(name))) if is_local(name) else name
 
@@ -77,7 +181,7 @@ def resolve(url: str, base: str | None) -> str:
 
 def _beside(base: str, path: str) -> str:
     """Join a relative path to the folder of a manifest that is not local."""
-    bits = base.split("::")
+    bits = links(base)
     at = next((i for i, bit in enumerate(bits) if "://" in bit), 0)
     protocol, _, rest = bits[at].partition("://")
     if protocol in ("http", "https"):

@@ -18,6 +18,7 @@ LAYERS = [
     "refmaker._version",
     "refmaker.redaction",
     "refmaker.errors",
+    "refmaker.urls",
     "refmaker.limits",
     "refmaker.urls",
     "refmaker.atomic",

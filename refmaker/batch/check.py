@@ -171,6 +171,11 @@ def _list(runs: Iterable[Run], place: Destination, options: Mapping[str, Any], r
     return found
 
 
+def _never_was(row: Row) -> bool:
+    """Return whether a row is about a name that led to nothing when it was asked for: one that was mistyped, say."""
+    return row.status == "failed" and (row.seen.size, row.seen.etag, row.seen.mtime) == (None, None, None)
+
+
 def _compare(
     row: Row, seen: Mapping[str, Seen | Exception], sizes: Mapping[str, int | None], report: CheckReport
 ) -> None:
@@ -178,6 +183,9 @@ def _compare(
     for target in (row.seen, *row.targets):
         found = seen[target.url]
         where = "" if target is row.seen else f"{target.url}: "
+        if isinstance(found, FileNotFoundError) and target is row.seen and _never_was(row):
+            report.failed[url] = row.error or ""
+            return
         if isinstance(found, FileNotFoundError) and target is row.seen:
             report.gone.append(url)
         elif isinstance(found, FileNotFoundError):

@@ -22,9 +22,9 @@ from refmaker.errors import OutputError
 from refmaker.kerchunk.open import write_manifest
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.rewriting import with_targets_at
-from refmaker.urls import is_local, local_path, protocol_of
+from refmaker.urls import is_local, links, local_path, protocol_of
 
-__all__ = ["Destination"]
+__all__ = ["Destination", "temporary_folder"]
 
 _HEAD = ".zmetadata"
 _PARQUET = ".parq"
@@ -49,8 +49,8 @@ class Destination:
         """Return path or url of a manifest."""
         if self.local:
             return os.path.join(self.url, name)
-        first, chained, rest = self.url.partition("::")
-        return f"{first.rstrip('/')}/{name}{chained}{rest}"
+        first, *rest = links(self.url)
+        return "::".join([f"{first.rstrip('/')}/{name}", *rest])
 
     def write(self, manifest: Manifest, name: str) -> int:
         """Write a manifest; give the bytes of it, or of its head.
@@ -68,10 +68,13 @@ class Destination:
         self._check_inside(path)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write {path!r}: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # a name that the system cannot take
+            raise OutputError(f"cannot write {path!r}: {getattr(error, 'strerror', None) or error}") from error
         write_manifest(manifest, path)
-        return os.path.getsize(_head(path))
+        try:
+            return os.path.getsize(_head(path))
+        except OSError as error:
+            raise OutputError(f"{path!r} went away after it was written: {error.strerror}") from error
 
     def sizes(self, names: Iterable[str]) -> Mapping[str, int | None]:
         """Return the sizes of those manifests that are there, by their names."""
@@ -86,8 +89,12 @@ class Destination:
         if self.local:
             path = os.path.join(self.url, name)
             self._check_inside(path)
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                raise OutputError(f"cannot remove {path!r}: {error.strerror}") from error
             return
         remote = Remote(self.place(name), self.storage_options)
         try:
@@ -104,11 +111,13 @@ class Destination:
         """
         if not self.local:
             return 0
-        found = [path for path in _left_over(self.url) if os.lstat(path).st_mtime < before]
-        for path in found:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
-        return len(found)
+        removed = 0
+        for path in _left_over(self.url):
+            with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove: it is in nobody's way
+                if os.lstat(path).st_mtime < before:
+                    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+                    removed += 1
+        return removed
 
     def relative(self, manifest: Manifest, name: str) -> Manifest:
         """Return a manifest with its targets relative to where it will be, as far as these lie in the same store."""
@@ -117,7 +126,7 @@ class Destination:
 
     def _local_sizes(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
         for name in names:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 yield name, os.path.getsize(_head(os.path.join(self.url, name)))
 
     def _check_inside(self, path: str) -> None:
@@ -128,7 +137,7 @@ class Destination:
 
     def _upload(self, manifest: Manifest, name: str) -> int:
         remote = Remote(self.place(name), self.storage_options)
-        with tempfile.TemporaryDirectory(prefix="refmaker-") as folder:
+        with temporary_folder() as folder:
             path = os.path.join(folder, posixpath.basename(name))
             write_manifest(manifest, path)
             files = [path] if os.path.isfile(path) else _files_of(path)
@@ -141,6 +150,17 @@ class Destination:
             except Exception as error:  # every filesystem raises errors of its own
                 raise OutputError(f"cannot write {self.place(name)!r}: {type(error).__name__}: {error}") from error
             return os.path.getsize(files[-1])
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[str]:
+    """Make a directory for the time of the context. Raises `OutputError` where there is no room for it."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="refmaker-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(f"no temporary directory can be made: {error.strerror}") from error
+    with made as folder:
+        yield folder
 
 
 def destination(out: str, storage_options: Mapping[str, Any] | None = None) -> Destination:
@@ -168,7 +188,7 @@ def _relative(target: Target, folder: str) -> Target:
     if is_local(target.url) and is_local(folder):
         return replace(target, url=os.path.relpath(local_path(target.url), folder))
     store, path = _split(target.url)
-    if "::" in target.url or is_local(target.url) or store != _split(folder)[0]:
+    if len(links(target.url)) > 1 or is_local(target.url) or store != _split(folder)[0]:
         return target
     url = posixpath.relpath(path, _split(folder)[1])
     return target if protocol_of(url) is not None else replace(target, url=url)

@@ -18,9 +18,13 @@ from typing import Any
 
 from refmaker.batch.listing import UNKNOWN, Entry, Remote, absolute, is_glob, stat_local, stat_many, walk_local
 from refmaker.errors import BatchError
-from refmaker.urls import is_local
+from refmaker.urls import first_link, is_local
 
-__all__ = ["Inputs", "covered", "find_sources", "listed_roots"]
+__all__ = ["ABSENT", "Inputs", "covered", "find_sources", "listed_roots"]
+
+ABSENT = "cannot be read: No such file or directory"
+"""The problem of a name that was given and leads to nothing."""
+_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ def find_sources(roots: Inputs, *, out: str | None = None) -> list[Entry]:
     found: dict[str, Entry] = {}
     single: list[str] = []
     for name in roots.names:
+        if "\0" in name:
+            raise BatchError("a name holds a NUL: in a list, names stand one a line", source=name[:_SHOWN])
         some = False
         for entry in _expand(name, roots, leave_out, above, single):
             if above is None or not entry.url.startswith(above):
@@ -83,7 +89,7 @@ def _expand(name: str, roots: Inputs, leave_out: str | None, above: str | None, 
     if is_local(name):
         yield from _expand_local(name, roots.pattern, leave_out)
         return
-    if not is_glob(name.partition("::")[0]):
+    if not is_glob(first_link(name)):
         remote = None if _is_file_name(name) else Remote(name, roots.storage_options)
         if remote is None or not remote.is_directory():
             single.append(name)
@@ -127,17 +133,19 @@ def _inside(path: str, folder: str) -> bool:
 def _file(path: str, name: str) -> Entry:
     try:
         return Entry(path, name, stat_local(path))
-    except OSError:  # the scan says what is wrong with it
+    except FileNotFoundError:
+        return Entry(path, name, UNKNOWN, None if os.path.lexists(path) else ABSENT)
+    except (OSError, ValueError):  # the scan says what is wrong with it
         return Entry(path, name, UNKNOWN)
 
 
 def _is_file_name(url: str) -> bool:
     """Return whether a url is plainly one of a file, so that its store need not be asked what it is."""
-    return bool(posixpath.splitext(_last_part(url))[1]) and not url.partition("::")[0].endswith("/")
+    return bool(posixpath.splitext(_last_part(url))[1]) and not first_link(url).endswith("/")
 
 
 def _last_part(url: str) -> str:
-    first = url.partition("::")[0]
+    first = first_link(url)
     if first.startswith(("http://", "https://")):
         first = first.partition("?")[0].partition("#")[0]
     return posixpath.basename(first.rstrip("/")) or "source"
@@ -148,7 +156,7 @@ def _based(entry: Entry, base: str) -> Entry:
     prefix = base.rstrip("/") + "/"
     if not entry.url.startswith(prefix):
         raise BatchError("it does not lie below the base that names are relative to", source=entry.url, expected=base)
-    return replace(entry, name=entry.url.removeprefix(prefix).partition("::")[0])
+    return replace(entry, name=first_link(entry.url).removeprefix(prefix))
 
 
 def covered(roots: Iterable[str], url: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import sqlite3
@@ -25,6 +26,7 @@ from refmaker.manifest.manifest import Target
 __all__ = ["Ledger", "Row", "Run", "Status"]
 
 Status: TypeAlias = Literal["done", "refused", "failed"]
+_SHOWN = 300
 RETRY_POLICY = 10.0
 """Seconds to wait for somebody who reads the ledger."""
 _FORMAT = 1
@@ -74,6 +76,8 @@ class Row:
         Identifier of the run that scanned it.
     targets
         Other files that the manifest refers to, as they were seen.
+    notes
+        What the scan noted, of this run only: the ledger does not keep it.
     """
 
     seen: Target
@@ -93,6 +97,7 @@ class Row:
     options: str = ""
     run: str = ""
     targets: tuple[Target, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +248,9 @@ class Ledger:
     def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, _DamagedError, RecursionError) as error:
-            raise BatchError(f"the ledger {what}: {error}", source=self.path) from error
+        except (sqlite3.Error, _DamagedError, RecursionError, ValueError, OverflowError) as error:
+            # Text that is no UTF-8 in its schema, or numbers that fit no column, are not errors of SQLite.
+            raise BatchError(f"the ledger {what}: {str(error)[:_SHOWN]}{_remedy(error)}", source=self.path) from error
 
 
 _COLUMNS = (
@@ -277,7 +283,11 @@ def _row(values: tuple[Any, ...], targets: Mapping[str, list[Target]]) -> Row:
     row.mapped, row.inlined, row.refused, row.chunks = _counts((mapped, inlined, refused, chunks))
     row.refusals = {str(path): str(reason) for path, reason in _json_object(refusals).items()}
     row.error_kind, row.error, row.output_size, seconds, finished, *texts = rest
-    row.seconds, row.finished = (value if isinstance(value, int | float) else 0.0 for value in (seconds, finished))
+    if not (isinstance(row.error_kind, str | None) and isinstance(row.error, str | None)):
+        raise _DamagedError(f"an error that is no text: {str(row.error)[:80]!r}")
+    if not isinstance(row.output_size, int | None):
+        raise _DamagedError(f"a size that is none: {str(row.output_size)[:80]!r}")
+    row.seconds, row.finished = (value if _is_time(value) else 0.0 for value in (seconds, finished))
     row.version, row.options, row.run = (str(text) for text in texts)
     row.targets = tuple(targets.get(url, ()))
     return row
@@ -287,7 +297,7 @@ def _target(values: Sequence[Any]) -> Target:
     """Make a record of a file; SQLite puts any type into any column."""
     url, size, etag, mtime = values
     whole = size is None or isinstance(size, int)
-    if not (isinstance(url, str) and whole and isinstance(etag, str | None) and isinstance(mtime, int | float | None)):
+    if not (isinstance(url, str) and whole and isinstance(etag, str | None) and (mtime is None or _is_time(mtime))):
         raise _DamagedError(f"no version of a file: {str(url)[:80]!r}")
     return Target(url, size, etag, mtime)
 
@@ -316,6 +326,18 @@ def _arguments(text: object) -> dict[str, Any]:
     if not isinstance(found.get("pattern"), str | None):
         raise _DamagedError("a run whose pattern is no text")
     return found
+
+
+def _is_time(value: object) -> bool:
+    """Return whether a value is a number that JSON has."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _remedy(error: Exception) -> str:
+    """Return what to do about a ledger that is damaged; nothing about one that is busy, or a disk that is full."""
+    if isinstance(error, sqlite3.OperationalError) and "schema" not in str(error):
+        return ""
+    return ". Move it away and run again, which scans all files anew"
 
 
 def _plain(sql: str) -> str:

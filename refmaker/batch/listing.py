@@ -21,7 +21,7 @@ from refmaker.errors import SourceError
 from refmaker.hdf5.superblock import SIGNATURE
 from refmaker.replay.identity import Seen
 from refmaker.scanning.recognise import _head_is_recognised, has_known_suffix, is_recognised
-from refmaker.urls import is_local, local_path
+from refmaker.urls import filesystem_of, first_link, is_local, links, local_path, text_of
 
 __all__ = ["Entry", "Remote", "absolute", "is_glob", "stat_many", "stat_local", "walk_local"]
 
@@ -55,7 +55,7 @@ UNKNOWN = Seen(None, None, None)
 
 def absolute(name: str) -> str:
     """Return a local path as an absolute one; a url as it is."""
-    return os.path.abspath(os.path.expanduser(local_path(name))) if is_local(name) else name
+    return os.path.abspath(local_path(text_of(name))) if is_local(name) else name
 
 
 def is_glob(name: str) -> bool:
@@ -94,12 +94,19 @@ def walk_local(folder: str, pattern: str | None, leave_out: str | None) -> Itera
         for child in children:
             if child.name.startswith("."):
                 continue
-            if child.is_dir(follow_symlinks=False):
+            if _is_folder(child):
                 if leave_out is None or os.path.realpath(child.path) != leave_out:
                     below.append((child.path, posixpath.join(name, child.name)))
             else:
                 yield from _file(child, posixpath.join(name, child.name), pattern)
         pending.extend(reversed(below))
+
+
+def _is_folder(child: os.DirEntry[str]) -> bool:
+    try:
+        return child.is_dir(follow_symlinks=False)
+    except OSError:  # what it is cannot be told
+        return False
 
 
 def _file(child: os.DirEntry[str], name: str, pattern: str | None) -> Iterator[Entry]:
@@ -130,22 +137,21 @@ class Remote:
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any]) -> None:
-        import fsspec
-
         try:
-            self.filesystem, self.path = fsspec.core.url_to_fs(url, **storage_options)
+            self.filesystem, self.path = filesystem_of(url, storage_options)
         except Exception as error:  # every filesystem raises errors of its own
             raise SourceError(f"cannot be reached: {error}", source=url) from error
         self.url = url
-        first, self._chained, self._rest = url.partition("::")
+        first, *rest = links(url)
+        self._chained = "".join(f"::{link}" for link in rest)
         self._protocol = first.partition("://")[0]
 
     def to_url(self, path: str) -> str:
         """Return the url of a path of this filesystem."""
         if path.startswith(f"{self._protocol}://"):
-            return path + self._chained + self._rest
+            return path + self._chained
         lead = "/" if self._protocol == "memory" else ""
-        return f"{self._protocol}://{path.removeprefix(lead)}{self._chained}{self._rest}"
+        return f"{self._protocol}://{path.removeprefix(lead)}{self._chained}"
 
     def glob(self) -> Iterator[Entry]:
         """List the files that match the url, by their paths below the part of it that is no pattern."""
@@ -210,7 +216,7 @@ class Remote:
 
         What cannot be told is a file, of which the scan says what is wrong.
         """
-        if self.path.endswith("/") or self.url.partition("::")[0].endswith("/"):
+        if self.path.endswith("/") or first_link(self.url).endswith("/"):
             return True
         if self._protocol in ("http", "https"):
             return False
@@ -254,16 +260,14 @@ def stat_many(urls: Sequence[str], storage_options: Mapping[str, Any]) -> dict[s
             continue
         try:
             found[url] = stat_local(local_path(url))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             found[url] = error
     return found | dict(_stat_remote(remote, storage_options))
 
 
 def _stat_remote(urls: Iterable[str], options: Mapping[str, Any]) -> Iterator[tuple[str, Seen | Exception]]:
     def info(url: str) -> Seen:
-        import fsspec
-
-        filesystem, path = fsspec.core.url_to_fs(url, **options)
+        filesystem, path = filesystem_of(url, options)
         filesystem.invalidate_cache(filesystem._parent(path))
         return Seen.of(filesystem.info(path))
 

@@ -58,6 +58,9 @@ class Lock:
             raise BatchError(f"no lock can be made: {error.strerror}", source=self.path) from error
         try:
             self._take()
+        except OSError as error:
+            os.close(self._descriptor)
+            raise BatchError(f"the lock cannot be written: {error.strerror}", source=self.path) from error
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -70,7 +73,9 @@ class Lock:
         self._ended.set()
         self._beating.join()
         # The file stays: were it removed, a run that has just opened it would hold a lock that nobody else sees.
-        os.ftruncate(self._descriptor, 0)
+        # Where that cannot be said any more, the process that holds it is one that does not live.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
     def _take(self) -> None:
@@ -92,7 +97,7 @@ class Lock:
         os.pwrite(self._descriptor, text.encode("ascii"), 0)
 
     def _holder(self) -> dict[str, Any]:
-        with contextlib.suppress(ValueError, OSError):
+        with contextlib.suppress(ValueError, OSError, RecursionError):
             found = json.loads(os.pread(self._descriptor, 4096, 0))
             if isinstance(found, dict):
                 return found
@@ -115,10 +120,14 @@ class Lock:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
-            os.utime(self._descriptor)
+            with contextlib.suppress(OSError):  # a sign of life that does not get through is one less of several
+                os.utime(self._descriptor)
 
 
 def _described(holder: dict[str, Any]) -> str:
-    began = holder.get("began")
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began)) if isinstance(began, int | float) else "unknown"
-    return f"process {holder.get('pid', 'unknown')} on {holder.get('host', 'unknown')}, since {since}"
+    since, began = "unknown", holder.get("began")
+    if isinstance(began, int | float):
+        with contextlib.suppress(ValueError, OverflowError, OSError):  # a file may hold any number
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began))
+    pid, host = (str(holder.get(name, "unknown"))[:80] for name in ("pid", "host"))
+    return f"process {pid} on {host}, since {since}"

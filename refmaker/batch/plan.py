@@ -11,18 +11,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from refmaker.batch.discovery import covered
+from refmaker.batch.discovery import ABSENT, covered
 from refmaker.batch.ledger import Row
 from refmaker.batch.listing import Entry, absolute, stat_many
 from refmaker.batch.scan_task import Settings, Task, failed_row
 from refmaker.errors import BatchError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.identity import Seen
+from refmaker.urls import links
 
-__all__ = ["LISTING", "Plan", "differences", "make_plan"]
+__all__ = ["LISTING", "NOT_THERE", "Plan", "differences", "make_plan"]
 
 LISTING = "ListingError"
 """What the rows of directories that cannot be listed have for the kind of their error."""
+NOT_THERE = "NotThereError"
+"""What the rows of names that lead to nothing have; they are not kept in the ledger."""
 _SHOWN = 5
 
 
@@ -81,7 +84,8 @@ def make_plan(
         task = Task(_target(source), output)
         row = rows.get(source.url)
         if source.problem is not None:
-            plan.problems.append(failed_row(settings, task, LISTING, source.problem))
+            kind = NOT_THERE if source.problem == ABSENT else LISTING
+            plan.problems.append(failed_row(settings, task, kind, source.problem))
             continue
         why = "new" if row is None else "forced" if force else _why(source, output, row, settings, sizes, retry_failed)
         if why is None and row is not None:
@@ -89,10 +93,16 @@ def make_plan(
         else:
             plan.todo.append((task, why or "new"))
     _look_behind(kept, sources, settings.storage_options, plan)
-    found = {source.url for source in sources}
+    found = {source.url for source in sources if source.problem != ABSENT}
     roots = list(roots)
-    plan.gone = [row for url, row in rows.items() if url not in found and covered(roots, url)]
+    plan.gone = _gone([row for url, row in rows.items() if url not in found and covered(roots, url)], settings)
     return plan
+
+
+def _gone(missed: Sequence[Row], settings: Settings) -> list[Row]:
+    """Choose the rows whose files are gone: a file may also be there and not have been listed, with another pattern."""
+    seen = stat_many([row.seen.url for row in missed if row.error_kind != LISTING], settings.storage_options)
+    return [row for row in missed if isinstance(seen.get(row.seen.url, FileNotFoundError()), FileNotFoundError)]
 
 
 def differences(seen: Seen, target: Target, row: Row) -> list[str]:
@@ -108,7 +118,7 @@ def differences(seen: Seen, target: Target, row: Row) -> list[str]:
 
 
 def _in_container(row: Row) -> bool:
-    container = row.seen.url.partition("::")[2]
+    container = "::".join(links(row.seen.url)[1:])
     return bool(container) and any(target.url == absolute(container) for target in row.targets)
 
 

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -22,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-from refmaker.batch.destination import Destination
+from refmaker.batch.destination import Destination, temporary_folder
 from refmaker.batch.ledger import Ledger
 from refmaker.batch.listing import Remote
 from refmaker.errors import BatchError
@@ -102,7 +101,7 @@ class RemoteLedger:
             return None
         except Exception as error:  # every filesystem raises errors of its own
             raise self._failed("the lock cannot be read", error) from error
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             found = json.loads(content)
             if isinstance(found, dict):
                 return {**found, "age": None if changed is None else time.time() - changed}
@@ -142,17 +141,23 @@ class RemoteLedger:
             if there is None:
                 return
             if not os.path.exists(self.path):
-                shutil.copyfile(there, self.path)
+                self._copy(there)
                 return
             ours, theirs = _runs(self.path), _runs(there)
             if ours == theirs[: len(ours)]:
-                shutil.copyfile(there, self.path)
+                self._copy(there)
             elif theirs != ours[: len(theirs)]:
                 raise BatchError(
                     "this ledger and the one in the output directory have parted: each has runs that the other has "
                     "not. Remove this one to go on with the other",
                     source=self.path,
                 )
+
+    def _copy(self, there: str) -> None:
+        try:
+            shutil.copyfile(there, self.path)
+        except OSError as error:
+            raise BatchError(f"the ledger cannot be written: {error.strerror}", source=self.path) from error
 
     def _store(self) -> None:
         if not os.path.exists(self.path):
@@ -169,7 +174,7 @@ class RemoteLedger:
 @contextlib.contextmanager
 def fetched(ledger: Remote) -> Iterator[str | None]:
     """Yield the path of a copy of a remote ledger while the context is open; None where there is no ledger."""
-    with tempfile.TemporaryDirectory(prefix="refmaker-") as folder:
+    with temporary_folder() as folder:
         path = os.path.join(folder, "ledger")
         try:
             ledger.filesystem.invalidate_cache()

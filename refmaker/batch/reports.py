@@ -19,7 +19,7 @@ from refmaker.atomic import atomic_write
 from refmaker.batch.ledger import Row
 from refmaker.batch.run import Result
 
-__all__ = ["describe_row", "to_dict", "write_json_report", "write_junit"]
+__all__ = ["describe_row", "to_dict", "to_junit", "write_json_report", "write_junit"]
 
 
 def describe_row(row: Row) -> dict[str, Any]:
@@ -36,6 +36,7 @@ def describe_row(row: Row) -> dict[str, Any]:
         "refused": row.refused,
         "chunks": row.chunks,
         "refusals": row.refusals,
+        "notes": list(row.notes),
         "error": None if row.error is None else {"kind": row.error_kind, "message": row.error},
         "seconds": round(row.seconds, 6),
         "finished": row.finished,
@@ -77,7 +78,13 @@ def write_json_report(report: dict[str, Any], path: str | os.PathLike[str]) -> N
 
 
 def write_junit(result: Result, path: str | os.PathLike[str]) -> None:
-    """Write a report as JUnit XML: a source that failed is an error, one that is not mapped wholly is skipped."""
+    """Write a report as JUnit XML."""
+    with atomic_write(path) as file:
+        file.write(to_junit(result))
+
+
+def to_junit(result: Result) -> bytes:
+    """Return a report as JUnit XML: a source that failed is an error, one that is not mapped wholly is skipped."""
     rows = [*result.rows, *result.unchanged]
     suite = ET.Element(
         "testsuite",
@@ -94,8 +101,8 @@ def write_junit(result: Result, path: str | os.PathLike[str]) -> None:
         suite.append(_case(row, scanned=row.seen.url in scanned))
     root = ET.Element("testsuites")
     root.append(suite)
-    with atomic_write(path) as file:
-        ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+    data: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return data
 
 
 def _case(row: Row, *, scanned: bool) -> ET.Element:

@@ -14,7 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -24,11 +24,11 @@ from refmaker.batch.discovery import Inputs, find_sources
 from refmaker.batch.ledger import Ledger, Row, Status
 from refmaker.batch.lock import Lock
 from refmaker.batch.naming import DEFAULT_TEMPLATE, name_outputs
-from refmaker.batch.plan import LISTING, Plan, make_plan
+from refmaker.batch.plan import LISTING, NOT_THERE, Plan, make_plan
 from refmaker.batch.remote_ledger import RemoteLedger
 from refmaker.batch.scan_task import Settings, Task, failed_row, scan_one
 from refmaker.engines.engine import Engine, Item, TaskFailed
-from refmaker.errors import BatchError
+from refmaker.errors import BatchError, OutputError
 from refmaker.redaction import has_secrets
 from refmaker.urls import is_local
 
@@ -274,12 +274,23 @@ class _Run:
         self.ledger.forget(row.seen.url for row in plan.gone if row.error_kind == LISTING)
         if self.batch.prune:
             for row in result.gone:
-                self.place.remove(row.output)
-                self.ledger.forget([row.seen.url])
-                result.pruned += 1
+                self._prune(row)
         self.observer.planned(plan, result)
         for row in plan.problems:
-            self._note(row)
+            if row.error_kind == NOT_THERE:  # a name that was mistyped is not to be looked for ever after
+                self._tell(row)
+            else:
+                self._note(row)
+
+    def _prune(self, row: Row) -> None:
+        """Remove the manifest of a source that is gone. Where that fails, its row stays for the next run."""
+        try:
+            self.place.remove(row.output)
+        except OutputError as error:
+            self._tell(replace(row, status="failed", error_kind=type(error).__name__, error=str(error)))
+            return
+        self.ledger.forget([row.seen.url])
+        self.result.pruned += 1
 
     def _work(self, plan: Plan) -> None:
         items = (Item(i, task, is_local(task.seen.url)) for i, (task, _) in enumerate(plan.todo))
@@ -332,6 +343,9 @@ class _Run:
 
     def _note(self, row: Row) -> None:
         self.ledger.add([row])
+        self._tell(row)
+
+    def _tell(self, row: Row) -> None:
         self.result.rows.append(row)
         self.observer.finished(row)
 

@@ -25,6 +25,7 @@ from refmaker.sources.memory_budget import SharedBudget
 __all__ = ["Settings", "Task", "scan_one"]
 
 _REFUSALS_KEPT = 20
+_NOTES_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ def _describe(row: Row, manifest: Manifest) -> None:
     row.mapped, row.inlined = statuses.count("mapped"), statuses.count("inlined")
     row.refused, row.chunks = len(manifest.refusals), manifest.chunks
     row.refusals = dict(islice(manifest.refusals.items(), _REFUSALS_KEPT))
+    notes = (f"{line.path}: {note}" for line in manifest.objects for note in line.notes)
+    row.notes = tuple(islice(notes, _NOTES_KEPT))
     row.status = "refused" if manifest.refusals else "done"
     own = next((target for target in manifest.targets if target.url == row.seen.url), None)
     row.seen = row.seen if own is None else own

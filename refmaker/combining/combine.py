@@ -40,7 +40,7 @@ from refmaker.manifest.references import References
 __all__ = ["append", "combine_with_report", "combine"]
 
 
-def combine(inputs: Iterable[Input], **options: Any) -> Manifest:
+def combine(inputs: Input | Iterable[Input], **options: Any) -> Manifest:
     """Combine manifests, or source files, to one manifest. Takes the options of `combine_with_report`."""
     return combine_with_report(inputs, **options).manifest
 
@@ -77,7 +77,7 @@ def append_with_report(
 
 
 def combine_with_report(
-    inputs: Iterable[Input],
+    inputs: Input | Iterable[Input],
     *,
     concat: str | Sequence[str] | None = None,
     on_mismatch: OnMismatch = "refuse",
@@ -131,7 +131,7 @@ def combine_with_report(
     RefmakerError
         An input, or a coordinate in a target, cannot be read.
     """
-    given = list(inputs)
+    given = [inputs] if isinstance(inputs, str | os.PathLike | Manifest) else list(inputs)
     if not given:
         raise CombineError("there is nothing to combine")
     options = Options(

@@ -31,7 +31,7 @@ from refmaker.kerchunk.parquet_writer import load_parquet
 from refmaker.kerchunk.sniff import looks_like_manifest
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.policy import Policy
-from refmaker.urls import is_local, locate, resolve
+from refmaker.urls import is_local, locate, resolve, text_of
 
 __all__ = ["Input", "collect", "is_manifest"]
 
@@ -211,7 +211,7 @@ class _Loader:
             name = urls[0] if len(urls) == 1 else f"manifest {len(self.collection) + 1}"
             self.collection.add(name, one)
             return
-        name = os.fspath(one)
+        name = text_of(one)
         try:
             self._add(name)
         except RefmakerError as error:
@@ -259,6 +259,6 @@ def placed(manifest: Manifest, base: str) -> Manifest:
 
 def is_manifest(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None) -> bool:
     """Return whether an input is a manifest, not a file to scan."""
-    name = os.fspath(path)
+    name = text_of(path)
     options = {} if is_local(name) else storage_options
     return is_parquet(name, {} if options is None else options) or looks_like_manifest(name, storage_options=options)

@@ -44,7 +44,10 @@ class Child:
     def __init__(self) -> None:
         self.running: dict[int, tuple[Item, float]] = {}
         self.ready = False
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise EngineError(f"a working process cannot be connected: {error.strerror}") from error
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         try:
             self.process = subprocess.Popen(

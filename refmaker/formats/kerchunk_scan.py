@@ -25,6 +25,7 @@ from refmaker.manifest.zarr_conversion import with_zarr_format
 from refmaker.mapping.chunks import read_ranges
 from refmaker.path_filter import PathFilter
 from refmaker.sources.open import is_local
+from refmaker.urls import links
 
 __all__ = ["ScanOptions", "scan_with_kerchunk"]
 
@@ -83,9 +84,13 @@ def scan_with_kerchunk(
 
 
 def _scanned(kind: Format, url: str, storage_options: Mapping[str, Any], space: AddressSpace) -> Found:
+    # kerchunk is given the url that the target has, so that references need not be renamed.
     local = is_local(url)
+    name = space.identity.url if local else url
+    if "::" in name and len(links(name)) == 1:
+        raise Unsupported("kerchunk, which scans files of this format, takes no name with '::' in it: rename the file")
     with _ONE_AT_A_TIME:
-        return scan_apart(kind, space.identity.url if local else url, storage_options, space.window.size, local=local)
+        return scan_apart(kind, name, storage_options, space.window.size, local=local)
 
 
 def _manifest(found: Found, space: AddressSpace, scan_options: ScanOptions) -> Manifest:

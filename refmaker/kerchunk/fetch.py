@@ -14,6 +14,7 @@ from typing import Any
 from refmaker import limits
 from refmaker.errors import ManifestError, SourceError
 from refmaker.kerchunk.compression import unpacked
+from refmaker.urls import is_local, local_path, opened, text_of
 
 __all__ = ["cat", "fetch", "load_bytes", "transport_errors"]
 
@@ -32,7 +33,7 @@ def load_bytes(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[
     storage_options
         For that filesystem.
     """
-    name = os.fspath(path_or_url)
+    name = text_of(path_or_url)
     return unpacked(fetch(name, storage_options), name)
 
 
@@ -54,12 +55,10 @@ def fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
 
 
 def _fetch(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
-    if "://" not in name and "::" not in name:
-        with open(name, "rb") as file:
+    if is_local(name):
+        with open(local_path(name), "rb") as file:
             return file.read()
-    import fsspec
-
-    with fsspec.open(name, "rb", **(storage_options or {})) as file:
+    with opened(name, storage_options or {}) as file:
         size = getattr(file, "size", None)
         if isinstance(size, int) and size > MOST:
             raise _too_large(name, size)

@@ -50,7 +50,7 @@ def load_json(path_or_url: str | os.PathLike[str], *, storage_options: Mapping[s
         It is malformed, or asks for what is not supported: see `read_json`.
     """
     data = load_bytes(path_or_url, storage_options=storage_options)
-    return read_json(data, source=os.fspath(path_or_url))
+    return read_json(data, source=os.fsdecode(path_or_url))
 
 
 def read_json(data: bytes, *, source: str) -> Manifest:

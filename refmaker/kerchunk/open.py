@@ -13,6 +13,7 @@ from typing import Any, Literal
 from refmaker.errors import SourceError
 from refmaker.kerchunk.json_reader import load_json
 from refmaker.manifest.manifest import Manifest
+from refmaker.urls import first_link, is_local, local_path, text_of
 
 __all__ = ["head_file", "is_parquet", "is_parquet_name", "open_manifest", "write_manifest"]
 
@@ -46,7 +47,7 @@ def open_manifest(
     """
     from refmaker.kerchunk.parquet_reader import load_parquet, looks_like_parquet
 
-    name = os.fspath(path_or_url)
+    name = text_of(path_or_url)
     options = {} if storage_options is None else storage_options
     if is_parquet(name, options):
         return load_parquet(name, storage_options=options, missing_shards=missing_shards)
@@ -65,9 +66,10 @@ def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
     """
     from refmaker.kerchunk.parquet_reader import looks_like_parquet
 
+    path = local_path(name) if is_local(name) else name
     if is_parquet_name(name):
-        return not os.path.isfile(name)
-    return (name.endswith("/") or os.path.isdir(name)) and looks_like_parquet(name, options)
+        return not os.path.isfile(path)
+    return (name.endswith("/") or os.path.isdir(path)) and looks_like_parquet(name, options)
 
 
 def head_file(path: str, *, parquet: bool) -> str:
@@ -88,7 +90,7 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     OutputError
         The output cannot be written; what stood at `path` still does.
     """
-    if is_parquet_name(os.fspath(path)):
+    if is_parquet_name(os.fsdecode(path)):
         manifest.to_parquet(path)
     else:
         manifest.to_json(path)
@@ -101,7 +103,7 @@ def is_parquet_name(name: str) -> bool:
 
 def _stem(name: str) -> str:
     """Return a url without what it is chained to, its query and a slash at the end."""
-    first = name.split("::", 1)[0] if "://" in name.split("::", 1)[0] else name
+    first = first_link(name)
     if first.startswith(("http://", "https://")):
         first = first.split("?", 1)[0].split("#", 1)[0]
     return first.rstrip("/")

@@ -26,6 +26,7 @@ from refmaker.kerchunk.urls import url_table
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.replacing import standing
 from refmaker.manifest.types import type_records
+from refmaker.urls import filesystem_of, is_local, local_path, text_of
 from refmaker.zarr.keys import check_key
 from refmaker.zarr.strict_json import key_name, malformed, parse
 
@@ -89,20 +90,18 @@ class _Files:
 
     def _local(self, name: str) -> bytes:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        path = os.path.join(standing(self.location), *name.split("/"))
+        path = os.path.join(standing(local_path(self.location)), *name.split("/"))
         with open(path, "rb", opener=lambda path, _: os.open(path, flags)) as file:
             return file.read()
 
     def _remote(self, name: str) -> bytes:
-        import fsspec
-
         # Asked for anew each time: fsspec keeps filesystems, and gives a forked process its own.
-        filesystem, path = fsspec.core.url_to_fs(self.location, **self.options)
+        filesystem, path = filesystem_of(self.location, self.options)
         return cat(filesystem, file_in(path, name))
 
 
 def _is_path(location: str) -> bool:
-    return "://" not in location and "::" not in location
+    return is_local(location)
 
 
 def file_in(path: str, name: str) -> str:
@@ -116,11 +115,9 @@ def file_in(path: str, name: str) -> str:
 def looks_like_parquet(location: str, options: Mapping[str, Any]) -> bool:
     """Return whether there is a folder with `.zmetadata` at a location; what cannot be looked at is none."""
     if _is_path(location):
-        return os.path.isfile(os.path.join(standing(location), METADATA_FILE))
-    import fsspec
-
+        return os.path.isfile(os.path.join(standing(local_path(location)), METADATA_FILE))
     try:
-        filesystem, path = fsspec.core.url_to_fs(location, **options)
+        filesystem, path = filesystem_of(location, options)
         return bool(filesystem.isfile(file_in(path, METADATA_FILE)))
     except transport_errors():
         return False
@@ -147,7 +144,7 @@ def load_parquet(
     ManifestError
         That is malformed.
     """
-    files = _Files(os.fspath(path_or_url), {} if storage_options is None else storage_options)
+    files = _Files(text_of(path_or_url), {} if storage_options is None else storage_options)
     source = files.location
     document = parse(files.open(), structure=METADATA_FILE, source=source)
     if not isinstance(document, dict) or not isinstance(document.get("metadata"), dict):

@@ -66,7 +66,7 @@ def write_parquet(manifest: Manifest, path: str | os.PathLike[str], *, record_si
         if "\0" in name or name.partition("/")[0] == METADATA_FILE:
             raise ManifestError("a Parquet set has no folder of this name", path=name)
     head = _head(manifest, record_size)
-    name = os.fspath(path)
+    name = os.path.expanduser(os.fsdecode(path))
     _refuse_others(name)
     with replacing(name) as folder:
         shards = {name: _write_array(manifest, name, folder, record_size) for name in manifest.arrays}

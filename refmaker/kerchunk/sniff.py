@@ -12,6 +12,7 @@ from typing import Any
 from refmaker.kerchunk.compression import GZIP, ZSTD
 from refmaker.kerchunk.fetch import cat, transport_errors
 from refmaker.kerchunk.parquet_reader import looks_like_parquet
+from refmaker.urls import filesystem_of, is_local, local_path, text_of
 
 __all__ = ["looks_like_manifest"]
 
@@ -26,21 +27,20 @@ def looks_like_manifest(
     Neither HDF5 nor netCDF can begin so, except HDF5 behind a user block of JSON. Such a file is taken for a manifest.
     """
     try:
-        head = _head(os.fspath(path_or_url), storage_options)
+        head = _head(text_of(path_or_url), storage_options)
     except transport_errors():
         head = b""
     if not head:
-        return looks_like_parquet(os.fspath(path_or_url), storage_options or {})
+        return looks_like_parquet(text_of(path_or_url), storage_options or {})
     return head.startswith((GZIP, ZSTD)) or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
 def _head(name: str, storage_options: Mapping[str, Any] | None) -> bytes:
-    if "://" not in name and "::" not in name:
+    if is_local(name):
+        name = local_path(name)
         if not os.path.isfile(name):  # opening a named pipe would wait for a writer
             return b""
         with open(name, "rb") as file:
             return file.read(_HEAD)
-    import fsspec
-
-    filesystem, path = fsspec.core.url_to_fs(name, **(storage_options or {}))
+    filesystem, path = filesystem_of(name, storage_options or {})
     return cat(filesystem, path, end=_HEAD)

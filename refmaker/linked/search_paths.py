@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from refmaker.errors import Unsupported
+from refmaker.urls import links
 
 __all__ = ["Kind", "search_paths", "raw_prefix"]
 
@@ -89,10 +90,10 @@ def _sibling(url: str, name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if not parts or ".." in parts or "::" in name or "://" in name or "\\" in name:
         raise Unsupported(f"the file {name!r} is not in the directory of the remote file that names it")
-    links = url.split("::")
+    chain = links(url)
     # `simplecache::s3://bucket/key` names the file in the second link, `zip://member::s3://bucket/key` in the first.
-    at = next((i for i, link in enumerate(links) if link.partition("://")[2]), len(links) - 1)
-    protocol, separator, path = links[at].partition("://")
+    at = next((i for i, link in enumerate(chain) if link.partition("://")[2]), len(chain) - 1)
+    protocol, separator, path = chain[at].partition("://")
     path, mark, query = path.partition("?") if protocol in ("http", "https") else (path, "", "")
     relative = "/".join(parts)
     if protocol in ("http", "https"):
@@ -100,5 +101,5 @@ def _sibling(url: str, name: str) -> str:
     directory, slash, _ = path.rpartition("/")
     if protocol in ("http", "https") and not slash:
         raise Unsupported(f"the file {name!r} cannot be found beside {url}")
-    links[at] = f"{protocol}{separator}{directory}{slash}{relative}{mark}{query}"
-    return "::".join(links)
+    chain[at] = f"{protocol}{separator}{directory}{slash}{relative}{mark}{query}"
+    return "::".join(chain)

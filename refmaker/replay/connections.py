@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from refmaker.errors import SourceError
 from refmaker.replay.policy import Policy
-from refmaker.urls import protocol_of
+from refmaker.urls import links, path_of, protocol_of
 
 __all__ = ["Pool", "belongs_here", "call", "held", "pool"]
 
@@ -65,7 +65,7 @@ class Pool:
 
         protocol = protocol_of(url)
         kind = fsspec.get_filesystem_class(protocol)
-        if "::" in url:
+        if len(links(url)) > 1:
             held = _chained(url, options, policy) if policy.limits else options
             filesystem, path = fsspec.core.url_to_fs(url, **_bound(kind, held))
             key: Hashable = (url, repr(sorted(options.items())), policy if policy.limits else None)
@@ -75,7 +75,7 @@ class Pool:
         if key not in self.filesystems:
             http = protocol in ("http", "https")
             self.filesystems[key] = self._http(kind, options, policy) if http else kind(**_bound(kind, options))
-        return self.filesystems[key], kind._strip_protocol(url)
+        return self.filesystems[key], path_of(kind, url)
 
     def _http(self, kind: Any, options: Mapping[str, Any], policy: Policy) -> Any:
         """Make the filesystem for http and https; where the caller brings a client, it cannot be kept to a policy."""
@@ -143,7 +143,7 @@ def held(url: str, options: Mapping[str, Any], policy: Policy) -> Mapping[str, A
     """Return options for a filesystem that somebody else makes, which keep it to a policy."""
     if not policy.limits:
         return options
-    if "::" in url:
+    if len(links(url)) > 1:
         return _chained(url, options, policy)
     if protocol_of(url) not in ("http", "https"):
         return options
@@ -153,7 +153,7 @@ def held(url: str, options: Mapping[str, Any], policy: Policy) -> Mapping[str, A
 def _chained(url: str, options: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
     """Return options of a chained url that keep its parts to a policy."""
     held = dict(options)
-    for protocol in {protocol_of(bit) for bit in url.split("::")} & {"http", "https"}:
+    for protocol in {protocol_of(bit) for bit in links(url)} & {"http", "https"}:
         held[str(protocol)] = {**options.get(str(protocol), {}), "get_client": partial(_held_to, policy)}
     return held
 

@@ -27,6 +27,7 @@ from refmaker.replay.loading import LoadedManifest, load, without_unknown_codecs
 from refmaker.replay.options import check_options, size_of
 from refmaker.replay.targets import Access, Targets
 from refmaker.replay.transparent import RawView, View, Wanted
+from refmaker.urls import text_of
 
 __all__ = ["FileSystem"]
 
@@ -89,7 +90,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         remote_options: Mapping[str, Any] | None = None,
         fs: Any = None,
         check: Check = "strict",
-        allow: Iterable[str] | None = None,
+        allow: Iterable[str | os.PathLike[str]] | None = None,
         allow_local: bool = False,
         timeout: float = limits.READ_TIMEOUT,
         attempts: int = limits.READ_ATTEMPTS,
@@ -112,7 +113,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             remote_protocol=remote_protocol,
             fs=fs,
             check=check,
-            allow=None if allow is None else tuple(allow),
+            allow=None if allow is None else tuple(map(text_of, allow)),
             allow_local=allow_local,
             timeout=timeout,
             attempts=attempts,

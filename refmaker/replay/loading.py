@@ -26,7 +26,7 @@ from refmaker.kerchunk.open import head_file, is_parquet
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.listing import Listing
 from refmaker.replay.lookup import ChunkRef, Lookup
-from refmaker.urls import is_local, locate
+from refmaker.urls import filesystem_of, is_local, locate
 
 __all__ = ["LoadedManifest", "load", "without_unknown_codecs"]
 
@@ -169,7 +169,7 @@ def _load(
     options = {name: value for name, value in options.items() if name != "asynchronous"}
     if protocol is not None:
         options["protocol"] = protocol
-    location = locate(os.fspath(manifest), protocol)
+    location = locate(os.fsdecode(manifest), protocol)
     if is_local(location) and set(options) <= {"protocol"}:
         options = {}
     return _cache.get(location, options, missing_shards)
@@ -212,11 +212,9 @@ def _state(location: str, options: Mapping[str, Any]) -> Hashable | None:
         except OSError as error:
             raise SourceError(f"cannot read the manifest: {error.strerror}", source=location) from error
         return local_state(status)
-    import fsspec
-
     options = {name: value for name, value in options.items() if name != "compression"}
     try:
-        filesystem, path = fsspec.core.url_to_fs(location, **options)
+        filesystem, path = filesystem_of(location, options)
         filesystem.invalidate_cache()
         info = filesystem.info(head_file(path, parquet=parquet))
     except Exception as error:  # every filesystem raises errors of its own

@@ -21,6 +21,7 @@ from xarray.backends.store import StoreBackendEntrypoint
 
 from refmaker.kerchunk.sniff import looks_like_manifest
 from refmaker.replay.xarray_store import ManifestStores
+from refmaker.urls import is_local
 
 __all__ = ["RefmakerBackend"]
 
@@ -128,7 +129,7 @@ class RefmakerBackend(BackendEntrypoint):
         if not isinstance(filename_or_obj, str | os.PathLike):
             return False
         name = os.fspath(filename_or_obj)
-        return "://" not in name and "::" not in name and looks_like_manifest(name)
+        return is_local(name) and looks_like_manifest(name)
 
 
 def _opened(stores: ManifestStores, group: str | None, concat: Any, decoders: dict[str, Any]) -> xr.Dataset:

@@ -8,6 +8,7 @@ on the same sessions. At most `concurrency` files are open, and the bytes that t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
@@ -24,7 +25,7 @@ CONCURRENCY = 16
 
 
 def scan_many(
-    urls: Iterable[str],
+    urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     storage_options: Mapping[str, Any] | None = None,
     concurrency: int = CONCURRENCY,
@@ -51,7 +52,8 @@ def scan_many(
     """
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
-    return _outcomes(iter(urls), storage_options, concurrency, memory, options)
+    given = [urls] if isinstance(urls, str | os.PathLike) else urls
+    return _outcomes(map(os.fsdecode, given), storage_options, concurrency, memory, options)
 
 
 def _outcomes(

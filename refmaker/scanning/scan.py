@@ -7,6 +7,7 @@ is one pass without an event loop.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from refmaker.scanning.detect import detect_format, read_hdf5, read_netcdf3
 from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.sources.open import open_source
 from refmaker.sources.recording import RecordingWindow
+from refmaker.urls import text_of
 
 __all__ = ["ScanResult", "scan_file", "scan"]
 
@@ -43,13 +45,13 @@ class ScanResult:
     tree: Tree
 
 
-def scan(url: str, **options: Any) -> Manifest:
+def scan(url: str | os.PathLike[str], **options: Any) -> Manifest:
     """Scan a source file and give its manifest. Takes the options of `scan_file`."""
     return scan_file(url, **options).manifest
 
 
 def scan_file(
-    url: str,
+    url: str | os.PathLike[str],
     *,
     storage_options: Mapping[str, Any] | None = None,
     group: str = "/",
@@ -63,7 +65,7 @@ def scan_file(
     measure: bool = False,
     follow_external_links: bool = True,
     other_files: bool = True,
-    allow: Sequence[str] | None = None,
+    allow: Sequence[str | os.PathLike[str]] | None = None,
     keep_checksums: bool = False,
     verify_checksums: bool = True,
     records_per_chunk: int | None = None,
@@ -124,6 +126,7 @@ def scan_file(
     Unsupported
         With `strict`, if anything would be refused; if packages for its format are not installed.
     """
+    url = text_of(url)
     options = BuildOptions(
         zarr_format=zarr_format,
         inline_threshold=inline_threshold,
@@ -133,7 +136,7 @@ def scan_file(
     )
     if records_per_chunk is not None and records_per_chunk < 1:
         raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
-    permission = Permission(other_files, None if allow is None else tuple(allow))
+    permission = Permission(other_files, None if allow is None else tuple(map(text_of, allow)))
     selection = PathFilter(group, tuple(include), tuple(exclude))
     memory_budget = MemoryBudget() if memory_budget is None else memory_budget
     try:

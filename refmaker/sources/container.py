@@ -8,6 +8,7 @@ are refused with the reason. Where a member lies is found with the standard libr
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from refmaker import limits
 from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, Unsupported
 from refmaker.sources.identity import Identity
 from refmaker.sources.open import is_local
+from refmaker.urls import local_path, opened, text_of
 from refmaker.window import Addresses, Buffer, MissingBytes, ShiftedWindow, Source, Window
 
 __all__ = ["MemberSource", "locate", "split_member"]
@@ -32,11 +34,15 @@ MAX_HARD_LINKS = limits.HARD_LINKS
 
 def split_member(url: str) -> tuple[str, str, str] | None:
     """Take a chained url apart: kind of container, member, url of the container. None for other urls."""
-    first, chained, rest = url.partition("::")
-    kind, named, member = first.partition("://")
-    if kind not in _KINDS or not (chained and named and member and rest):
+    kind, named, rest = url.partition("://")
+    parts = rest.split("::")
+    if kind not in _KINDS or not named or len(parts) < 2:
         return None
-    return kind, member, rest
+    # Members and files may have `::` in their names: the container is the first that is there.
+    places = [("::".join(parts[:i]), "::".join(parts[i:])) for i in range(1, len(parts))]
+    there = (place for place in places if is_local(place[1]) and os.path.exists(local_path(text_of(place[1]))))
+    found = next(there, places[0])
+    return (kind, *found) if all(found) else None
 
 
 def locate(kind: str, member: str, container: str, options: Mapping[str, Any]) -> tuple[int, int]:
@@ -66,9 +72,7 @@ def located(kind: str, file: IO[bytes], member: str, container: str) -> tuple[in
 
 @contextlib.contextmanager
 def _opened(container: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
-    import fsspec
-
-    with _explained(container), fsspec.open(container, "rb", **dict(options)) as file:
+    with _explained(container), opened(container, options) as file:
         yield file
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from refmaker.errors import FormatError, SourceError, TargetChanged
 from refmaker.sources.identity import Identity
 from refmaker.sources.memory import MemoryWindow
+from refmaker.urls import local_path
 from refmaker.window import MissingBytes, Window
 
 __all__ = ["LocalSource"]
@@ -86,7 +87,7 @@ class LocalSource:
         FormatError
             If it is empty.
         """
-        path = os.path.abspath(url.split("://", 1)[1] if "://" in url else os.path.expanduser(url))
+        path = os.path.abspath(os.path.expanduser(local_path(url)))
         try:
             # Without O_NONBLOCK, opening a named pipe would wait for a writer.
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))

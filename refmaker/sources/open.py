@@ -12,14 +12,10 @@ from typing import Any
 
 from refmaker.sources.identity import Identity
 from refmaker.sources.memory_budget import MemoryBudget
+from refmaker.urls import is_local
 from refmaker.window import Source
 
 __all__ = ["Identity", "is_local", "open_source"]
-
-
-def is_local(url: str) -> bool:
-    """Return whether a url names a local file: a plain path, or `file://`, `local://`."""
-    return "::" not in url and ("://" not in url or url.startswith(("file://", "local://")))
 
 
 def open_source(

@@ -19,6 +19,7 @@ from refmaker.sources.identity import Identity
 from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.sources.range_planner import FIRST_READ, Plan
 from refmaker.sources.sparse import SparseWindow
+from refmaker.urls import filesystem_of, links
 from refmaker.window import MissingBytes, Window
 
 __all__ = ["RemoteSource"]
@@ -79,10 +80,8 @@ class RemoteSource:
 
 def _store_of(url: str, storage_options: Mapping[str, Any] | None) -> Store:
     """Choose the store for a url. Raises `SourceError` where there is no filesystem for it."""
-    import fsspec
-
     options = dict(storage_options or {})
-    single = "::" not in url
+    single = len(links(url)) == 1
     try:
         if single and url.startswith(("s3://", "s3a://")):
             from refmaker.sources.obstore_s3 import store_for
@@ -91,7 +90,7 @@ def _store_of(url: str, storage_options: Mapping[str, Any] | None) -> Store:
             if (store := store_for(url, options)) is not None:
                 return store
             options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, **options.get("config_kwargs", {})}
-        filesystem, path = fsspec.core.url_to_fs(url, **options)
+        filesystem, path = filesystem_of(url, options)
     except Exception as error:  # every filesystem raises errors of its own
         raise SourceError(f"cannot be reached: {cause_of(error)}", source=url) from error
     return _fitting(url, filesystem, path, single)

@@ -29,7 +29,7 @@ from refmaker.errors import RefmakerError, SourceError
 from refmaker.formats.detect import HEAD_SIZE, format_of
 from refmaker.replay.connections import held
 from refmaker.replay.targets import Targets
-from refmaker.urls import is_local, local_path
+from refmaker.urls import filesystem_of, is_local, local_path
 from refmaker.verification.containers import Member, MemberFile, member_with, members_of
 from refmaker.verification.hdf5 import find_dataset
 from refmaker.verification.other_formats import FormatFile, open_format
@@ -291,9 +291,7 @@ def _opened(stack: ExitStack, url: str, options: Any, patience: RetryPolicy) -> 
     """Open the bytes of a target."""
     if is_local(url):
         return stack.enter_context(open(local_path(url), "rb"))
-    import fsspec
-
-    filesystem, path = fsspec.core.url_to_fs(url, **options)
+    filesystem, path = filesystem_of(url, options)
     opened = patience(lambda: filesystem.open(path, "rb", block_size=_REMOTE_BLOCK, cache_type="blockcache"))
     return PatientFile(stack.enter_context(opened), patience)
 

@@ -20,7 +20,7 @@ from refmaker.errors import RefmakerError, SourceError
 from refmaker.manifest.manifest import ManifestArray, Target
 from refmaker.replay.identity import Seen
 from refmaker.replay.targets import Targets
-from refmaker.urls import is_local, local_path
+from refmaker.urls import filesystem_of, is_local, local_path
 from refmaker.verification.values import counted
 from refmaker.zarr.chunk_keys import ChunkLayout
 
@@ -80,10 +80,8 @@ def _look(url: str, options: Any, patience: RetryPolicy) -> Seen:
         if not stat.S_ISREG(status.st_mode):
             raise SourceError("cannot be read: it is not a regular file", source=url)
         return Seen(status.st_size, None, status.st_mtime)
-    import fsspec
-
     try:
-        filesystem, path = fsspec.core.url_to_fs(url, **options)
+        filesystem, path = filesystem_of(url, options)
         filesystem.invalidate_cache()
         return Seen.of(patience(lambda: filesystem.info(path)))
     except Exception as error:  # every filesystem raises errors of its own

@@ -25,7 +25,7 @@ from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.replay.loading import load
 from refmaker.replay.lookup import Lookup
 from refmaker.replay.targets import Access, Targets
-from refmaker.urls import is_local
+from refmaker.urls import is_local, text_of
 from refmaker.verification.compare_array import ArrayResult, Comparison, Difference
 from refmaker.verification.compare_combined import CombinedArray, compare_files
 from refmaker.verification.containers import Member
@@ -153,7 +153,7 @@ def verify(
         It is malformed.
     """
     options: Mapping[str, Any] = {} if storage_options is None else storage_options
-    named = None if isinstance(manifest, Manifest) else os.fspath(manifest)
+    named = None if isinstance(manifest, Manifest) else text_of(manifest)
     opened = load(manifest, None, manifest_options(named, options)).result()
     opened.lookup.manifest.load()
     targets = Targets(opened.lookup.manifest.targets, opened.location, Access(remote_options=options))

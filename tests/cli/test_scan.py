@@ -250,7 +250,7 @@ class TestBadOutput:
         assert "there is no directory" in one_line(result.stderr)
 
     def test_directory(self, run: Run, source: Path, tmp_path: Path) -> None:
-        result = run("scan", source, "-o", tmp_path)
+        result = run("scan", source, "--report", tmp_path)
         assert result.exit_code == 1
         assert "it is a directory" in one_line(result.stderr)
 
