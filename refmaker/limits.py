@@ -90,6 +90,10 @@ INLINED = _limit(
     "inlined", 1 << 30, "bytes", "chunks that a scan makes or decodes, of all arrays, beyond four times the file",
     BY_ENVIRONMENT,
 )  # fmt: skip
+EDGES = _limit(
+    "edges", 4 << 20, "bytes", "edge chunks that a scan decodes to see whether they are whole, each beyond 16 KiB",
+    BY_ENVIRONMENT,
+)  # fmt: skip
 READINGS = _limit("readings", 4, "times the file", "bytes that a walk reads in all: structures that overlap")
 DECODINGS = _limit("decodings", 16, "times the file", "bytes that a walk decodes, beyond `decoded`")
 DECODED = _limit("decoded", 1 << 27, "bytes", "bytes that a walk decodes of any file", BY_ENVIRONMENT)

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from refmaker.codecs.child import decode_apart
 from refmaker.codecs.config import Plan, make_plan
 from refmaker.codecs.guards import check_stored
+from refmaker.codecs.hdf5_filters import most_bytes
 from refmaker.codecs.image import DATASET_NAME, dataset_image
 from refmaker.codecs.memory import memory_type
 from refmaker.codecs.parameters import RequiredInput, required_input
@@ -35,11 +36,10 @@ from refmaker.codecs.plugins import FIRST_PLUGIN, require_filters
 from refmaker.codecs.size_check import refused, register, size_check
 from refmaker.codecs.stages import needs_child, split, undo
 from refmaker.errors import FormatError
-from refmaker.hdf5.pipeline import most_bytes
 from refmaker.model import Filter
 from refmaker.zarr.dtype_json import AnyDtype, DtypeJson, parse_dtype
 
-__all__ = ["ChunkDecoder", "decode_chunk", "decode_stored", "decoder_of"]
+__all__ = ["TOO_FEW", "ChunkDecoder", "decode_chunk", "decode_stored", "decoder_of"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -47,6 +47,7 @@ _WHAT = "HDF5 chunk"
 _LZF = 32000
 # Datatype message: version 1, class 5, no tag; the size follows.
 _OPAQUE = b"\x15\0\0\0" + (1).to_bytes(4, "little")
+TOO_FEW = "too few bytes"
 _MAX_DECODERS = 16
 _MAX_IDLE = 4
 _MAX_KEPT = 1 << 20
@@ -186,7 +187,7 @@ class ChunkDecoder:
     def _failure(self, error: Exception) -> FormatError:
         sizes = refused()
         if sizes is not None:
-            return FormatError("too few bytes", structure=_WHAT, expected=sizes[1], got=sizes[0])
+            return FormatError(TOO_FEW, structure=_WHAT, expected=sizes[1], got=sizes[0])
         return FormatError(f"libhdf5 does not decode it: {_first_line(error)}", structure=_WHAT)
 
 

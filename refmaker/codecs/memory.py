@@ -61,13 +61,15 @@ def _predefined(kind: str, stored: Any, dtype: AnyDtype, bits: int) -> Any | Non
     """Return libhdf5's predefined datatype of a kind and size, in the byte order of the file.
 
     libhdf5 merely swaps the bytes where size and offset are equal and the order is not, whatever the precision. Hence a
-    dtype of another order is refused.
+    dtype of another order is refused, but for numbers of which every bit counts: their bytes may be swapped.
     """
     from h5py import h5t
 
     order = "BE" if stored.get_order() == h5t.ORDER_BE else "LE"
     if dtype.itemsize > 1 and (dtype.str[0] == ">") != (order == "BE"):
-        return None
+        if kind == "STD_B" or stored.get_size() != dtype.itemsize or stored.get_precision() != bits:
+            return None
+        order = "LE" if order == "BE" else "BE"
     return getattr(h5t, f"{kind}{bits}{order}")
 
 

@@ -14,9 +14,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from refmaker.codecs.parameters import SELF_BOUNDED
-from refmaker.errors import FormatError
-from refmaker.hdf5.pipeline import (
+from refmaker.codecs.hdf5_filters import (
     DEFLATE,
     FLETCHER32,
     IDENTITIES,
@@ -25,6 +23,8 @@ from refmaker.hdf5.pipeline import (
     most_bytes,
     unshuffle,
 )
+from refmaker.codecs.parameters import SELF_BOUNDED
+from refmaker.errors import FormatError
 from refmaker.model import Filter
 
 __all__ = ["needs_child", "split", "undo"]

@@ -22,6 +22,7 @@ from collections.abc import Callable
 import numpy as np
 
 from refmaker import limits
+from refmaker.conventions.names import escaped, is_utf8
 from refmaker.errors import Unsupported
 from refmaker.model import JSON, Attribute, ObjectReference, RegionReference, String
 
@@ -212,7 +213,9 @@ def _sequence(x: object, path_of: PathOf, name: str, references: bool) -> tuple[
 def _references(value: np.ndarray, path_of: PathOf) -> tuple[JSON, str | None]:
     paths = [path_of(int(address)) for address in value.ravel().tolist()]
     note = "a reference that points to no object of the file is written as ''" if None in paths else None
-    texts: list[JSON] = [path or "" for path in paths]
+    if not all(is_utf8(path or "") for path in paths):
+        note = "bytes of a path that are not UTF-8 are written as \\x and two digits"
+    texts: list[JSON] = [escaped(path or "") for path in paths]
     return (texts[0] if len(texts) == 1 else texts), note
 
 

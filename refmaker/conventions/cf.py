@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 
+from refmaker.conventions.names import is_utf8
 from refmaker.hdf5.values import is_bool
 from refmaker.model import JSON, Attribute, Dataset, Enumeration, String
 
@@ -36,7 +37,7 @@ def adjust_attributes(dataset: Dataset, attributes: dict[str, JSON], notes: list
         # netCDF-4 shows fixed-length strings of more than one byte as text; this makes xarray decode the bytes.
         attributes.setdefault("_Encoding", "utf-8")
     elif isinstance(datatype, Enumeration) and not committed and not is_bool(datatype):
-        _add_flags(datatype, attributes)
+        _add_flags(datatype, attributes, notes)
     if "least_significant_digit" in attributes:
         del attributes["least_significant_digit"]
         notes.append("least_significant_digit: left out, xarray takes it for encoding when it reads netCDF")
@@ -60,9 +61,13 @@ def fill_attribute(dataset: Dataset) -> np.generic | bytes | None:
     return None
 
 
-def _add_flags(datatype: Enumeration, attributes: dict[str, JSON]) -> None:
+def _add_flags(datatype: Enumeration, attributes: dict[str, JSON], notes: list[str]) -> None:
     """Say the names of an enumeration as CF section 3.5 does; blanks separate, so that those in names become `_`."""
     if "flag_values" in attributes or "flag_meanings" in attributes:
+        return
+    unfit = next((name for name in datatype.names if not is_utf8(name)), None)
+    if unfit is not None:
+        notes.append(f"flag_values, flag_meanings: left out, the name {unfit!r} of the enumeration is not valid UTF-8")
         return
     flags = sorted(zip(datatype.values, datatype.names, strict=True))
     attributes["flag_values"] = [value for value, _ in flags]

@@ -32,16 +32,7 @@ from refmaker.model import (
     VariableLength,
 )
 
-__all__ = [
-    "Dimension",
-    "Numbering",
-    "Scope",
-    "Slot",
-    "is_scale",
-    "is_valueless_scale",
-    "is_without_variable",
-    "knows_type",
-]
+__all__ = ["Dimension", "Numbering", "Scope", "Slot", "is_empty_scale", "is_scale", "is_without_variable", "knows_type"]
 
 WITHOUT_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 
@@ -82,7 +73,7 @@ class Slot:
 class Scope:
     """A group under one of its names, with what has been found in it."""
 
-    __slots__ = ("by_address", "by_extent", "children", "group", "parent", "path", "slots", "valueless")
+    __slots__ = ("by_address", "by_extent", "children", "empty_scales", "group", "parent", "path", "slots")
 
     def __init__(self, path: str, group: Group, parent: Scope | None) -> None:
         self.path = path
@@ -90,7 +81,7 @@ class Scope:
         self.parent = parent
         self.by_address: dict[int, Dimension] = {}
         self.by_extent: dict[tuple[int, bool], list[Dimension]] = {}
-        self.valueless: dict[int, str] = {}  # address -> name of scales of a null dataspace
+        self.empty_scales: dict[int, str] = {}  # address -> name, of scales that have no values and no length
         self.slots: list[Slot] = []
         self.children: list[Scope] = []
 
@@ -174,12 +165,12 @@ class Numbering:
         for axis, found in enumerate(slot.dimensions):
             scales = _scales(slot.dataset, axis) if found is None else []
             if scales:
-                slot.dimensions[axis] = _find(scope, scales[-1]) or self._valueless(scope, slot, axis, scales[-1])
+                slot.dimensions[axis] = _find(scope, scales[-1]) or self._of_empty_scale(scope, slot, axis, scales[-1])
 
-    def _valueless(self, scope: Scope, slot: Slot, axis: int, address: int) -> Dimension | None:
+    def _of_empty_scale(self, scope: Scope, slot: Slot, axis: int, address: int) -> Dimension | None:
         """Name an axis after a scale of a null dataspace, which netCDF-C does not survive and h5netcdf goes by."""
         at: Scope | None = scope
-        while at is not None and address not in at.valueless:
+        while at is not None and address not in at.empty_scales:
             at = at.parent
         if at is None:
             return None
@@ -187,7 +178,7 @@ class Numbering:
         known = at.by_address.get(address)
         if known is not None:
             return known if known.length == length else None
-        return self.add(at, at.valueless[address], length, slot.max_extent[axis] is None, address)
+        return self.add(at, at.empty_scales[address], length, slot.max_extent[axis] is None, address)
 
     def _phony(self, scope: Scope, slot: Slot, axes: int | None = None) -> None:
         """Name what is left by length: a dimension of the group that this variable does not use yet, or a new one.
@@ -241,15 +232,17 @@ def _is_member(datatype: Datatype, committed: set[Datatype]) -> bool:
 
 def is_scale(dataset: Dataset) -> bool:
     """Return whether a dataset is a dimension scale with an axis to name."""
-    attribute = dataset.attributes.get("CLASS")
-    return attribute is not None and _first_bytes(attribute) == b"DIMENSION_SCALE" and bool(dataset.dataspace.shape)
+    return _is_of_class_scale(dataset) and bool(dataset.dataspace.shape)
 
 
-def is_valueless_scale(dataset: Dataset) -> bool:
-    """Return whether a dataset is a dimension scale of a null dataspace: it has a name and no values."""
+def is_empty_scale(dataset: Dataset) -> bool:
+    """Return whether a dataset is a dimension scale without values."""
+    return dataset.dataspace.kind == "null" and _is_of_class_scale(dataset)
+
+
+def _is_of_class_scale(dataset: Dataset) -> bool:
     attribute = dataset.attributes.get("CLASS")
-    null = dataset.dataspace.kind == "null"
-    return null and attribute is not None and _first_bytes(attribute) == b"DIMENSION_SCALE"
+    return attribute is not None and _first_bytes(attribute) == b"DIMENSION_SCALE"
 
 
 def is_without_variable(dataset: Dataset) -> bool:

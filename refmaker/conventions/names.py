@@ -6,7 +6,7 @@ names, and of what zarr-python does to paths (a backslash becomes a slash).
 
 from __future__ import annotations
 
-__all__ = ["zarr_name_problem"]
+__all__ = ["escaped", "is_utf8", "zarr_name_problem"]
 
 
 def zarr_name_problem(name: str) -> str | None:
@@ -27,10 +27,20 @@ def zarr_name_problem(name: str) -> str | None:
         return "'zarr.json' is the name of Zarr's own metadata"
     if "/" in name or "\\" in name:
         return "Zarr takes a slash or backslash in a name for a separator"
-    if name.isascii():
-        return None
+    return None if is_utf8(name) else "the name is not valid UTF-8"
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether a text of a source can stand in JSON: bytes that are not UTF-8 are lone surrogates in it."""
+    if text.isascii():
+        return True
     try:
-        name.encode()
+        text.encode()
     except UnicodeEncodeError:
-        return "the name is not valid UTF-8"
-    return None
+        return False
+    return True
+
+
+def escaped(text: str) -> str:
+    r"""Return a text with the bytes that are not UTF-8 written as `\xb0`, for what has to be named and is no node."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -20,12 +20,12 @@ from refmaker.conventions.dimensions import (
     Numbering,
     Scope,
     Slot,
+    is_empty_scale,
     is_scale,
-    is_valueless_scale,
     is_without_variable,
     knows_type,
 )
-from refmaker.conventions.names import zarr_name_problem
+from refmaker.conventions.names import escaped, is_utf8, zarr_name_problem
 from refmaker.conventions.view import Variable, View
 from refmaker.errors import Unsupported
 from refmaker.model import (
@@ -143,9 +143,9 @@ class _Annotation:
         if not isinstance(datatype, (FixedPoint, FloatingPoint, String, ObjectReference, RegionReference)):
             self.types.add(datatype)  # netCDF-C lists a type before it finds that it cannot read it, and then knows it
         slot = Slot(path, name.removeprefix(NON_COORDINATE) or name, dataset, _array_axes(datatype), known)
-        if is_valueless_scale(dataset):
-            scope.valueless[dataset.address] = name
-        if is_scale(dataset):
+        if is_empty_scale(dataset):
+            scope.empty_scales.setdefault(dataset.address, slot.name)
+        elif is_scale(dataset):
             without_variable = is_without_variable(dataset)
             self.numbering.read_scale(scope, slot, without_variable)
             if without_variable:
@@ -196,7 +196,7 @@ class _Annotation:
             zarr_path=self._zarr_path(scope, slot, names, notes),
             path=slot.path,
             dataset=dataset,
-            dimensions=dimensions,
+            dimensions=_spelled(dimensions, notes),
             shape=shape,
             attributes=attributes,
             fill_attribute=fill,
@@ -288,6 +288,15 @@ class _Annotation:
             self.paths = {dataset.address: path for path, dataset in reversed(self.tree.datasets.items())}
             self.paths.update((group.address, path) for path, group in reversed(self.tree.groups.items()))
         return self.paths.get(address)
+
+
+def _spelled(dimensions: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
+    """Return names of dimensions that JSON can hold."""
+    if all(map(is_utf8, dimensions)):
+        return dimensions
+    unfit = [name for name in dict.fromkeys(dimensions) if not is_utf8(name)]
+    notes += [f"dimension {name!r}: the name is not valid UTF-8, it is written as {escaped(name)}" for name in unfit]
+    return tuple(map(escaped, dimensions))
 
 
 def _array_axes(datatype: Datatype) -> tuple[int, ...]:

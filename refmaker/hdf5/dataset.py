@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from refmaker.codecs.pipeline import decode_chunk
 from refmaker.errors import FormatError, TruncatedError, Unsupported
 from refmaker.hdf5.chunk_index import read_chunk_index
 from refmaker.hdf5.compound_values import decode_members, has_pointing_members, pointing
@@ -34,7 +35,6 @@ from refmaker.hdf5.file import File, read_heap_objects, shared_body
 from refmaker.hdf5.fill_value import decode_fill_value, decode_old_fill_value
 from refmaker.hdf5.filter_pipeline import decode_filter_pipeline
 from refmaker.hdf5.object_header import Message
-from refmaker.hdf5.pipeline import decode_chunk
 from refmaker.hdf5.symbol_table import decode_local_heap, local_heap_size
 from refmaker.hdf5.values import MAX_ARRAY_RANK, decode_values, heap_references, is_variable
 from refmaker.hdf5.virtual import decode_mappings

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from refmaker import limits
+from refmaker.codecs.pipeline import decode_chunk
 from refmaker.errors import FormatError, Unsupported
 from refmaker.hdf5.btree_v2 import read_records
 from refmaker.hdf5.budget import Budget
 from refmaker.hdf5.checksum import verify
 from refmaker.hdf5.fractal_heap_header import FractalHeap
-from refmaker.hdf5.pipeline import decode_chunk
 from refmaker.hdf5.sizes import Sizes, need, unsigned
 from refmaker.window import Window
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from refmaker.conventions.names import escaped, is_utf8
 from refmaker.errors import RefmakerError, SourceError, TargetChanged, TruncatedError, Unsupported
 from refmaker.manifest.references import References
 from refmaker.sources.container import MemberSource
@@ -112,6 +113,10 @@ class AddressSpace:
             if _says_missing(error):
                 return None
             raise
+        if not is_utf8(source.identity.url):
+            raise Unsupported(
+                "the name of the file is not valid UTF-8, which no manifest can hold", source=escaped(url)
+            )
         number = self.numbers.setdefault(source.identity.url, len(self.files))
         self.numbers[url] = number
         if number == len(self.files):

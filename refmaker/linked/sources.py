@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from refmaker import limits
+from refmaker.codecs.hdf5_filters import DEFLATE, FLETCHER32, IDENTITIES, OWN, SHUFFLE, fletcher32
+from refmaker.codecs.pipeline import decode_chunk
 from refmaker.errors import Unsupported
-from refmaker.hdf5.pipeline import DEFLATE, FLETCHER32, IDENTITIES, OWN, SHUFFLE, decode_chunk, fletcher32
 from refmaker.hdf5.values import is_ieee
 from refmaker.linked.address_space import AddressSpace
 from refmaker.model import (

@@ -66,7 +66,7 @@ class ObjectReport:
 
     path: str
     kind: Literal["dataset", "group", "link", "type"]
-    status: Literal["mapped", "inlined", "refused"]
+    status: Literal["mapped", "inlined", "refused", "empty"]
     reason: str | None = None
     codecs_need_refmaker: bool = False
     notes: list[str] = field(default_factory=list)

@@ -166,6 +166,8 @@ def _config(codec: Mapping[str, Any]) -> dict[str, Any]:
 def _dtype_2(dtype: object, configs: list[Any]) -> ZarrDtype:
     if dtype == "|O" and configs and configs[0] == {"id": "vlen-utf8"}:
         return ZarrDtype(np.dtype(object), text=True)
+    if dtype == "|O" and configs and configs[0] == {"id": "vlen-bytes"}:
+        return ZarrDtype(np.dtype(object), text=True, raw=True)
     try:
         if isinstance(dtype, list):
             members = [(str(name), dtype_of_text(kind)) for name, kind in dtype]
@@ -182,6 +184,8 @@ def _dtype_2(dtype: object, configs: list[Any]) -> ZarrDtype:
 def _dtype_3(data_type: object, serializer: Mapping[str, Any]) -> ZarrDtype:
     if data_type == "string":
         return ZarrDtype(np.dtype(object), text=True)
+    if data_type == "bytes":
+        return ZarrDtype(np.dtype(object), text=True, raw=True)
     settings = serializer.get("configuration") or {}
     big = isinstance(settings, Mapping) and settings.get("endian") == "big"
     order: Literal["<", ">"] = ">" if big else "<"
@@ -202,6 +206,8 @@ def _element(data_type: object, order: Literal["<", ">"]) -> np.dtype[Any]:
         match data_type.get("name"):
             case "null_terminated_bytes":
                 return np.dtype(f"S{int(settings['length_bytes'])}")
+            case "fixed_length_utf32":
+                return np.dtype(f"{order}U{int(settings['length_bytes']) // 4}")
             case "raw_bytes":
                 return np.dtype(f"V{int(settings['length_bytes'])}")
             case "numpy.datetime64" | "numpy.timedelta64" as name:
@@ -209,6 +215,8 @@ def _element(data_type: object, order: Literal["<", ">"]) -> np.dtype[Any]:
                 return np.dtype(f"{order}{kind}[{int(settings['scale_factor'])}{settings['unit']}]")
             case "structured":
                 return np.dtype([(str(name), _element(member, "<")) for name, member in settings["fields"]])
+            case "struct":
+                return np.dtype([(str(one["name"]), _element(one["data_type"], "<")) for one in settings["fields"]])
     except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise refused from error
     raise refused

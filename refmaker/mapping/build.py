@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -36,9 +36,11 @@ from refmaker.model import JSON, ArrayType, Contiguous, Datatype, ObjectReferenc
 from refmaker.zarr import v2, v3
 from refmaker.zarr.chunk_grid import check_extents, grid_of
 from refmaker.zarr.codec_list import Codecs
+from refmaker.zarr.edges import EdgeAllowance
+from refmaker.zarr.text import ENCODING, NOT_UTF8, has_other_text, is_text
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
-__all__ = ["DEFAULT_INLINE_LIMIT", "BuildOptions", "Status", "assemble", "build_array", "text_layout"]
+__all__ = ["DEFAULT_INLINE_LIMIT", "BuildOptions", "Status", "assemble", "build_array", "text_dtype", "text_layout"]
 
 Status = Literal["mapped", "inlined"]
 
@@ -71,6 +73,8 @@ class BuildOptions:
         Use nothing that readers without refmaker cannot decode: such values are inlined, or refused.
     keep_checksums
         Have readers verify the checksums of the fletcher32 filter, instead of leaving them out of the references.
+    edges
+        What is left of the bytes that may be decoded in looking for short edge chunks.
     """
 
     zarr_format: Literal[2, 3] = 2
@@ -79,6 +83,7 @@ class BuildOptions:
     subchunk_size: int = 64 << 20
     portable: bool = False
     keep_checksums: bool = False
+    edges: EdgeAllowance = field(default_factory=EdgeAllowance, compare=False)
 
 
 def build_array(
@@ -116,6 +121,7 @@ def build_array(
     dtype = zarr_dtype(dataset.datatype)
     layout = None
     if dtype.text:
+        dtype = text_dtype(dtype, dataset.values)
         shape = dataset.dataspace.shape + dtype.extra
         layout = text_layout(dataset.values, dataset.datatype, dtype, shape, options, path_of)
     return assemble(variable, dtype, layout, read=read, options=options, target=target)
@@ -130,8 +136,14 @@ def assemble(
     check_extents(own)
     check_extents(variable.shape)
     if layout is None:
-        rules = Rules(options.inline_limit, options.subchunk_size, options.portable, options.keep_checksums)
+        rules = Rules(
+            options.inline_limit, options.subchunk_size, options.portable, options.keep_checksums, options.edges
+        )
         layout = lay_out(dataset, dtype, own, read=read, rules=rules)
+        if has_other_text(dataset, dtype, layout, read=read, allowance=options.edges):
+            layout.notes.append(NOT_UTF8)
+            kept = {name: value for name, value in variable.attributes.items() if name != ENCODING}
+            variable = replace(variable, attributes=kept)
     if variable.shape != own:
         _extend(layout, own, variable.shape)
     grid = grid_of(variable.shape, layout.chunks)
@@ -152,7 +164,7 @@ def _metadata(
     if plan.drop:
         attributes.pop("_FillValue", None)
     else:
-        attributes["_FillValue"] = plan.attribute
+        attributes["_FillValue"] = _as_read(plan.attribute, dtype.dtype, attributes)
     shape, chunks = variable.shape, layout.chunks
     if options.zarr_format == 3:
         metadata = v3.array_metadata(shape, chunks, dtype, layout.codecs, plan.fill_value, variable.dimensions)
@@ -165,7 +177,7 @@ def _fill(
     variable: Variable, dtype: ZarrDtype, layout: Layout, grid: tuple[int, ...], missing: int, options: BuildOptions
 ) -> tuple[FillPlan, Layout, tuple[int, ...]]:
     """Decide on fill values; write missing chunks out where they have to be, and fit."""
-    attribute, encoded = variable.fill_attribute, variable.attributes.get("_FillValue")
+    attribute, encoded = _stated_fill(variable, dtype.dtype)
     fill = fill_of(variable.dataset, dtype)
 
     def plan(room: bool) -> FillPlan:
@@ -188,6 +200,24 @@ def _fill(
     return plan(False), layout, grid
 
 
+def _stated_fill(variable: Variable, dtype: np.dtype[Any]) -> tuple[np.generic | bytes | None, JSON]:
+    """Return the `_FillValue` attribute and its JSON; with `_Unsigned`, one of the other sign as the array has it."""
+    value, encoded = variable.fill_attribute, variable.attributes.get("_FillValue")
+    unsigned = variable.attributes.get("_Unsigned")
+    other = {("i", "true"): "u", ("u", "false"): "i"}.get((dtype.kind, str(unsigned)))
+    if isinstance(value, np.integer) and value.dtype.kind == other and value.dtype.itemsize == dtype.itemsize:
+        value = value.astype(dtype)
+        return value, int(value)
+    return value, encoded
+
+
+def _as_read(fill: JSON, dtype: np.dtype[Any], attributes: dict[str, JSON]) -> JSON:
+    """Return `_FillValue` for unsigned numbers that xarray reads as signed ones: to it, 255 is no value of int8."""
+    signed = dtype.kind == "u" and attributes.get("_Unsigned") == "false" and type(fill) is int
+    bits = 8 * dtype.itemsize
+    return fill - (1 << bits) if signed and isinstance(fill, int) and fill >> (bits - 1) else fill
+
+
 def _materialise(
     layout: Layout, dtype: ZarrDtype, grid: tuple[int, ...], missing: int, plan: FillPlan, limit: int
 ) -> bool:
@@ -205,6 +235,13 @@ def _materialise(
     there[list(layout.inline)] = True
     layout.inline = {**layout.inline, **dict.fromkeys(np.flatnonzero(~there).tolist(), encoded)}
     return True
+
+
+def text_dtype(dtype: ZarrDtype, values: npt.NDArray[Any] | None) -> ZarrDtype:
+    """Return the dtype that holds strings: of bytes where they are not UTF-8."""
+    if values is None or dtype.items is not None or all(map(is_text, values.ravel().tolist())):
+        return dtype
+    return replace(dtype, raw=True)
 
 
 def text_layout(
@@ -239,6 +276,8 @@ def text_layout(
     if size > options.inline_limit:
         what = "strings" if dtype.items is None else "sequences"
         raise Unsupported(f"{what} of {size} bytes are larger than the inline limit of {options.inline_limit} bytes")
+    if dtype.raw:
+        return Layout(chunks, codecs, inline={0: encode_items(items)}, notes=[NOT_UTF8])
     encode = encode_text if dtype.items is None else encode_items
     return Layout(chunks, codecs, inline={0: encode(items)})
 

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
+from refmaker.codecs.hdf5_filters import IDENTITIES
 from refmaker.errors import Unsupported
-from refmaker.hdf5.pipeline import IDENTITIES
 from refmaker.model import Filter
 from refmaker.zarr.codec_list import Codecs, Config
 

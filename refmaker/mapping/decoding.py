@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from refmaker.codecs.config import encode_config
+from refmaker.codecs.decode import TOO_FEW
 from refmaker.codecs.decode import decode_chunk as decode_with_libhdf5
 from refmaker.codecs.exact import widened
+from refmaker.codecs.hdf5_filters import IDENTITIES, OWN, undo_filters
+from refmaker.codecs.pipeline import decode_chunk
 from refmaker.codecs.plugins import require_filters
-from refmaker.errors import Unsupported
-from refmaker.hdf5.pipeline import IDENTITIES, OWN, decode_chunk
+from refmaker.errors import FormatError, Unsupported
 from refmaker.mapping.chunks import as_zarr
 from refmaker.model import Dataset, FillValue, Filter
 from refmaker.zarr.codec_list import Codecs
@@ -66,8 +68,31 @@ class Decoder:
     dataset: Dataset
     dtype: ZarrDtype
 
-    def decode(self, block: bytes, chunk_shape: tuple[int, ...], filters: tuple[Filter, ...], mask: int) -> bytes:
+    def stored_size(self, block: bytes, chunk_shape: tuple[int, ...], mask: int) -> int | None:
+        """Return how many bytes a chunk holds, None for one that does not decode: reading it fails."""
+        applied = _applied(self.dataset.filters, mask)
+        size = self.dataset.datatype.size * math.prod(chunk_shape)
+        try:
+            if decodable(applied):
+                return len(undo_filters(block, applied, 0, size))
+            self.decode(block, chunk_shape, applied, 0)
+        except FormatError as error:
+            return error.got if error.message == TOO_FEW and isinstance(error.got, int) else None
+        except Unsupported:  # nothing here decodes it
+            return None
+        return size
+
+    def decode(
+        self,
+        block: bytes,
+        chunk_shape: tuple[int, ...],
+        filters: tuple[Filter, ...],
+        mask: int,
+        least: int | None = None,
+    ) -> bytes:
         """Decode one chunk of the extents `chunk_shape` in the dataspace; `mask` names the filters it did without.
+
+        `least` is how many bytes will do, of a chunk that reaches beyond its dataset.
 
         Raises
         ------
@@ -76,15 +101,22 @@ class Decoder:
         Unsupported
             A filter is not available.
         """
-        applied = tuple(f for position, f in enumerate(filters) if not mask >> position & 1)
+        applied = _applied(filters, mask)
         if self.dtype.target is None and decodable(applied):
             size = self.dataset.datatype.size * math.prod(chunk_shape)
-            return as_zarr(decode_chunk(block, applied, 0, size), self.dtype)
+            return as_zarr(decode_chunk(block, applied, 0, size, least), self.dtype)
+        if least is not None and decodable(applied):
+            size = self.dataset.datatype.size * math.prod(chunk_shape)
+            block, applied = decode_chunk(block, applied, 0, size, least), ()
         require_filters(f for f in applied if f.id not in IDENTITIES)
         message = self.dataset.datatype_message
         if not message:
             raise Unsupported("the file has no HDF5 datatype message for libhdf5 to decode by")
         return decode_with_libhdf5(block, message, chunk_shape, applied, 0, self.dtype.element)
+
+
+def _applied(filters: tuple[Filter, ...], mask: int) -> tuple[Filter, ...]:
+    return tuple(f for position, f in enumerate(filters) if not mask >> position & 1)
 
 
 def fill_of(dataset: Dataset, dtype: ZarrDtype) -> FillValue:

@@ -5,13 +5,13 @@ have to be repacked, or what libhdf5 makes of them (`ZarrDtype.target`); anythin
 `Unsupported` with the reason.
 
 - Zarr 2 structured dtypes hold scalar members one behind the other: zarr-python 3 reads neither nested nor array
-  members, and h5py and its like show no padding, so that padded compounds are repacked.
-- h5py's `NUMPY:<M8[s]` opaque tags are times.
+  members, and h5py and its like show no padding, so that padded compounds are repacked. So are those with big-endian
+  members: xarray opens none, and Zarr 3 has one byte order for all members.
+- Opaque data with a tag of h5py's (`NUMPY:<M8[s]`, see `h5py.opaque_dtype`) are what NumPy makes of the tag.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -19,14 +19,17 @@ from typing import Any
 import numpy as np
 
 from refmaker.codecs.exact import widened
+from refmaker.conventions.names import is_utf8
 from refmaker.errors import Unsupported
 from refmaker.hdf5.values import is_bool, natural_dtype
 from refmaker.model import (
     ArrayType,
+    BitField,
     Compound,
     Datatype,
     Enumeration,
     FloatingPoint,
+    Member,
     ObjectReference,
     Opaque,
     RegionReference,
@@ -34,11 +37,12 @@ from refmaker.model import (
     Time,
     VariableLength,
 )
+from refmaker.zarr.dtype_json import dtype_of_text
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
-__all__ = ["complex_parts", "zarr_dtype"]
+__all__ = ["cannot_be_swapped", "complex_parts", "zarr_dtype"]
 
-_TIME_TAG = re.compile(r"NUMPY:([<>][mM]8\[\d*(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])")
+_NUMPY_TAG = "NUMPY:"
 _COMPLEX_NAMES = ({"r", "i"}, {"real", "imag"})
 
 
@@ -54,8 +58,8 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
     match datatype:
         case Enumeration() if is_bool(datatype):
             return ZarrDtype(np.dtype("?"))
-        case Opaque(tag=tag, size=8) if (found := _TIME_TAG.fullmatch(tag)) is not None:
-            return ZarrDtype(np.dtype(found[1]))
+        case Opaque(tag=tag) if tag.startswith(_NUMPY_TAG):
+            return _tagged(datatype)
         case Compound():
             return _compound(datatype)
         case ArrayType(base, shape):
@@ -81,6 +85,22 @@ def zarr_dtype(datatype: Datatype) -> ZarrDtype:
     if dtype.itemsize == 0:
         raise Unsupported("elements of size 0")
     return ZarrDtype(dtype)
+
+
+def _tagged(datatype: Opaque) -> ZarrDtype:
+    """Return the dtype that h5py reads opaque data as: that of the tag, of the same size."""
+    refused = Unsupported(f"opaque data of {datatype.size} bytes with the tag {datatype.tag[:80]!r}")
+    try:
+        dtype = dtype_of_text(datatype.tag.removeprefix(_NUMPY_TAG))
+    except (TypeError, ValueError) as error:
+        raise refused from error
+    plain = dtype.names is None and dtype.subdtype is None and dtype.kind in "biufcSUVmM"
+    if not plain or dtype.itemsize != datatype.size or (dtype.kind in "fc" and dtype.name not in _FLOATS):
+        raise refused
+    return ZarrDtype(dtype, memory=np.dtype(f"V{datatype.size}"))
+
+
+_FLOATS = frozenset({"float16", "float32", "float64", "complex64", "complex128"})
 
 
 def _sequence(datatype: VariableLength) -> ZarrDtype:
@@ -110,8 +130,12 @@ def _unfit(base: Datatype) -> str | None:
             return "references"
         case String(padding=0, size=size) if size > 1:
             return "null-terminated strings"
+        case Opaque(tag=tag) if tag.startswith(_NUMPY_TAG):
+            return f"opaque data with the tag {tag[:80]!r}"
         case ArrayType(base=inner):
             return _unfit(inner)
+        case Compound() if not all(is_utf8(member.name) for member in base.members):
+            return "compounds whose members have names that are not valid UTF-8"
         case Compound():
             return next((why for member in base.members if (why := _unfit(member.datatype)) is not None), None)
     return None
@@ -130,33 +154,59 @@ def _compound(datatype: Compound) -> ZarrDtype:
     parts = complex_parts(datatype)
     if parts is not None:
         return ZarrDtype(parts)
-    members = []
-    converted = False
-    for member in datatype.members:
-        inner = zarr_dtype(member.datatype)
-        converted = converted or inner.target is not None
-        if inner.text:
-            raise Unsupported(f"compound with a variable-length or reference member, {member.name!r}")
-        if inner.extra or inner.dtype.names:
-            kind = "an array" if inner.extra else "a compound"
-            raise Unsupported(f"compound whose member {member.name!r} is {kind}: Zarr readers take scalar members only")
-        members.append((member.name, inner.dtype, member.offset))
-    names = [name for name, _, _ in members]
-    if not members or len(set(names)) != len(names) or "" in names:
+    names = [member.name for member in datatype.members]
+    unfit = next((name for name in names if not is_utf8(name)), None)
+    if unfit is not None:
+        raise Unsupported(f"member {unfit!r}: the name is not valid UTF-8")
+    if not names or len(set(names)) != len(names) or "" in names:
         raise Unsupported("compound without members, or with members of one name")
-    formats = [dtype for _, dtype, _ in members]
-    packed = np.dtype(list(zip(names, formats, strict=True)))
-    if converted:
-        return ZarrDtype(packed, target=packed)
+    members = [_scalar(member) for member in datatype.members]
+    packed = np.dtype([(name, _little(one.dtype)) for name, one in zip(names, members, strict=True)])
+    memory = np.dtype([(name, _little(one.given)) for name, one in zip(names, members, strict=True)])
+    if any(one.target is not None for one in members):
+        return ZarrDtype(packed, target=memory)
     terminated = tuple(
         (int(packed.fields[m.name][1]), m.datatype.size)
         for m in datatype.members
         if packed.fields is not None and zarr_dtype(m.datatype).terminated
     )
-    stored = np.dtype(
-        {"names": names, "formats": formats, "offsets": [o for _, _, o in members], "itemsize": datatype.size}
+    formats, offsets = [one.dtype for one in members], [member.offset for member in datatype.members]
+    stored = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": datatype.size})
+    return ZarrDtype(
+        packed,
+        stored=None if stored == packed else stored,
+        terminated=terminated,
+        memory=None if memory == packed else memory,
     )
-    return ZarrDtype(packed, stored=None if stored == packed else stored, terminated=terminated)
+
+
+def _scalar(member: Member) -> ZarrDtype:
+    """Return the dtype of a member of a structured dtype."""
+    inner = zarr_dtype(member.datatype)
+    if inner.text:
+        raise Unsupported(f"compound with a variable-length or reference member, {member.name!r}")
+    if inner.extra or inner.dtype.names:
+        kind = "an array" if inner.extra else "a compound"
+        raise Unsupported(f"compound whose member {member.name!r} is {kind}: Zarr readers take scalar members only")
+    if cannot_be_swapped(member.datatype):
+        raise Unsupported(f"compound whose member {member.name!r} is big-endian, and is not converted to little-endian")
+    return inner
+
+
+def _little(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype.newbyteorder("<") if dtype.str[0] == ">" else dtype
+
+
+def cannot_be_swapped(datatype: Datatype) -> bool:
+    """Return whether a number is big-endian, and libhdf5 does not exactly convert it to little-endian."""
+    match datatype:
+        case Opaque() | BitField():
+            return zarr_dtype(datatype).dtype.str[0] == ">"
+        case Enumeration(base=base):
+            return cannot_be_swapped(base)
+        case _:
+            inner = zarr_dtype(datatype)
+            return inner.target is not None and inner.dtype.str[0] == ">"
 
 
 def complex_parts(datatype: Compound) -> np.dtype[Any] | None:

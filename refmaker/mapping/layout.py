@@ -21,10 +21,12 @@ from refmaker.mapping.decoding import Decoder, decodable, hdf5_codecs
 from refmaker.model import Chunked, Compact, Contiguous, Dataset, External, Filter, Virtual
 from refmaker.zarr.chunk_grid import grid_of
 from refmaker.zarr.codec_list import Codecs
+from refmaker.zarr.edges import EdgeAllowance, Edges
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["RECODED", "Layout", "Rules", "lay_out", "split_rows"]
 
+_SHORT = "edge chunks that are stored without what reaches beyond the dataset"
 # A contiguous block is not split into pieces smaller than this part of what is asked for.
 _SMALLEST_PART = 64
 
@@ -72,12 +74,15 @@ class Rules:
         Readers have no codecs of refmaker's.
     keep_checksums
         Readers get the checksums behind chunks to see.
+    edges
+        What may be decoded in looking for short edge chunks.
     """
 
     inline_limit: int
     subchunk_size: int
     portable: bool = False
     keep_checksums: bool = False
+    edges: EdgeAllowance = field(default_factory=EdgeAllowance, compare=False)
 
 
 def lay_out(dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...], *, read: Read, rules: Rules) -> Layout:
@@ -215,10 +220,8 @@ def _contiguous(
     if rules.portable:
         raise Unsupported(f"{_why(dtype)}: {_too_large(rules.inline_limit)}")
     own = split_rows(_own_rank(shape, dtype), dataset.datatype.size, rules.subchunk_size)
-    codecs = hdf5_codecs(dataset, dtype, own, ())
-    return Layout(
-        own + dtype.extra, codecs, columns=_parts(storage.offset, size, dataset.datatype.size * math.prod(own))
-    )
+    columns = _parts(storage.offset, size, dataset.datatype.size * math.prod(own))
+    return Layout(own + dtype.extra, hdf5_codecs(dataset, dtype, own, ()), columns=columns)
 
 
 def _by_rows(storage: Contiguous, rows: int, shape: tuple[int, ...], item: int, read: Read, rules: Rules) -> Layout:
@@ -253,7 +256,7 @@ def _parts(offset: int, size: int, part: int) -> Columns:
 
 def _why(dtype: ZarrDtype) -> str:
     if dtype.target is None:
-        return "compound elements with padding"
+        return "compound elements with padding, or of the other byte order"
     return f"elements that have to be converted to {dtype.dtype}"
 
 
@@ -271,16 +274,25 @@ def _chunked(
     applied = tuple(f for position, f in enumerate(dataset.filters) if not mask >> position & 1)
     fits = size * len(index) <= rules.inline_limit and int(index.size.sum()) <= 4 * rules.inline_limit
     codecs, why = _codecs(dataset, dtype, storage, applied, size, rules, inline=bool(odd.any()), fits=fits)
-    chosen = odd if codecs is not None else np.ones(len(index), bool)
+    every = np.ones(len(index), bool)
+    chosen = odd if codecs is not None else every
     if odd.any():
         why += f"{', and ' if why else ''}{int(odd.sum())} chunks that are filtered otherwise than the others"
+    edges = Edges(_own_rank(shape, dtype), storage.chunk_shape, dataset.datatype.size)
+    if codecs is not None and edges.any:
+        short = edges.short_chunks(Decoder(dataset, dtype), index, codecs, odd, mask, read, rules.edges)
+        if short is not None:
+            why += f"{', and ' if why else ''}{_SHORT}"
+            if codecs.need_refmaker and not (fits and decodable(applied)):
+                raise Unsupported(f"{_SHORT}: libhdf5 as a codec takes whole chunks only")
+            codecs, chosen = (None, every) if codecs.need_refmaker else (codecs, chosen | short)
     layout = Layout(chunks, codecs or RECODED)
     if not chosen.all():
         layout.columns = _references(storage, layout.codecs, size, ~chosen)
     if chosen.any():
         if size * int(chosen.sum()) > rules.inline_limit or int(index.size[chosen].sum()) > 4 * rules.inline_limit:
             raise Unsupported(f"{why}: {_too_large(rules.inline_limit)}")
-        for cell, data in _decode(Decoder(dataset, dtype), storage, chosen, masks, read):
+        for cell, data in _decode(Decoder(dataset, dtype), storage, chosen, masks, read, edges):
             layout.inline[cell] = encode_chunk(data, layout.codecs.configs)
     return layout
 
@@ -366,16 +378,24 @@ def _references(storage: Chunked, codecs: Codecs, size: int, plain: npt.NDArray[
             raise Unsupported("a chunk is shorter than its checksum")
         stored = stored - np.uint64(codecs.trim)
     if not codecs.configs and (stored != size).any():
-        wrong = int(stored[stored != size][0])
-        raise Unsupported(f"a chunk stored without compression has {wrong} bytes instead of {size}")
+        if (stored < size).any():
+            wrong = int(stored[stored < size][0])
+            raise Unsupported(f"a chunk stored without compression has {wrong} bytes instead of {size}")
+        stored = np.minimum(stored, np.uint64(size))  # libhdf5 takes no notice of what is behind
     return cell, offset, stored
 
 
 def _decode(
-    decoder: Decoder, storage: Chunked, chosen: npt.NDArray[np.bool_], masks: npt.NDArray[np.uint32], read: Read
+    decoder: Decoder,
+    storage: Chunked,
+    chosen: npt.NDArray[np.bool_],
+    masks: npt.NDArray[np.uint32],
+    read: Read,
+    edges: Edges,
 ) -> Iterator[tuple[int, bytes]]:
-    """Read chunks, and decode them one by one."""
+    """Read chunks, and decode them one by one; of those at the edges, what lies within the dataset will do."""
     index, filters = storage.index, decoder.dataset.filters
     blocks = read_ranges(read, index.offset[chosen].tolist(), index.size[chosen].tolist())
-    for cell, mask, block in zip(index.cell[chosen].tolist(), masks[chosen].tolist(), blocks, strict=True):
-        yield cell, decoder.decode(block, storage.chunk_shape, filters, mask)
+    columns = index.cell[chosen].tolist(), masks[chosen].tolist(), edges.needed(index.cell[chosen]).tolist()
+    for cell, mask, least, block in zip(*columns, blocks, strict=True):
+        yield cell, decoder.decode(block, storage.chunk_shape, filters, mask, least)

@@ -19,9 +19,9 @@ from refmaker.conventions.names import zarr_name_problem
 from refmaker.conventions.view import Variable
 from refmaker.errors import Unsupported
 from refmaker.manifest.manifest import ManifestArray
-from refmaker.mapping.build import BuildOptions, Status, assemble, build_array, text_layout
+from refmaker.mapping.build import BuildOptions, Status, assemble, build_array, text_dtype, text_layout
 from refmaker.mapping.chunks import Read, as_zarr, encode_chunk
-from refmaker.mapping.dtypes import complex_parts, zarr_dtype
+from refmaker.mapping.dtypes import cannot_be_swapped, complex_parts, zarr_dtype
 from refmaker.mapping.layout import RECODED, Layout
 from refmaker.model import ArrayType, Compound, Datatype, Member, ObjectReference, VariableLength
 from refmaker.zarr.zarr_dtype import ZarrDtype
@@ -37,7 +37,7 @@ def is_divided(datatype: Datatype) -> bool:
     datatype, _ = _element(datatype)
     if not isinstance(datatype, Compound) or complex_parts(datatype) is not None:
         return False
-    return any(_is_nested(member.datatype) for member in datatype.members)
+    return any(_is_nested(member.datatype) or _is_odd(member.datatype) for member in datatype.members)
 
 
 def _element(datatype: Datatype) -> tuple[Datatype, tuple[int, ...]]:
@@ -47,6 +47,14 @@ def _element(datatype: Datatype) -> tuple[Datatype, tuple[int, ...]]:
         axes += datatype.shape
         datatype = datatype.base
     return datatype, axes
+
+
+def _is_odd(datatype: Datatype) -> bool:
+    """Return whether a number is big-endian, and has to stay so."""
+    try:
+        return cannot_be_swapped(datatype)
+    except Unsupported:  # said where the member is made
+        return False
 
 
 def _is_nested(datatype: Datatype) -> bool:
@@ -142,13 +150,14 @@ def _build_member(
         fill_attribute=None,
     )
     if variable.dataset.values is not None:
+        dtype = text_dtype(dtype, variable.dataset.values[member.name]) if dtype.text else dtype
         layout = _read_already(variable, member, dtype, options, path_of)
         # The fill value of a member that points elsewhere is a pointer; nothing is missing here.
         shown.dataset = replace(variable.dataset, fill=replace(variable.dataset.fill, value=b""))
         return assemble(shown, dtype, layout, read=read, options=options, target=target)
     if dtype.text:
         raise Unsupported("the values could not be resolved")
-    picked = np.dtype([(member.name, inner.dtype, inner.extra)] if inner.extra else [(member.name, inner.dtype)])
+    picked = np.dtype([(member.name, inner.given, inner.extra)] if inner.extra else [(member.name, inner.given)])
     dtype = replace(dtype, stored=None, terminated=(), target=np.dtype((picked, axes)) if axes else picked)
     return assemble(shown, dtype, None, read=read, options=options, target=target)
 

@@ -18,6 +18,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
 from refmaker import limits
+from refmaker.codecs import zarr3_struct
 from refmaker.errors import OutputError
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.decoded import DecodedView
@@ -104,6 +105,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         if missing_shards not in ("error", "empty"):
             raise TypeError(f"bad options for the refmaker filesystem: missing_shards={missing_shards!r}")
         super().__init__(asynchronous=asynchronous, loop=loop, **options)
+        zarr3_struct.register()
         self.fo = fo
         self.target_protocol = target_protocol
         self.target_options = {} if target_options is None else target_options

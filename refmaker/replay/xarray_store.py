@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from xarray import ArrayState
+from xarray import Variable
 from xarray.backends import AbstractDataStore, BackendArray, ZarrStore
 from xarray.core import indexing
 
@@ -104,7 +104,7 @@ class GroupStore(AbstractDataStore):
         """Return the names of the arrays."""
         return tuple(self.store.array_keys())
 
-    def get_variables(self) -> dict[str, ArrayState]:
+    def get_variables(self) -> dict[str, Variable]:
         """Return all arrays, not decoded."""
         return {name: self._variable(name) for name in self.array_keys()}
 
@@ -129,8 +129,8 @@ class GroupStore(AbstractDataStore):
         """Close the store."""
         self.store.close()
 
-    def _variable(self, name: str) -> ArrayState:
-        variable: ArrayState = self.store.open_store_variable(name)
+    def _variable(self, name: str) -> Variable:
+        variable: Variable = self.store.open_store_variable(name)
         if self.manifest.types is None:
             return variable
         types = self._types(name)
@@ -142,10 +142,10 @@ class GroupStore(AbstractDataStore):
             own = self.manifest.arrays[self._path(name)].attributes.get("_FillValue")
             zarr2 = self.manifest.zarr_format == 2 and own is not None
             attributes["_FillValue"] = restored(own if zarr2 else fill, types["_FillValue"])
-        made = ArrayState(variable.dims, variable._data, attributes, variable.encoding, fastpath=True)
+        made = Variable(variable.dims, variable._data, attributes, variable.encoding, fastpath=True)
         return self._as_text(name, made) if _is_text(made) else made
 
-    def _as_text(self, name: str, variable: ArrayState) -> ArrayState:
+    def _as_text(self, name: str, variable: Variable) -> Variable:
         attributes, encoding = dict(variable.attrs), dict(variable.encoding)
         array = self.manifest.arrays[self._path(name)]
         characters = variable.dtype == np.dtype("S1")
@@ -157,10 +157,10 @@ class GroupStore(AbstractDataStore):
         else:
             encoding.pop("dtype", None)
         data = indexing.LazilyIndexedArray(_Text(variable._data, charset or "utf-8"))
-        return ArrayState(variable.dims, data, attributes, encoding, fastpath=True)
+        return Variable(variable.dims, data, attributes, encoding, fastpath=True)
 
 
-def _is_text(variable: ArrayState) -> bool:
+def _is_text(variable: Variable) -> bool:
     """Return whether an array holds strings that xarray's netCDF-4 engine has as text."""
     if variable.dtype.kind == "S":
         return "_Encoding" in variable.attrs and variable.dtype.itemsize > 1

@@ -1,8 +1,7 @@
 """The last stage of a scan: a view of the tree to a manifest.
 
 Contract: every object of the tree that the selection takes ends in the report exactly once, as mapped, inlined or
-refused;
-every array is a step of its own, which the driver may run again.
+refused, or as empty where it has no values; every array is a step of its own, which the driver may run again.
 """
 
 from __future__ import annotations
@@ -38,6 +37,13 @@ def _inlined(array: ManifestArray) -> int:
     grid = array.metadata.get("chunk_grid", {})
     chunk = math.prod(array.metadata["chunks"] if "chunks" in array.metadata else grid["configuration"]["chunk_shape"])
     return sum(max(size, chunk) for size in {id(data): len(data) for data in held.values()}.values())
+
+
+def _empty(variable: Variable, kind: Literal["dataset", "link"]) -> ObjectReport:
+    """Report a dataset that has no values, and that nothing is lost of but attributes."""
+    left = ", ".join(variable.attributes)
+    notes = [*variable.notes, f"attributes left out: {left}"] if left else variable.notes
+    return ObjectReport(variable.path, kind, "empty", "a null dataspace: there are no values", notes=notes)
 
 
 @dataclass(slots=True)
@@ -100,6 +106,9 @@ class Assembly:
         path = variable.path
         link = self.tree.links.get(path)
         kind: Literal["dataset", "link"] = "dataset" if link is None else "link"
+        if variable.dataset.dataspace.kind == "null":
+            self.reports[path] = _empty(variable, kind)
+            return []
         options = self.options
         if self._room < options.inline_limit:
             options = replace(options, inline_limit=self._room)

@@ -42,6 +42,8 @@ def encode_fill(value: np.generic, dtype: np.dtype[Any]) -> JSON:
     if kind == "c":
         number = complex(value.item())
         return [_encode_float(number.real), _encode_float(number.imag)]
+    if kind == "U":
+        return str(value)
     whole = np.array(value, dtype)
     if kind in "mM":
         return int(whole.view("i8" if dtype.isnative else np.dtype("i8").newbyteorder(dtype.byteorder)))

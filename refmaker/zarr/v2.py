@@ -18,6 +18,7 @@ from refmaker.zarr.zarr_dtype import ZarrDtype
 __all__ = ["array_metadata"]
 
 _TEXT = ({"id": "vlen-utf8"},)
+_BYTES = ({"id": "vlen-bytes"},)
 
 
 def array_metadata(
@@ -26,7 +27,8 @@ def array_metadata(
     """Return the content of `.zarray`."""
     filters = codecs.filters
     if dtype.text:
-        filters = [*(_TEXT if dtype.items is None else _sequences(dtype)), *(filters or [])]
+        text = _BYTES if dtype.raw else _TEXT
+        filters = [*(text if dtype.items is None else _sequences(dtype)), *(filters or [])]
     return {
         "zarr_format": 2,
         "shape": list(shape),

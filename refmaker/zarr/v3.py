@@ -31,9 +31,12 @@ def array_metadata(
     """Return the content of `zarr.json`, `attributes` left out."""
     if dtype.items is not None:
         raise Unsupported("variable-length sequences have no form in Zarr 3: write Zarr 2 metadata")
-    if dtype.text:
-        data_type: JSON = "string"
-        serializer: dict[str, Any] = {"name": "vlen-utf8", "configuration": {}}
+    if dtype.raw:
+        data_type: JSON = "bytes"
+        serializer: dict[str, Any] = {"name": "vlen-bytes", "configuration": {}}
+    elif dtype.text:
+        data_type = "string"
+        serializer = {"name": "vlen-utf8", "configuration": {}}
     else:
         data_type, serializer = _data_type(dtype.dtype), _bytes_codec(dtype.dtype)
     return {
@@ -69,6 +72,8 @@ def _data_type(dtype: np.dtype[Any]) -> JSON:
     match dtype.kind:
         case "S":
             return {"name": "null_terminated_bytes", "configuration": {"length_bytes": dtype.itemsize}}
+        case "U":
+            return {"name": "fixed_length_utf32", "configuration": {"length_bytes": dtype.itemsize}}
         case "V":
             return {"name": "raw_bytes", "configuration": {"length_bytes": dtype.itemsize}}
         case "M" | "m":
@@ -79,7 +84,9 @@ def _data_type(dtype: np.dtype[Any]) -> JSON:
 
 
 def _structured(dtype: np.dtype[Any]) -> JSON:
+    """Return the registered name. Readers that know only the older `structured` refuse it: they ignored byte order."""
     fields = [(name, dtype[name]) for name in dtype.names or ()]
     if any(member.str[0] == ">" for _, member in fields):
         raise Unsupported("big-endian members of a compound have no form in Zarr 3")
-    return {"name": "structured", "configuration": {"fields": [[name, _data_type(member)] for name, member in fields]}}
+    described: list[JSON] = [{"name": name, "data_type": _data_type(member)} for name, member in fields]
+    return {"name": "struct", "configuration": {"fields": described}}

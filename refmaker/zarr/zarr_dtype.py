@@ -29,6 +29,8 @@ class ZarrDtype:
         Elements are strings, encoded by `vlen-utf8`; or sequences, encoded by `refmaker_sequences`.
     items
         The dtype of the items of sequences, as stored.
+    raw
+        The text is not UTF-8: elements are byte strings, encoded by `vlen-bytes`.
     depth
         How many sequences are within each other.
     terminated
@@ -37,6 +39,9 @@ class ZarrDtype:
     target
         The dtype that libhdf5 has to convert elements of the dataspace to, when `dtype` is not how they are stored; of
         the same bytes as `dtype` over the axes `extra`.
+    memory
+        What libhdf5 gives elements of `dtype` as, where that is something else: opaque data are bytes to it, whatever
+        their tag says.
     """
 
     dtype: np.dtype[Any]
@@ -47,6 +52,8 @@ class ZarrDtype:
     depth: int = 0
     terminated: tuple[tuple[int, int], ...] = ()
     target: np.dtype[Any] | None = None
+    memory: np.dtype[Any] | None = None
+    raw: bool = False
 
     @property
     def packed_items(self) -> np.dtype[Any]:
@@ -58,7 +65,12 @@ class ZarrDtype:
         """What libhdf5 is to make of an element of the dataspace: `target`, or one that holds the same values."""
         if self.target is not None:
             return self.target
-        return np.dtype((self.dtype, self.extra)) if self.extra else self.dtype
+        return np.dtype((self.given, self.extra)) if self.extra else self.given
+
+    @property
+    def given(self) -> np.dtype[Any]:
+        """An element of `dtype` as libhdf5 gives it."""
+        return self.dtype if self.memory is None else self.memory
 
 
 def packed(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -10,8 +10,11 @@ import fsspec
 import xarray as xr
 import zarr
 
+from refmaker.codecs import zarr3_struct
 from refmaker.manifest.manifest import Manifest
 from refmaker.scanning.scan import scan
+
+zarr3_struct.register()  # zarr-python 3.1 does not know the registered name; newer ones are left as they are
 
 __all__ = ["identical_groups", "open_array", "open_dataset", "open_group", "references", "store"]
 

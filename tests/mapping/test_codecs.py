@@ -9,8 +9,8 @@ import hdf5plugin
 import numpy as np
 import pytest
 
+from refmaker.codecs.hdf5_filters import fletcher32
 from refmaker.errors import Unsupported
-from refmaker.hdf5.pipeline import fletcher32
 from refmaker.mapping.codecs import zarr_codecs
 from refmaker.model import Filter
 from refmaker.scanning.scan import scan

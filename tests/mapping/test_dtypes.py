@@ -33,8 +33,10 @@ F4 = FloatingPoint(4, "<", 0, 32, 31, 23, 8, 0, 23, 127, 2)
 def test_time_tags_of_h5py() -> None:
     assert zarr_dtype(Opaque(8, "NUMPY:<M8[s]")).dtype == np.dtype("<M8[s]")
     assert zarr_dtype(Opaque(8, "NUMPY:>m8[25us]")).dtype == np.dtype(">m8[25us]")
-    assert zarr_dtype(Opaque(8, "NUMPY:<M8[xx]")).dtype == np.dtype("V8")
-    assert zarr_dtype(Opaque(4, "NUMPY:<M8[s]")).dtype == np.dtype("V4")
+    with pytest.raises(Unsupported, match="with the tag"):  # h5py does not read it either
+        zarr_dtype(Opaque(8, "NUMPY:<M8[xx]"))
+    with pytest.raises(Unsupported, match="with the tag"):
+        zarr_dtype(Opaque(4, "NUMPY:<M8[s]"))
 
 
 def test_arrays_of_arrays_add_all_their_axes() -> None:
@@ -123,9 +125,7 @@ def test_values_read_with_zarr(tmp_path: Path, name: str, zarr_format: Any, chun
         options = {"chunks": (1,), "compression": "gzip"} if chunked else {}
         f.create_dataset("v", (2,), dtype, **options)[...] = want
     manifest = scan(str(path), zarr_format=zarr_format)
-    if zarr_format == 3 and name == "packed":
-        assert "big-endian" in manifest.refusals["/v"]
-        return
+    assert manifest.refusals == {}
     array = open_array(manifest, tmp_path, "v")
     got = array[...]
     assert got.shape == want.shape

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refmaker.codecs.hdf5_filters import fletcher32
+from refmaker.codecs.pipeline import decode_chunk
 from refmaker.errors import FormatError, Unsupported
-from refmaker.hdf5.pipeline import decode_chunk, fletcher32
 from refmaker.model import Filter
 from tests.hdf5.making import made, opened
 

@@ -1,9 +1,7 @@
-"""The filter pipeline, backwards: stored bytes of a chunk to its values, for what the scanner must look into.
+"""The filters of HDF5 that are undone here: deflate (1), shuffle (2), fletcher32 (3), and those that change nothing.
 
-Contract: pure, output bounded. Used for variable-length data, filtered heap blocks and inlined chunks; data that
-readers
-fetch themselves never pass here. Filters: deflate (1), shuffle (2), fletcher32 (3), and those that change nothing when
-they decode; all others are left to libhdf5 (`refmaker.codecs.decode`). HDF5 filter registry.
+Contract: pure, output bounded by the size of the chunk. HDF5 filter registry; H5Zdeflate.c, H5Zshuffle.c,
+H5Zfletcher32.c.
 """
 
 from __future__ import annotations
@@ -13,11 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from refmaker import limits
 from refmaker.errors import FormatError
 from refmaker.model import Filter
 
-__all__ = ["IDENTITIES", "OWN", "check_fletcher32", "decode_chunk", "most_bytes", "unshuffle"]
+__all__ = ["IDENTITIES", "OWN", "check_fletcher32", "fletcher32", "most_bytes", "undo_filters", "unshuffle"]
 
 WHAT = "filter pipeline"
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
@@ -36,33 +33,33 @@ def most_bytes(size: int) -> int:
     return size + size // 8 + 65536
 
 
-def decode_chunk(data: bytes, filters: Sequence[Filter], mask: int, size: int) -> bytes:
-    """Undo the filters that `mask` does not skip; `size` is how many bytes the values take.
+def undo_filters(data: bytes, filters: Sequence[Filter], mask: int, size: int) -> bytes:
+    """Undo filters that are among `OWN`, to as many bytes as there are, not many more than `size`.
 
-    Raises `FormatError` when the bytes do not decode to `size`, `Unsupported` for a filter that no library here has.
+    Parameters
+    ----------
+    mask
+        Bit n: the chunk is stored without filter n.
+    size
+        Bytes that the values of the chunk take.
+
+    Raises
+    ------
+    FormatError
+        The bytes do not decode.
     """
-    applied = [f for position, f in enumerate(filters) if not mask >> position & 1]
-    if any(f.id not in OWN for f in applied):
-        return _by_libhdf5(data, applied, size)
     limit = most_bytes(size)
-    for found in reversed(applied):
+    for position in reversed(range(len(filters))):
+        found = filters[position]
+        if mask >> position & 1 or found.id in IDENTITIES:
+            continue
         if found.id == DEFLATE:
             data = _inflate(data, limit)
         elif found.id == SHUFFLE:
             data = unshuffle(data, found.client_data[0] if found.client_data else 1)
         elif found.id == FLETCHER32:
             data = check_fletcher32(data)
-    if len(data) != size:
-        raise FormatError("decoded size", structure=WHAT, expected=size, got=len(data))
     return data
-
-
-def _by_libhdf5(data: bytes, filters: Sequence[Filter], size: int) -> bytes:
-    if not 0 < size <= limits.CODEC_CHUNK:
-        raise FormatError("size of a chunk", structure=WHAT, expected=f"1 to {limits.CODEC_CHUNK} bytes", got=size)
-    from refmaker.codecs.decode import decode_stored
-
-    return decode_stored(data, filters, size)
 
 
 def _inflate(data: bytes, limit: int) -> bytes:
