@@ -139,9 +139,14 @@ def scan(
             statuses.add(FAILED)
             continue
         entries.append({"source": strip_credentials(source), "objects": [asdict(line) for line in manifest.objects]})
-        statuses.add(REFUSED if manifest.refusals else DONE)
+        from refmaker.sources.async_store import NO_RANGES
+
+        unread = [line.path for line in manifest.objects if NO_RANGES in line.notes]
+        statuses.add(REFUSED if manifest.refusals or unread else DONE)
         if not quiet:
             _summarise(manifest, source, destination, report, [*given["include"], *given["exclude"]])
+            if unread:
+                say(f"{strip_credentials(source)}: {counted(len(unread), 'array')}: {NO_RANGES}", err=True)
     if report is not None and (len(files) > 1 or FAILED not in statuses):
         write_bytes(report_text({"sources": entries} if len(files) > 1 else entries[0]), report)
     ctx.exit(FAILED if FAILED in statuses else max(statuses))

@@ -12,6 +12,7 @@ No error shows the logins and signatures of urls, whatever its parts hold of the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from refmaker.redaction import redact
@@ -27,8 +28,23 @@ __all__ = [
     "TargetChanged",
     "TruncatedError",
     "Unsupported",
+    "cause_of",
     "redact_error",
+    "is_quotable",
+    "printable",
 ]
+
+_LONGEST = 4000
+"""Characters of a message: what servers and libraries say goes into messages, and may be of any length."""
+
+_LONGEST_VALUE = 500
+"""Characters of what was expected, and of what was there instead."""
+
+_LONGEST_CAUSE = 300
+"""Characters of what a library says went wrong."""
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that move a cursor, end a line or turn the direction of text."""
 
 
 class RefmakerError(Exception):
@@ -61,7 +77,7 @@ class RefmakerError(Exception):
         got: object = None,
         source: str | None = None,
     ) -> None:
-        message = redact(message)
+        message = redact(printable(message, _LONGEST))
         super().__init__(message)
         self.message = message
         self.path = path
@@ -82,9 +98,9 @@ class RefmakerError(Exception):
             where.append(f"address {self.address}: ")
         what = ""
         if self.expected is not None:
-            what += f" (expected {self.expected}, got {self.got})"
+            what += f" (expected {_value(self.expected)}, got {_value(self.got)})"
         elif self.got is not None:
-            what += f" (got {self.got})"
+            what += f" (got {_value(self.got)})"
         return redact("".join(where) + self.message + what)
 
 
@@ -124,6 +140,32 @@ class EngineError(RefmakerError):
     """An engine cannot work: processes do not start, a cluster is not reached or lost."""
 
 
+def printable(text: str, most: int) -> str:
+    """Return a text on one line, with control characters escaped and cut before the word that is too much."""
+    if len(text) > most:
+        # Of a url or a password that is cut in the middle, the rest could not be told to be a secret.
+        text = text[: max(text.rfind(" ", 0, most), 0)] + " …"
+    return text if text.isprintable() else _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def cause_of(error: BaseException) -> str:
+    """Return what an error of a library says: its first line, bounded, as it may quote what a server sent."""
+    text = f"{type(error).__name__}: {error}".split("\n", 1)[0].removesuffix(": ")
+    text = printable(text, _LONGEST_CAUSE)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def is_quotable(error: BaseException) -> bool:
+    """Return whether a traceback may show an error of a library as it is: it is one short line without controls."""
+    text = str(error)
+    return len(text) <= _LONGEST_CAUSE and _CONTROLS.search(text) is None
+
+
+def _value(value: object) -> str:
+    text = printable(value if isinstance(value, str) else str(value), _LONGEST_VALUE)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def redact_error(error: RefmakerError, secrets: Iterable[str] = ()) -> None:
     """Leave out of an error what lets others in: `secrets`, and causes whose text has them or secrets of urls."""
     secrets = frozenset(secrets)
@@ -137,9 +179,15 @@ def redact_error(error: RefmakerError, secrets: Iterable[str] = ()) -> None:
     cause: BaseException | None = error
     while cause is not None:
         following = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-        if following is not None and redact(repr(following) + str(following), secrets) != repr(following) + str(
-            following
-        ):
+        if following is not None and not _may_be_shown(following, secrets):
             cause.__cause__, cause.__suppress_context__ = None, True
             return
         cause = following
+
+
+def _may_be_shown(error: BaseException, secrets: frozenset[str]) -> bool:
+    """Return whether a traceback may show an error: it has no secrets, nor what a server sent at any length."""
+    if not isinstance(error, RefmakerError) and not is_quotable(error):
+        return False
+    text = repr(error) + str(error)
+    return redact(text, secrets) == text

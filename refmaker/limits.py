@@ -150,6 +150,10 @@ SCAN_TIMEOUT = _limit("scan-timeout", 30.0, "seconds", "an attempt, beside the t
 SLOWEST = _limit("slowest", 1e5, "bytes a second", "a server that sends less for longer than `scan-timeout` failed")
 LONGEST_PAUSE = _limit("longest-pause", 20.0, "seconds", "before an attempt, whatever the server asks for")
 READ_TIMEOUT = _limit("read-timeout", 300.0, "seconds", "a read through refmaker://", "timeout= of the filesystem")
+OPEN_FILES = _limit(
+    "open-files", 512, "files", "local targets that are open at a time, of a quarter of what the process may",
+    BY_ENVIRONMENT,
+)  # fmt: skip
 READ_ATTEMPTS = _limit("read-attempts", 4, "attempts", "a read through refmaker://", "attempts= of the filesystem")
 
 # What a manifest may cost.

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from refmaker.sources import retry
+from refmaker.sources import attempts
 
 with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401
@@ -34,5 +34,5 @@ settings.load_profile("refmaker")
 def short_pauses() -> Iterator[None]:
     """Between attempts over loopback sockets there is nothing to wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retry, "RETRY_POLICY", retry.RetryPolicy(pause=0.002, longest_pause=0.01))
+        patch.setattr(attempts, "ATTEMPTS", attempts.Attempts(pause=0.002, longest_pause=0.01))
         yield

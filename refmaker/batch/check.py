@@ -22,7 +22,7 @@ from refmaker.batch.listing import Remote, stat_many
 from refmaker.batch.plan import LISTING, differences
 from refmaker.batch.remote_ledger import fetched
 from refmaker.batch.run import LEDGER
-from refmaker.errors import BatchError, SourceError
+from refmaker.errors import BatchError, SourceError, cause_of
 from refmaker.replay.identity import Seen
 
 __all__ = ["CheckReport", "check", "choose_manifests", "opened_ledger"]
@@ -191,7 +191,7 @@ def _compare(
         elif isinstance(found, FileNotFoundError):
             report.changed[url] = f"{where}it is gone"
         elif isinstance(found, Exception):
-            report.unreadable[target.url] = f"{type(found).__name__}: {found}"
+            report.unreadable[target.url] = cause_of(found)
         elif (
             differing := found.differences(target, "strict")
             if row.status == "failed"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from refmaker.batch.listing import Remote, absolute
-from refmaker.errors import OutputError
+from refmaker.errors import OutputError, cause_of
 from refmaker.kerchunk.open import write_manifest
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.rewriting import with_targets_at
@@ -148,7 +148,7 @@ class Destination:
                         remote.filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
                     remote.filesystem.put_file(file, target)
             except Exception as error:  # every filesystem raises errors of its own
-                raise OutputError(f"cannot write {self.place(name)!r}: {type(error).__name__}: {error}") from error
+                raise OutputError(f"cannot write {self.place(name)!r}: {cause_of(error)}") from error
             return os.path.getsize(files[-1])
 
 

@@ -27,7 +27,7 @@ __all__ = ["Ledger", "Row", "Run", "Status"]
 
 Status: TypeAlias = Literal["done", "refused", "failed"]
 _SHOWN = 300
-RETRY_POLICY = 10.0
+LOCK_TIMEOUT = 10.0
 """Seconds to wait for somebody who reads the ledger."""
 _FORMAT = 1
 _SCHEMA = """
@@ -132,7 +132,7 @@ class Ledger:
         with self._explained("cannot be opened"):
             mode = "ro" if read_only else "rwc"
             location = "file:" + _quoted(os.path.abspath(path)) + f"?mode={mode}"
-            self.connection = sqlite3.connect(location, uri=True, isolation_level=None, timeout=RETRY_POLICY)
+            self.connection = sqlite3.connect(location, uri=True, isolation_level=None, timeout=LOCK_TIMEOUT)
             self.connection.text_factory = _decoded
         try:
             with self._explained("cannot be read as a ledger"):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmaker import netcdf3
-from refmaker.errors import SourceError
+from refmaker.errors import SourceError, cause_of
 from refmaker.hdf5.superblock import SIGNATURE
 from refmaker.replay.identity import Seen
 from refmaker.scanning.recognise import _head_is_recognised, has_known_suffix, is_recognised
@@ -140,7 +140,7 @@ class Remote:
         try:
             self.filesystem, self.path = filesystem_of(url, storage_options)
         except Exception as error:  # every filesystem raises errors of its own
-            raise SourceError(f"cannot be reached: {error}", source=url) from error
+            raise SourceError(f"cannot be reached: {cause_of(error)}", source=url) from error
         self.url = url
         first, *rest = links(url)
         self._chained = "".join(f"::{link}" for link in rest)
@@ -236,7 +236,7 @@ class Remote:
         except FileNotFoundError:
             return {}
         except Exception as error:  # every filesystem raises errors of its own
-            raise SourceError(f"cannot be listed: {type(error).__name__}: {error}", source=self.url) from error
+            raise SourceError(f"cannot be listed: {cause_of(error)}", source=self.url) from error
 
 
 def _may_be_source(seen: Seen) -> bool:

@@ -111,10 +111,10 @@ def differences(seen: Seen, target: Target, row: Row) -> list[str]:
     That nothing tells its version is a difference too; not so of a member of a container that is a target itself.
     """
     found = seen.differences(target, "strict")
-    if found or (seen.mtime is not None and target.mtime is not None):
+    basis = seen.basis(target)
+    if found or basis in ("strong ETag", "modification time") or (target is row.seen and _in_container(row)):
         return found
-    known = seen.etag is not None and target.etag is not None
-    return [] if known or (target is row.seen and _in_container(row)) else ["nothing tells its version"]
+    return ["nothing tells its version" + (" but a weak ETag" if basis == "weak ETag" else "")]
 
 
 def _in_container(row: Row) -> bool:

@@ -24,7 +24,7 @@ from typing import Any
 from refmaker.batch.destination import Destination, temporary_folder
 from refmaker.batch.ledger import Ledger
 from refmaker.batch.listing import Remote
-from refmaker.errors import BatchError
+from refmaker.errors import BatchError, cause_of
 from refmaker.replay.identity import Seen
 
 __all__ = ["RemoteLedger", "fetched"]
@@ -168,7 +168,7 @@ class RemoteLedger:
             raise self._failed("the ledger cannot be stored; it is complete in the local file", error) from error
 
     def _failed(self, what: str, error: Exception) -> BatchError:
-        return BatchError(f"{what}: {type(error).__name__}: {error}", source=self.place.url)
+        return BatchError(f"{what}: {cause_of(error)}", source=self.place.url)
 
 
 @contextlib.contextmanager
@@ -182,9 +182,7 @@ def fetched(ledger: Remote) -> Iterator[str | None]:
             if there:
                 ledger.filesystem.get_file(ledger.path, path)
         except Exception as error:  # every filesystem raises errors of its own
-            raise BatchError(
-                f"the ledger cannot be fetched: {type(error).__name__}: {error}", source=ledger.url
-            ) from error
+            raise BatchError(f"the ledger cannot be fetched: {cause_of(error)}", source=ledger.url) from error
         yield path if there else None
 
 

@@ -24,6 +24,7 @@ from refmaker import limits
 from refmaker._version import __version__
 from refmaker.atomic import atomic_write
 from refmaker.errors import ManifestError, OutputError, SourceError
+from refmaker.file_version import is_weak
 from refmaker.kerchunk.cache_file import FORMAT, read_columns, write_columns
 from refmaker.kerchunk.compression import unpacked
 from refmaker.kerchunk.fetch import fetch
@@ -42,7 +43,7 @@ ROOM = limits.CACHE_ROOM
 SETTLED = 2.0
 """Seconds: a local file that was changed more recently can change again and look the same."""
 
-RETRY_POLICY = 60.0
+LOCK_TIMEOUT = 60.0
 """Seconds to wait for another process that parses the same manifest."""
 
 _ENTRY, _SEEN, _LOCK = ".columns", ".seen", ".lock"
@@ -183,9 +184,8 @@ def _make_room(folder: str) -> None:
 def _is_settled(location: str, state: Hashable, read_at: float) -> bool:
     """Return whether a state stands for one content: then the content may be known by it."""
     if not os.path.isabs(location):
-        return isinstance(state, tuple) and any(
-            mark[:1] in (("ETag",), ("etag",)) for mark in state if isinstance(mark, tuple)
-        )
+        marks = [mark for mark in state if isinstance(mark, tuple)] if isinstance(state, tuple) else []
+        return any(mark[0] in ("ETag", "etag") and not is_weak(mark[1]) for mark in marks)
     try:
         status = os.stat(location)
     except OSError:
@@ -207,7 +207,7 @@ def _only_one(path: str) -> Iterator[None]:
         yield
         return
     try:
-        deadline = time.monotonic() + RETRY_POLICY
+        deadline = time.monotonic() + LOCK_TIMEOUT
         while time.monotonic() < deadline:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

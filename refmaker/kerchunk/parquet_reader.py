@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from refmaker.errors import ManifestError, RefmakerError, SourceError
+from refmaker.errors import ManifestError, RefmakerError, SourceError, cause_of
 from refmaker.kerchunk.chunk_columns import inline_data
 from refmaker.kerchunk.extension import check_extension, extension_lines, member, source_records
 from refmaker.kerchunk.fetch import cat, transport_errors
@@ -84,7 +84,7 @@ class _Files:
             raise
         except Exception as error:  # every filesystem raises errors of its own
             strerror = error.strerror if isinstance(error, OSError) else None
-            reason = strerror or f"{type(error).__name__}: {error}".split("\n", 1)[0]
+            reason = strerror or cause_of(error)
             message = f"cannot read {name!r} of the manifest: {reason}"
             raise SourceError(message, source=self.location) from error
 

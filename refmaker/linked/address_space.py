@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker.conventions.names import escaped, is_utf8
+from refmaker.descriptors import most_open
 from refmaker.errors import RefmakerError, SourceError, TargetChanged, TruncatedError, Unsupported
 from refmaker.manifest.references import References
 from refmaker.sources.container import MemberSource
@@ -157,7 +158,8 @@ class AddressSpace:
         if not self.local or number == 0:
             return
         self.open_order.append(number)
-        if len(self.open_order) > MAX_OPEN:
+        # A mapped file takes two: the map has one of its own.
+        if len(self.open_order) > most_open(MAX_OPEN, share=8):
             self.files[self.open_order.pop(0)].source = None
 
     def source(self, number: int) -> Source:
@@ -165,7 +167,7 @@ class AddressSpace:
         file = self.files[number]
         if file.source is None:
             source = self._open(file.identity.url)
-            if source.identity != file.identity:
+            if source.identity.version.difference(file.identity.version) is not None:
                 raise TargetChanged("the file changed while it was scanned; scan it again", source=file.identity.url)
             file.source = source
             self._opened(number)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Hashable, Mapping
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -18,20 +19,25 @@ from refmaker.errors import SourceError
 from refmaker.replay.policy import Policy
 from refmaker.urls import links, path_of, protocol_of
 
-__all__ = ["Pool", "belongs_here", "call", "held", "pool"]
+__all__ = ["Pool", "belongs_here", "call", "held", "pool", "weakly"]
 
 T = TypeVar("T")
 
 ANYWHERE = Policy()
+
+_KEPT = 64
+"""Filesystems of an event loop that are kept for whoever asks for the same again."""
+
+_REMEMBERED = 10_000
+"""Outcomes of `Pool.once` that are remembered."""
 
 
 class Pool:
     """What belongs to one event loop: filesystems by protocol and options, and what was found out lately."""
 
     def __init__(self) -> None:
-        self.filesystems: dict[Hashable, Any] = {}
+        self.filesystems: OrderedDict[Hashable, Any] = OrderedDict()
         self.sessions: list[Any] = []
-        self.engines: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._keeper = self._keep()
         self._running: dict[Hashable, asyncio.Task[Any]] = {}
         self._done: dict[Hashable, tuple[float, Any]] = {}
@@ -65,17 +71,29 @@ class Pool:
 
         protocol = protocol_of(url)
         kind = fsspec.get_filesystem_class(protocol)
-        if len(links(url)) > 1:
+        http = protocol in ("http", "https")
+        chained = len(links(url)) > 1
+        kept = policy if policy.limits and (http or chained) else None
+        if chained:
+            key: Hashable = (url, repr(sorted(options.items())), kept)
             held = _chained(url, options, policy) if policy.limits else options
             filesystem, path = fsspec.core.url_to_fs(url, **_bound(kind, held))
-            key: Hashable = (url, repr(sorted(options.items())), policy if policy.limits else None)
-            return self.filesystems.setdefault(key, filesystem), path
+            return self._keep_one(key, lambda: filesystem), path
         options = {**kind._get_kwargs_from_urls(url), **options}
-        key = (protocol, repr(sorted(options.items())), policy if policy.limits else None)
-        if key not in self.filesystems:
-            http = protocol in ("http", "https")
-            self.filesystems[key] = self._http(kind, options, policy) if http else kind(**_bound(kind, options))
-        return self.filesystems[key], path_of(kind, url)
+        key = (protocol, repr(sorted(options.items())), kept)
+        made = partial(self._http, kind, options, policy) if http else partial(kind, **_bound(kind, options))
+        return self._keep_one(key, made), path_of(kind, url)
+
+    def _keep_one(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return the filesystem of a key; the one that was asked for longest ago goes, to end with its last reader."""
+        found = self.filesystems.get(key)
+        if found is None:
+            found = self.filesystems[key] = make()
+            while len(self.filesystems) > _KEPT:
+                self.filesystems.popitem(last=False)
+        else:
+            self.filesystems.move_to_end(key)
+        return found
 
     def _http(self, kind: Any, options: Mapping[str, Any], policy: Policy) -> Any:
         """Make the filesystem for http and https; where the caller brings a client, it cannot be kept to a policy."""
@@ -96,6 +114,7 @@ class Pool:
     async def _session(self, make: Callable[..., Awaitable[Any]], owner: Callable[[], Any], **options: Any) -> Any:
         """Make a client session that ends with its loop, its filesystem, or the process."""
         session = await make(**options)
+        self.sessions = [other for other in self.sessions if not other.closed]
         self.sessions.append(session)
         weakref.finalize(owner(), type(owner()).close_session, asyncio.get_running_loop(), session)
         return session
@@ -121,7 +140,10 @@ class Pool:
     def _finished(self, key: Hashable, task: asyncio.Task[Any]) -> None:
         del self._running[key]
         if not task.cancelled() and task.exception() is None:
+            self._done.pop(key, None)
             self._done[key] = (time.monotonic(), task.result())
+            while len(self._done) > _REMEMBERED:
+                del self._done[next(iter(self._done))]
 
 
 _pools: dict[asyncio.AbstractEventLoop, Pool] = {}
@@ -137,6 +159,19 @@ async def pool() -> Pool:
         found = _pools[loop] = Pool()
         await found.open()
     return found
+
+
+def weakly(method: Callable[..., T]) -> Callable[..., T]:
+    """Return a bound method as a function that does not keep its object alive."""
+    reference = weakref.WeakMethod(method)
+
+    def called(*args: Any) -> T:
+        found = reference()
+        if found is None:
+            raise SourceError("nobody waits for this read any more: its filesystem is gone")
+        return found(*args)
+
+    return called
 
 
 def held(url: str, options: Mapping[str, Any], policy: Policy) -> Mapping[str, Any]:

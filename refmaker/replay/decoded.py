@@ -24,6 +24,7 @@ from refmaker import limits
 from refmaker.manifest.references import References
 from refmaker.ranges import distinct
 from refmaker.replay.array_state import ArrayState, Fetch, Rows, known_rows
+from refmaker.replay.deadline import within
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.listing import Listing
 from refmaker.replay.loading import LoadedManifest
@@ -94,7 +95,8 @@ class DecodedView:
             async with gate:
                 return await self.read(key, found, start, end)
 
-        done = await asyncio.gather(*(one(*each) for each in wanted), return_exceptions=True)
+        with within(self.targets.access.timeout):  # all waves of it
+            done = await asyncio.gather(*(one(*each) for each in wanted), return_exceptions=True)
         for outcome in done:
             if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
                 raise outcome

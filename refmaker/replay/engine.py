@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import random
+import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
@@ -28,11 +28,12 @@ from refmaker.replay.coalesce import (
     coalesce_sorted,
     prefetch_ranges,
 )
+from refmaker.replay.deadline import deadline
 from refmaker.replay.prefetch import Prefetcher, Stream
 from refmaker.replay.prefetch_cache import PrefetchCache, PrefetchedRange
-from refmaker.replay.read_errors import is_transient
 from refmaker.replay.requests import PendingRead, ReadRequest
 from refmaker.replay.stores import Store
+from refmaker.retry import Gate, RetryPolicy, is_overload, retry_async
 
 __all__ = ["Engine", "ArrayState"]
 
@@ -63,6 +64,8 @@ class Engine:
         Makes the error that a reader sees, from a request and what went wrong.
     timeout, attempts
         Seconds in which a read must end; how often it is tried.
+    gate
+        Gives what requests for a target go through, by its number: one for all, unless it is said.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Engine:
         *,
         timeout: float,
         attempts: int,
+        gate: Callable[[int], Gate] | None = None,
     ) -> None:
         self.connect = connect
         self.explain = explain
@@ -84,7 +88,10 @@ class Engine:
         self._foresights: dict[str, Prefetcher] = {}
         self._blocks = PrefetchCache(MEMORY)
         self._tasks: set[asyncio.Task[bytes]] = set()
-        self._gate, self._ahead = asyncio.Semaphore(PARALLEL), asyncio.Semaphore(PARALLEL_AHEAD)
+        self._policy = RetryPolicy(attempts, PAUSE, LONGEST_PAUSE)
+        self._ahead = Gate(PARALLEL_AHEAD)
+        only = Gate(PARALLEL)
+        self._gate = (lambda _: only) if gate is None else gate
 
     # Asking
 
@@ -164,7 +171,7 @@ class Engine:
 
     async def _prepare(self, code: int) -> None:
         with contextlib.suppress(Exception):
-            async with self._gate, asyncio.timeout(self.timeout):
+            async with asyncio.timeout_at(deadline(self.timeout)), self._gate(code):
                 store = await self.connect(code)
             self._stores.setdefault(code, store)
 
@@ -200,7 +207,7 @@ class Engine:
         self, request: ReadRequest, block: PrefetchedRange | None, useful: int, explained: bool
     ) -> bytes | asyncio.Future[bytes]:
         """Begin to read one range, out of a block where that has it; `useful` bytes of it are wanted."""
-        want = PendingRead(request, self._loop.create_future(), explained)
+        want = PendingRead(request, self._loop.create_future(), explained, deadline(self.timeout))
         if want.stop == want.start:
             return b""
         if block is not None and block in self._blocks:
@@ -216,7 +223,7 @@ class Engine:
         """Return bytes that are there, else the future of those that are on their way from now on."""
         if request.size == 0:
             return b""
-        want = PendingRead(request, self._loop.create_future())
+        want = PendingRead(request, self._loop.create_future(), deadline=deadline(self.timeout))
         block = self._blocks.find(request.target, want.start, want.stop) if request.size else None
         if block is not None:
             return self._take(block, want)
@@ -264,7 +271,8 @@ class Engine:
             for start, stop, group in coalesce_requests(wants, MIN_GAP if store is None else store.gap):
                 data = None if store is None or stop is None else store.read_nowait(start, stop)
                 if data is None:
-                    self._fetch(self._gate, code, start, stop, partial(self._served, start, group))
+                    until = max(want.deadline for want in group)
+                    self._fetch(None, code, start, stop, until, partial(self._served, start, group))
                 else:
                     for want in group:
                         want.give(data, start)
@@ -287,28 +295,29 @@ class Engine:
 
     def _fetch(
         self,
-        gate: asyncio.Semaphore,
+        ahead: Gate | None,
         code: int,
         start: int,
         stop: int | None,
+        until: float,
         done: Callable[[asyncio.Task[bytes]], None],
     ) -> None:
-        task = self._loop.create_task(self._range(gate, code, start, stop))
+        task = self._loop.create_task(self._range(ahead, code, start, stop, until))
         self._tasks.add(task)
         task.add_done_callback(done)
 
-    async def _range(self, gate: asyncio.Semaphore, code: int, start: int, stop: int | None) -> bytes:
-        """Read one range, all of it."""
-        async with gate, asyncio.timeout(self.timeout):
-            for attempt in range(1, self.attempts):
-                try:
-                    return await self._attempt(code, start, stop)
-                except Exception as error:  # every filesystem raises errors of its own
-                    if is_transient(error):
-                        await asyncio.sleep(min(PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.25, 0.75))  # noqa: S311
-                        continue
-                    raise
-            return await self._attempt(code, start, stop)
+    async def _range(self, ahead: Gate | None, code: int, start: int, stop: int | None, until: float) -> bytes:
+        """Read one range, all of it, until a time that what it waits for counts into."""
+        gate = self._gate(code)
+
+        def failed(error: Exception) -> None:
+            if is_overload(error):
+                gate.slow_down()
+
+        async with asyncio.timeout_at(until), ahead or contextlib.nullcontext(), gate:
+            return await retry_async(
+                partial(self._attempt, code, start, stop), self._policy, deadline=until, failed=failed
+            )
 
     async def _attempt(self, code: int, start: int, stop: int | None) -> bytes:
         store = self._stores.get(code)
@@ -357,13 +366,15 @@ class Engine:
         if waiters is None:
             return
         self._ask(waiters)
-        self._loop.call_later(KEPT, self._drop, block)
+        # A filesystem that is gone must not wait for its timers.
+        self._loop.call_later(KEPT, _expire, weakref.ref(self), weakref.ref(block))
         store = self._stores.get(block.code)
         data = None if store is None else store.read_nowait(block.start, block.stop)
         if data is not None:
             block.arrive(data)
             return
-        self._fetch(self._ahead, block.code, block.start, block.stop, partial(self._filled, block))
+        done = partial(self._filled, block)
+        self._fetch(self._ahead, block.code, block.start, block.stop, deadline(self.timeout), done)
 
     def _filled(self, block: PrefetchedRange, task: asyncio.Task[bytes]) -> None:
         """Keep a block that was read. Who waits for one that was not asks again, and gets the error."""
@@ -375,6 +386,13 @@ class Engine:
 
     def _drop(self, block: PrefetchedRange) -> None:
         self._ask(self._blocks.drop(block))
+
+
+def _expire(engine: weakref.ref[Engine], block: weakref.ref[PrefetchedRange]) -> None:
+    """Let go of a block that nobody came for, if it is still there."""
+    owner, held = engine(), block()
+    if owner is not None and held is not None:
+        owner._drop(held)
 
 
 async def _outcome(future: asyncio.Future[bytes]) -> bytes | Exception:

@@ -21,6 +21,7 @@ from refmaker import limits
 from refmaker.codecs import zarr3_struct
 from refmaker.errors import OutputError
 from refmaker.manifest.manifest import Manifest
+from refmaker.replay.deadline import within
 from refmaker.replay.decoded import DecodedView
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry
@@ -66,7 +67,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         Let a manifest that came over the network refer to files of this machine, and to addresses that are not public,
         and name codecs that are not known.
     timeout
-        Seconds within which a read of a target must end.
+        Seconds within which what is asked for at a time must be there, whatever it waits for.
     attempts
         How often a read is tried that fails for a reason which may go away, such as a lost connection.
     view
@@ -158,17 +159,20 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
                 places.append(len(out))
                 wanted.append((key, found, start, end))
                 out.append(b"")
-        for at, data in zip(places, await view.read_all(wanted) if wanted else [], strict=True):
+        with within(self.access.timeout):
+            read = await view.read_all(wanted) if wanted else []
+        for at, data in zip(places, read, strict=True):
             out[at] = data
         return out
 
     async def _read_whole(self, keys: Sequence[str]) -> list[bytes | Exception]:
         """Read whole keys: for each its bytes, or the error."""
         view = self._view or await self._ready()
-        found = await view.read_whole([key.strip("/") for key in keys])
-        rest = [place for place, data in enumerate(found) if data is None]
-        everything = [None] * len(rest)
-        read = await self._read([keys[place] for place in rest], everything, everything) if rest else []
+        with within(self.access.timeout):
+            found = await view.read_whole([key.strip("/") for key in keys])
+            rest = [place for place, data in enumerate(found) if data is None]
+            everything = [None] * len(rest)
+            read = await self._read([keys[place] for place in rest], everything, everything) if rest else []
         others = iter(read)
         return [next(others) if data is None else data for data in found]
 
@@ -186,7 +190,10 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
                 return data
         lookup = view.opened.lookup
         found = lookup.find(key) if lookup.is_loaded(key) else await view.opened.run(lookup.find, key)
-        return found[start:end] if isinstance(found, bytes) else await view.read(key, found, start, end)
+        if isinstance(found, bytes):
+            return found[start:end]
+        with within(self.access.timeout):
+            return await view.read(key, found, start, end)
 
     async def _cat(
         self,

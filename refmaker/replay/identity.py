@@ -1,24 +1,19 @@
 """Whether a target is still the file that was scanned.
 
-Contract: compares what the manifest recorded with what a store says now; a part that either side does not know cannot
-differ. An ETag decides where both have one, else the modification time; the size always counts.
+Contract: compares what the manifest recorded with what a store says now, by the rule of `refmaker.file_version`.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from refmaker.errors import TargetChanged
+from refmaker.file_version import Basis, Check, FileVersion, time_of
 from refmaker.manifest.manifest import Target
-from refmaker.sources.identity import SAME_TIME, etag_of, opaque, time_of
 
-__all__ = ["Check", "Seen", "changed"]
-
-Check: TypeAlias = Literal["strict", "size", "off"]
+__all__ = ["Check", "Seen", "changed", "recorded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +31,32 @@ class Seen:
     @staticmethod
     def of(info: Mapping[str, Any]) -> Seen:
         """Read what a filesystem of fsspec says of a file."""
-        return Seen(info.get("size"), etag_of(info), time_of(info))
+        seen = FileVersion.of(info)
+        return Seen(seen.size, seen.etag, seen.modified)
 
     @staticmethod
     def of_headers(size: int | None, headers: Mapping[str, str]) -> Seen:
         """Read what an HTTP answer says of the whole file (RFC 9110, 8.8)."""
-        try:
-            mtime = parsedate_to_datetime(headers["Last-Modified"]).timestamp()
-        except (KeyError, ValueError, OverflowError):
-            mtime = None
-        return Seen(size, headers.get("ETag"), mtime, coarse=True)
+        modified = time_of({"Last-Modified": headers.get("Last-Modified")})
+        return Seen(size, headers.get("ETag"), modified, coarse=True)
+
+    @property
+    def version(self) -> FileVersion:
+        """The same as a version of a file."""
+        return FileVersion(self.size, self.etag, self.mtime, self.coarse)
 
     def differences(self, record: Target, check: Check) -> list[str]:
         """List what is not as it was when the target was scanned."""
-        found: list[str] = []
-        if check == "off":
-            return found
-        if record.size is not None and self.size is not None and record.size != self.size:
-            found.append(f"{record.size} bytes then, {self.size} now")
-        if check == "size":
-            return found
-        if record.etag is not None and self.etag is not None:
-            if opaque(record.etag) != opaque(self.etag):
-                found.append(f"ETag {record.etag} then, {self.etag} now")
-        elif record.mtime is not None and self.mtime is not None:
-            then = record.mtime // 1 if self.coarse else record.mtime
-            if abs(then - self.mtime) > SAME_TIME:
-                found.append(f"modified {_date(record.mtime)} then, {_date(self.mtime)} now")
-        return found
+        return recorded(record).differences(self.version, check)
+
+    def basis(self, record: Target) -> Basis:
+        """Return the strongest of what a target can be compared by."""
+        return recorded(record).basis(self.version)
+
+
+def recorded(record: Target) -> FileVersion:
+    """Return the version of a target that a manifest recorded."""
+    return FileVersion(record.size, record.etag, record.mtime)
 
 
 def changed(url: str, key: str, differences: Sequence[str]) -> TargetChanged:
@@ -74,10 +67,3 @@ def changed(url: str, key: str, differences: Sequence[str]) -> TargetChanged:
         source=url,
         path=key,
     )
-
-
-def _date(seconds: float) -> str:
-    try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds:g} s"

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from refmaker.codecs.allowed import unknown_codecs
-from refmaker.errors import RefmakerError, SourceError
+from refmaker.errors import RefmakerError, SourceError, cause_of
+from refmaker.file_version import is_weak
 from refmaker.kerchunk.cache import local_state, open_cached
 from refmaker.kerchunk.json_writer import read_json
 from refmaker.kerchunk.open import head_file, is_parquet
@@ -92,10 +93,15 @@ class _Cache:
         with self.lock:
             busy = self.busy.setdefault(key, threading.Lock())
         with busy:
-            state = _state(location, options)
-            known, opened = self.opened.get(key, (None, None))
-            if opened is None or state is None or state != known:
-                opened = _opened(open_cached(location, options, state, missing_shards), location)
+            try:
+                state = _state(location, options)
+                known, opened = self.opened.get(key, (None, None))
+                if opened is None or state is None or state != known:
+                    opened = _opened(open_cached(location, options, state, missing_shards), location)
+            except BaseException:
+                if key not in self.opened:
+                    self.busy.pop(key, None)
+                raise
             with self.lock:
                 self.opened[key] = (state, opened)
                 self.opened.move_to_end(key)
@@ -218,7 +224,9 @@ def _state(location: str, options: Mapping[str, Any]) -> Hashable | None:
         filesystem.invalidate_cache()
         info = filesystem.info(head_file(path, parquet=parquet))
     except Exception as error:  # every filesystem raises errors of its own
-        cause = f"{type(error).__name__}: {error}"
+        cause = cause_of(error)
         raise SourceError(f"cannot read the manifest: {cause}", source=location) from error
     found = tuple((mark, str(info[mark])) for mark in _MARKS if info.get(mark))
-    return (*found, info.get("size")) if found else None
+    # Of versions behind one weak ETag nobody knows whether they are the same.
+    tells = any(mark.lower() != "etag" or not is_weak(value) for mark, value in found)
+    return (*found, info.get("size")) if tells else None

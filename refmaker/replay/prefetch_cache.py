@@ -26,7 +26,7 @@ class PrefetchedRange:
         The bytes, None as long as they are on their way.
     """
 
-    __slots__ = ("code", "data", "left", "prefetcher", "start", "stop", "waiting")
+    __slots__ = ("__weakref__", "code", "data", "left", "prefetcher", "start", "stop", "waiting")
 
     def __init__(self, code: int, start: int, stop: int, left: int, prefetcher: Prefetcher) -> None:
         self.code = code

@@ -11,14 +11,9 @@ from collections.abc import Iterable, Sequence
 
 from refmaker.errors import SourceError
 from refmaker.redaction import secrets_of
+from refmaker.retry import retry_after
 
 __all__ = ["VersionMismatch", "IncompleteRead", "redact", "secrets_of", "is_transient"]
-
-_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP: try again later (RFC 9110, 15.5 and 15.6; RFC 6585)."""
-
-_KINDS = frozenset({"ClientConnectionError", "ClientPayloadError", "IncompleteRead", "IncompleteReadError"})
-"""By name, so that the packages need not be there: aiohttp's connection lost and body cut, botocore's body cut."""
 
 _LOGIN = re.compile(r"(?<=://)[^/@\s'\"]+@")
 _QUERY = re.compile(r"(?<=\?)[^\s'\"<>)]+")
@@ -35,14 +30,12 @@ class VersionMismatch(Exception):
 class IncompleteRead(SourceError):
     """An answer that breaks off, or has less than it could."""
 
+    is_transient = True
+
 
 def is_transient(error: BaseException) -> bool:
     """Return whether the same request may well succeed a little later."""
-    if isinstance(error, IncompleteRead | ConnectionError | TimeoutError):
-        return True
-    if getattr(error, "status", None) in _STATUSES:
-        return True
-    return not _KINDS.isdisjoint(kind.__name__ for kind in type(error).__mro__)
+    return retry_after(error) is not None
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:

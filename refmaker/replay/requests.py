@@ -6,6 +6,7 @@ Contract: records only.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import NamedTuple
 
 __all__ = ["ReadRequest", "PendingRead"]
@@ -21,12 +22,18 @@ class ReadRequest(NamedTuple):
 
 
 class PendingRead:
-    """A request and the future of its bytes, or of what goes wrong: as it was, or `explained` for the request's key."""
+    """A request and the future of its bytes, or of what goes wrong: as it was, or `explained` for the request's key.
 
-    __slots__ = ("explained", "future", "request", "start", "stop")
+    `deadline` is by the clock of the event loop.
+    """
 
-    def __init__(self, request: ReadRequest, future: asyncio.Future[bytes], explained: bool = True) -> None:
+    __slots__ = ("deadline", "explained", "future", "request", "start", "stop")
+
+    def __init__(
+        self, request: ReadRequest, future: asyncio.Future[bytes], explained: bool = True, deadline: float = math.inf
+    ) -> None:
         self.request = request
+        self.deadline = deadline
         self.explained = explained
         self.start = request.offset
         self.stop = request.offset + (request.size or 0)

@@ -20,7 +20,8 @@ from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import Pool, belongs_here, call
 from refmaker.replay.identity import Check, Seen
 from refmaker.replay.read_errors import IncompleteRead, VersionMismatch
-from refmaker.sources.async_store import bounded_body
+from refmaker.sources.async_store import as_bytes, bounded_body
+from refmaker.sources.http import explanation
 
 __all__ = ["FsspecStore", "HttpStore", "S3Store", "Store", "store_of"]
 
@@ -28,7 +29,7 @@ _VALID = 300.0
 """Seconds for which a target that was found unchanged is not looked up again."""
 
 _ENCODINGS = (None, "", "identity")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
 
 class Store(Protocol):
@@ -78,8 +79,8 @@ class FsspecStore:
         """See `Store.read`."""
         await self._look()
         if stop is None:
-            return bytes(await call(self.filesystem, "cat_file", self.path))
-        return bytes(await call(self.filesystem, "cat_file", self.path, start=start, end=stop))
+            return as_bytes(await call(self.filesystem, "cat_file", self.path))
+        return as_bytes(await call(self.filesystem, "cat_file", self.path, start=start, end=stop))
 
     async def seen(self) -> Seen:
         """Look the target up."""
@@ -88,7 +89,8 @@ class FsspecStore:
     async def _look(self) -> None:
         """Make sure that the target is the file that was scanned, unless that was done lately."""
         record, check = self.record, self.check
-        if check == "off" or not (record.size is not None or (check == "strict" and (record.etag or record.mtime))):
+        marked = check == "strict" and (record.etag or record.mtime is not None)
+        if check == "off" or not (record.size is not None or marked):
             return
         mark = (self.filesystem._fs_token, self.path)
         try:
@@ -155,6 +157,11 @@ class HttpStore(FsspecStore):
             headers["If-Match"] = self.match
         session = await filesystem.set_session()
         async with session.get(filesystem.encode_url(self.path), headers=headers, **options) as answer:
+            if answer.status == 416:
+                raise SourceError(
+                    "the server refuses the range (status 416): the file became shorter, or no ranges are served of it",
+                    got=await explanation(answer),
+                )
             self._check(answer, None if stop is None else (start, stop))
             most, size = self.most(start, stop), answer.content_length
             # A body whose length is told ends there.
@@ -167,7 +174,9 @@ class HttpStore(FsspecStore):
         """Refuse an answer that is not the range, or not of the file, that was asked for."""
         headers = answer.headers
         if answer.status == 412:
-            raise VersionMismatch([f"ETag {self.record.etag} then, {headers.get('ETag', 'another')} now"])
+            raise VersionMismatch(
+                [f"ETag {self.record.etag} then, {ascii(headers.get('ETag', 'another')[:100])[1:-1]} now"]
+            )
         if answer.status == 404:
             raise FileNotFoundError(f"status 404, {answer.reason}")
         answer.raise_for_status()

@@ -16,17 +16,19 @@ from functools import cached_property
 from typing import Any, cast
 
 from refmaker import limits
-from refmaker.errors import RefmakerError, SourceError
+from refmaker.errors import RefmakerError, SourceError, cause_of, is_quotable
 from refmaker.manifest.manifest import Target
 from refmaker.redaction import holds_secrets
-from refmaker.replay.connections import call, pool
-from refmaker.replay.engine import Engine
+from refmaker.replay.connections import call, pool, weakly
+from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.identity import Check, Seen, changed
 from refmaker.replay.local import LocalStore
 from refmaker.replay.policy import Policy
 from refmaker.replay.read_errors import VersionMismatch, redact, secrets_of
 from refmaker.replay.requests import ReadRequest
 from refmaker.replay.stores import Store, store_of
+from refmaker.retry import Gate
+from refmaker.sources.async_store import gate_of
 from refmaker.urls import is_local, local_path, protocol_of, resolve
 
 __all__ = ["Access", "ReadRequest", "Targets"]
@@ -63,17 +65,24 @@ class Targets:
         self.access = access
         self.policy = Policy(base, access.allow, access.allow_local)
         self._engine: tuple[asyncio.AbstractEventLoop | None, Engine | None] = (None, None)
+        self._engines: dict[asyncio.AbstractEventLoop, Engine] = {}
 
     async def engine(self) -> Engine:
         """Return what reads the targets in the running event loop."""
         loop = asyncio.get_running_loop()
         known, engine = self._engine
         if known is not loop or engine is None:
-            engine = (await pool()).engines.get(self)
+            engine = self._engines.get(loop)
             if engine is None:
+                for other in [other for other in list(self._engines) if other.is_closed()]:
+                    self._engines.pop(other, None)
                 access = self.access
-                engine = Engine(self._store, self._explained, timeout=access.timeout, attempts=access.attempts)
-                (await pool()).engines[self] = engine
+                # Without a reference back, so that descriptors and memory go with the last who holds the targets.
+                connect, explain = weakly(self._store), weakly(self._explained)
+                engine = Engine(
+                    connect, explain, timeout=access.timeout, attempts=access.attempts, gate=weakly(self._gate)
+                )
+                self._engines[loop] = engine
             self._engine = loop, engine
         return engine
 
@@ -134,6 +143,10 @@ class Targets:
             return store
         return store_of(filesystem, path, record, self.access.check, await pool())
 
+    def _gate(self, code: int) -> Gate:
+        """Return what the requests of all manifests for the server or bucket of a target go through."""
+        return gate_of(self.records[code].url, PARALLEL)
+
     def _explained(self, request: ReadRequest, error: Exception) -> Exception:
         """Make the error that a reader sees of one that a store raised."""
         if isinstance(error, RefmakerError) and not isinstance(error, SourceError):
@@ -156,7 +169,7 @@ class Targets:
         cause = self._cause(error)
         shown = redact(cause, self._secrets)
         found = SourceError(f"{message}: {shown}", **where)
-        found.__cause__ = error if shown == cause else None
+        found.__cause__ = error if shown == cause and is_quotable(error) else None
         found.__suppress_context__ = True
         return found
 
@@ -231,7 +244,7 @@ class Targets:
     def _cause(self, error: Exception) -> str:
         if isinstance(error, TimeoutError) and not str(error):
             return f"no answer within {self.access.timeout:g} seconds"
-        return f"{type(error).__name__}: {error}"
+        return cause_of(error)
 
 
 def _names(filesystem: Any) -> tuple[str, ...]:

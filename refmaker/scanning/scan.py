@@ -166,6 +166,7 @@ def scan_file(
                 tree = Tree(url, space.window.size, kind)
                 scan_options = ScanOptions(selection, inline_threshold, zarr_format, strict)
                 manifest = scan_with_kerchunk(kind, url, storage_options, space, driver.run, scan_options)
+            _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
             space.check_unchanged()
     except RefmakerError as error:
         if error.source is None:
@@ -173,3 +174,10 @@ def scan_file(
         redact_error(error, secrets_of(storage_options or {}) | secrets_in(url))
         raise
     return ScanResult(manifest, tree)
+
+
+def _note(manifest: Manifest, notes: list[str]) -> None:
+    """Add what is to be known of the files to the report of every dataset whose chunks lie in them."""
+    for report in manifest.objects if notes else ():
+        if report.kind == "dataset" and report.status == "mapped" and report.reason is None:
+            report.notes = [*report.notes, *dict.fromkeys(notes)]

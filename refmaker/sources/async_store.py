@@ -8,18 +8,32 @@ share: bounded concurrency, repeated attempts, finite times, errors that name ur
 from __future__ import annotations
 
 import asyncio
-import sys
+import re
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from refmaker import limits
-from refmaker.errors import RefmakerError, SourceError
-from refmaker.sources import retry
+from refmaker.descriptors import most_open
+from refmaker.errors import RefmakerError, SourceError, cause_of
+from refmaker.retry import Gate, is_overload, retry_after
+from refmaker.sources import attempts
 from refmaker.sources.identity import Identity
 from refmaker.sources.range_planner import Rates
 
-__all__ = ["AsyncStore", "NO_SIZE", "Store", "WHOLE_LIMIT", "bounded_body", "cause_of", "content_range"]
+__all__ = [
+    "AsyncStore",
+    "NO_RANGES",
+    "NO_SIZE",
+    "Store",
+    "WHOLE_LIMIT",
+    "as_bytes",
+    "bounded_body",
+    "cause_of",
+    "content_range",
+    "gate_of",
+]
 
 T = TypeVar("T")
 
@@ -27,8 +41,15 @@ _PIECE = 1 << 20
 # A file of a server that ignores ranges is taken whole up to here.
 WHOLE_LIMIT = limits.WHOLE_FILE
 NO_SIZE = "the server does not tell the file's size; download it and scan the copy"
+NO_RANGES = (
+    "the server sends whole files only and ignores ranges: no reader can read this array from there. Download the file "
+    "and scan the copy, or have it served by a server that knows ranges (RFC 9110, 14.2)"
+)
 # As many connections as aiohttp keeps; s3fs and others are asked to.
 CONCURRENCY = 100
+_ORIGINS = 1000
+# Farther than 2**63 no file reaches.
+_CONTENT_RANGE = re.compile(r"bytes +([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 class Store(Protocol):
@@ -65,7 +86,9 @@ class AsyncStore:
         self.path = path
         self.identity = Identity(url, 0, None, None)
         self.rates = Rates(self.request)
-        self.retry_policy = retry.RETRY_POLICY
+        self.attempts = attempts.ATTEMPTS
+        self.ranged = True
+        self._gate: Gate | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -85,12 +108,8 @@ class AsyncStore:
         """Ask once whether the file is still the same. Nothing to do where every answer says so."""
 
     def retry_after(self, error: Exception) -> float | None:
-        """Return whether a failure may pass. See `retry_async`."""
-        kinds: tuple[type[BaseException], ...] = (TimeoutError, ConnectionError, asyncio.IncompleteReadError, _Short)
-        aiohttp = sys.modules.get("aiohttp")  # whose errors there can only be when it is loaded
-        if aiohttp is not None:
-            kinds += (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
-        return 0.0 if isinstance(error, kinds) else None
+        """Return whether a failure may pass. See `retry.retry_async`."""
+        return retry_after(error)
 
     # The Store.
 
@@ -105,11 +124,11 @@ class AsyncStore:
 
     def check(self) -> None:
         """See `Store.check`."""
-        self._run(retry.retry_async(self.verify, self.retry_after, 0, self.retry_policy))
+        self._run(self._patiently(self.verify, 0))
 
     async def _open(self, size: int) -> tuple[Identity, bytes]:
         try:
-            return await retry.retry_async(partial(self.first, size), self.retry_after, size, self.retry_policy)
+            return await self._patiently(partial(self.first, size), size)
         except RefmakerError:
             raise
         except Exception as error:  # every filesystem raises errors of its own
@@ -142,7 +161,7 @@ class AsyncStore:
 
         where = f"bytes {start} to {stop}"
         try:
-            return await retry.retry_async(once, self.retry_after, stop - start, self.retry_policy)
+            return await self._patiently(once, stop - start)
         except RefmakerError as error:
             error.source = error.source or self.url
             raise
@@ -150,6 +169,17 @@ class AsyncStore:
             raise SourceError(f"{where} came back with another length: {error}", source=self.url) from error
         except Exception as error:  # every filesystem raises errors of its own
             raise SourceError(f"{where} cannot be read: {cause_of(error)}", source=self.url) from error
+
+    async def _patiently(self, work: Callable[[asyncio.Timeout], Awaitable[T]], size: int) -> T:
+        """Await `work` as often as is worth it. All files of a server wait for one gate, outside of any clock."""
+        gate = self._gate = self._gate or gate_of(self.url, self.concurrency)
+
+        def failed(error: Exception) -> None:
+            if is_overload(error):
+                gate.slow_down()
+
+        async with gate:
+            return await attempts.attempt(work, self.retry_after, size, self.attempts, failed)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the filesystem's loop, and wait."""
@@ -168,13 +198,31 @@ class AsyncStore:
             future.cancel()
 
 
+_gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = weakref.WeakKeyDictionary()
+
+
+def gate_of(url: str, most: int) -> Gate:
+    """Return the gate of the server or bucket of a url, which all of its files share in the running event loop.
+
+    Parameters
+    ----------
+    most
+        Requests that are in flight at a time, where there are descriptors for them.
+    """
+    gates = _gates.setdefault(asyncio.get_running_loop(), {})
+    origin = "/".join(url.partition("::")[2 if "::" in url else 0].split("/", 3)[:3])
+    found = gates.get(origin)
+    if found is None:
+        while len(gates) >= _ORIGINS:
+            del gates[next(iter(gates))]
+        found = gates[origin] = Gate(most_open(most, share=3))
+    return found
+
+
 class _Short(Exception):
     """An answer of another length, which a new attempt may put right."""
 
-
-def cause_of(error: BaseException) -> str:
-    """Describe a failure on one line."""
-    return f"{type(error).__name__}: {error}".split("\n", 1)[0]
+    is_transient = True
 
 
 async def bounded_body(read: Callable[[int], Awaitable[bytes]], most: int) -> bytes:
@@ -192,9 +240,14 @@ async def bounded_body(read: Callable[[int], Awaitable[bytes]], most: int) -> by
 
 def content_range(header: str | None) -> tuple[int, int, int | None] | None:
     """Read `Content-Range: bytes first-last/size` (RFC 9110, 14.4) as start, stop, size; None if it is not that."""
-    unit, _, rest = (header or "").strip().partition(" ")
-    span, _, size = rest.partition("/")
-    first, _, last = span.partition("-")
-    if unit.lower() != "bytes" or not (first.isdecimal() and last.isdecimal() and (size.isdecimal() or size == "*")):
+    found = _CONTENT_RANGE.fullmatch((header or "").strip())
+    if found is None:
         return None
-    return int(first), int(last) + 1, None if size == "*" else int(size)
+    return int(found[1]), int(found[2]) + 1, None if found[3] == "*" else int(found[3])
+
+
+def as_bytes(data: object) -> bytes:
+    """Return what a filesystem gave as bytes. Of a number, `bytes` would make so many zeros."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"the filesystem gave {type(data).__name__} for bytes")
+    return bytes(data)

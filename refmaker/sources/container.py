@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker import limits
-from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, Unsupported
+from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, Unsupported, cause_of
 from refmaker.sources.identity import Identity
 from refmaker.sources.open import is_local
 from refmaker.urls import local_path, opened, text_of
@@ -83,7 +83,7 @@ def _explained(container: str) -> Iterator[None]:
     except RefmakerError:
         raise
     except Exception as error:  # every filesystem raises errors of its own, and so do the readers of damaged containers
-        raise SourceError(f"cannot be read: {type(error).__name__}: {error}", source=container) from error
+        raise SourceError(f"cannot be read: {cause_of(error)}", source=container) from error
 
 
 def _in_zip(file: IO[bytes], member: str) -> tuple[int, int] | None:
@@ -179,6 +179,11 @@ class MemberSource:
         if size == 0:
             raise FormatError("the file is empty", structure="superblock", address=0)
         return MemberSource(container, start, _MemberWindow(container.window, start, size), container.identity)
+
+    @property
+    def notes(self) -> list[str]:
+        """What readers of references into the container should know."""
+        return list(getattr(self.container, "notes", ()))
 
     def fetch(self, missing: Sequence[MissingBytes]) -> None:
         """See `Source.fetch`."""

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
-from refmaker.sources.async_store import NO_SIZE, AsyncStore, cause_of
+from refmaker.sources.async_store import NO_SIZE, AsyncStore, as_bytes, cause_of
 from refmaker.sources.identity import Identity, etag_of, time_of
 from refmaker.sources.range_planner import Rates
 
@@ -40,7 +40,7 @@ class FsspecStore(AsyncStore):
     async def range(self, start: int, stop: int) -> bytes:
         """See `AsyncStore.range`."""
         began = perf_counter()
-        data: bytes = await self.filesystem._cat_file(self.path, start=start, end=stop)
+        data = as_bytes(await self.filesystem._cat_file(self.path, start=start, end=stop))
         self.rates.note(perf_counter() - began)
         return data
 
@@ -86,10 +86,14 @@ class FsspecSyncStore:
             pieces = self.filesystem.cat_ranges(paths, list(starts), list(stops), on_error="return")
         except Exception as error:  # every filesystem raises errors of its own
             raise SourceError(f"cannot be read: {cause_of(error)}", source=self.url) from error
+        if not isinstance(pieces, Sequence) or len(pieces) != len(starts):
+            raise SourceError("the filesystem gave something else than the ranges", source=self.url)
         for start, stop, piece in zip(starts, stops, pieces, strict=True):
             where = f"bytes {start} to {stop}"
             if isinstance(piece, BaseException):
                 raise SourceError(f"{where} cannot be read: {cause_of(piece)}", source=self.url) from piece
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise SourceError(f"{where} came back as {type(piece).__name__}", source=self.url)
             if len(piece) != stop - start:
                 raise SourceError(
                     f"{where} came back with another length: is it a server that ignores ranges, or a changed file?",
@@ -122,7 +126,7 @@ def identity_of(url: str, info: Mapping[str, Any]) -> Identity:
     size = info.get("size")
     if info.get("type") == "directory":
         raise SourceError("cannot be read: it is a directory", source=url)
-    if not isinstance(size, int):
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
         raise SourceError(NO_SIZE, source=url)
     if size == 0:
         raise FormatError("the file is empty", structure="superblock", address=0, source=url)

@@ -10,9 +10,8 @@ taken if it is not too large.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
+import re
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from time import perf_counter
 from typing import Any
 
@@ -23,9 +22,10 @@ from refmaker.sources.identity import Identity, etag_of, time_of
 __all__ = ["HttpStore"]
 
 _GONE = (404, 410)
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _ENCODINGS = (None, "", "identity")
 _READ = 1 << 20
+_EXPLANATION, _SAID = 4096, 300
+_TAG = re.compile("<[^<>]{0,1000}>")
 
 
 class HttpStore(AsyncStore):
@@ -39,10 +39,16 @@ class HttpStore(AsyncStore):
             self._check_coding(response)
             if response.status == 416 and response.headers.get("Content-Range", "").endswith("*/0"):
                 raise FormatError("the file is empty", structure="superblock", address=0, source=self.url)
+            await self._raise_for_416(response)
             self._raise_for_status(response)
             identity, data = await (
                 self._part(response, size) if response.status == 206 else self._whole(response, time)
             )
+            none = response.headers.get("Accept-Ranges", "").strip().lower() == "none"
+            whole = response.status == 200
+        if whole and len(data) > 1:
+            # A whole file that was asked for as a range that holds all of it says nothing.
+            self.ranged = not none and len(data) <= size and await self._serves_ranges(len(data))
         self.rates.note(waited, len(data), perf_counter() - began - waited)
         return identity, data
 
@@ -62,13 +68,6 @@ class HttpStore(AsyncStore):
             data = await _body(response, stop - start)
         self.rates.note(waited, len(data), perf_counter() - began - waited)
         return data
-
-    def retry_after(self, error: Exception) -> float | None:
-        """See `AsyncStore.passing`; statuses that may pass, with the pause that the server asks for."""
-        status = getattr(error, "status", None)
-        if status in _PASSING:
-            return _retry_after(getattr(error, "headers", None) or {})
-        return super().retry_after(error)
 
     async def _get(self, start: int, stop: int) -> Any:
         """Return the request of a range as an asynchronous context."""
@@ -104,7 +103,7 @@ class HttpStore(AsyncStore):
         until = time.when() or 0.0
 
         def came(number: int) -> None:  # a server that sends slowly for ever is not waited for
-            time.reschedule(until + number / self.retry_policy.slowest)
+            time.reschedule(until + number / self.attempts.slowest)
 
         data = b"" if size is not None and size > WHOLE_LIMIT else await _body(response, WHOLE_LIMIT, came)
         if size == 0 or (size is None and not data):
@@ -119,6 +118,20 @@ class HttpStore(AsyncStore):
         if size is not None and len(data) != size:
             raise ConnectionError(f"an answer of {len(data)} bytes instead of {size}")
         return Identity(self.url, len(data), etag_of(response.headers), time_of(response.headers)), data
+
+    async def _serves_ranges(self, size: int) -> bool:
+        """Return whether a server that sent the file for a range that holds all of it knows ranges nevertheless."""
+        async with await self._get(size - 1, size) as response:
+            return bool(response.status == 206 or response.status >= 400)
+
+    async def _raise_for_416(self, response: Any) -> None:
+        """Raise for a server that refuses ranges, in its own words: ERDDAP says there what to do."""
+        if response.status == 416:
+            raise SourceError(
+                "the server refuses to send a part of the file (status 416); download it and scan the copy",
+                source=self.url,
+                got=await explanation(response),
+            )
 
     def _check_range(self, response: Any, start: int, stop: int) -> None:
         """Raise unless an answer is the range that was asked for, of the file that was opened."""
@@ -163,6 +176,16 @@ async def _body(response: Any, limit: int, came: Callable[[int], None] | None = 
     return b"".join(parts)
 
 
+async def explanation(response: Any) -> str:
+    """Return the words in which a server explains an answer, as far as they are text."""
+    kind = str(response.content_type)
+    if not kind.startswith("text/") and kind != "application/octet-stream":
+        return f"status {response.status}, {kind}"
+    said = (await response.content.read(_EXPLANATION)).decode("utf-8", "replace")
+    words = " ".join(_TAG.sub(" ", said).split())
+    return repr(words[:_SAID]) if words.isprintable() and words else f"status {response.status}, {kind}"
+
+
 def _another_range(url: str, expected: str, response: Any) -> SourceError:
     return SourceError(
         "the server sent another range",
@@ -170,14 +193,3 @@ def _another_range(url: str, expected: str, response: Any) -> SourceError:
         expected=expected,
         got=response.headers.get("Content-Range", "none"),
     )
-
-
-def _retry_after(headers: Any) -> float:
-    """Return the seconds of Retry-After, a number or a date (RFC 9110, 10.2.3)."""
-    value = headers.get("Retry-After", "")
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max((parsedate_to_datetime(value) - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
-    except (TypeError, ValueError, OverflowError):
-        return 0.0

@@ -11,10 +11,12 @@ import stat
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from refmaker.descriptors import FLAGS, with_room
 from refmaker.errors import FormatError, SourceError, TargetChanged
 from refmaker.sources.identity import Identity
 from refmaker.sources.memory import MemoryWindow
@@ -89,8 +91,7 @@ class LocalSource:
         """
         path = os.path.abspath(os.path.expanduser(local_path(url)))
         try:
-            # Without O_NONBLOCK, opening a named pipe would wait for a writer.
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            descriptor = with_room(os.open, path, FLAGS)
         except OSError as error:
             raise SourceError(f"cannot be read: {error.strerror}", source=url) from error
         try:
@@ -108,14 +109,7 @@ class LocalSource:
             status = os.stat(self.identity.url)
         except OSError as error:
             raise TargetChanged(f"the file went away: {error.strerror}", source=self.identity.url) from error
-        seen = (self.identity.size, self.identity.mtime)
-        if (status.st_size, status.st_mtime) != seen:
-            raise TargetChanged(
-                "the file changed while it was scanned; scan it again",
-                source=self.identity.url,
-                expected=f"size and time {seen}",
-                got=(status.st_size, status.st_mtime),
-            )
+        self.identity.check(status.st_size, None, status.st_mtime)
 
 
 def _map(descriptor: int, url: str) -> tuple[Window, os.stat_result]:
@@ -126,6 +120,7 @@ def _map(descriptor: int, url: str) -> tuple[Window, os.stat_result]:
     if status.st_size == 0:
         raise FormatError("the file is empty", structure="superblock", address=0, source=url)
     try:
-        return _MappedWindow(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), os.dup(descriptor)), status
+        mapped = with_room(partial(mmap.mmap, descriptor, 0, access=mmap.ACCESS_READ))
+        return _MappedWindow(mapped, with_room(os.dup, descriptor)), status
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot be mapped: {error}", source=url) from error

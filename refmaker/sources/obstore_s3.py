@@ -22,7 +22,7 @@ __all__ = ["ObstoreS3", "options_of", "store_for"]
 
 _KEYS = {"key": "access_key_id", "secret": "secret_access_key", "token": "session_token"}
 _PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_S3_ADDRESSING_STYLE")
-# Several attempts, their pauses and their times are ours: see `retry_policy`.
+# Several attempts, their pauses and their times are ours: see `attempts`.
 _ONCE = {"max_retries": 0}
 _TIMEOUT = "1 hour"
 
@@ -48,6 +48,8 @@ class ObstoreS3(AsyncStore):
             raise
         if place != (0, min(size, meta["size"])):
             raise SourceError("the service sent something else than the range", source=self.url, got=place)
+        if len(data) != place[1]:
+            raise ConnectionError(f"an answer of {len(data)} bytes instead of {place[1]}")
         return Identity(self.url, meta["size"], meta["e_tag"], meta["last_modified"].timestamp()), data
 
     async def range(self, start: int, stop: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refmaker.errors import RefmakerError, SourceError
-from refmaker.sources.async_store import Store, cause_of
+from refmaker.sources.async_store import NO_RANGES, Store, cause_of
 from refmaker.sources.identity import Identity
 from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.sources.range_planner import FIRST_READ, Plan
@@ -39,6 +39,11 @@ class RemoteSource:
     def window(self) -> Window:
         """See `Source.window`."""
         return self.image
+
+    @property
+    def notes(self) -> list[str]:
+        """What readers of references into this file should know."""
+        return [] if getattr(self.store, "ranged", True) else [NO_RANGES]
 
     @staticmethod
     def open(

@@ -8,7 +8,6 @@ are asked for again here.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
@@ -39,6 +38,8 @@ class S3Store(AsyncStore):
             raise
         if place is None or place[0] != 0 or place[2] is None:
             raise SourceError("the service sent something else than the range", source=self.url, got=place)
+        if place[1] != min(size, place[2]) or len(data) != place[1]:
+            raise ConnectionError(f"an answer of {len(data)} bytes instead of {min(size, place[2])}")
         return Identity(self.url, place[2], etag_of(answer), time_of(answer)), data
 
     async def range(self, start: int, stop: int) -> bytes:
@@ -58,12 +59,6 @@ class S3Store(AsyncStore):
                 "the service sent another range", source=self.url, expected=f"bytes {start} to {stop}", got=place
             )
         return data
-
-    def retry_after(self, error: Exception) -> float | None:
-        """See `AsyncStore.passing`."""
-        botocore = sys.modules.get("botocore.exceptions")
-        kinds = () if botocore is None else (botocore.HTTPClientError, botocore.IncompleteReadError)
-        return 0.0 if isinstance(error, kinds) else super().retry_after(error)
 
     async def _get(self, start: int, stop: int) -> tuple[Any, bytes, tuple[int, int, int | None] | None]:
         bucket, key, version = self.filesystem.split_path(self.path)

@@ -25,7 +25,7 @@ import numpy as np
 
 from refmaker import limits
 from refmaker._verify_patience import PatientFile, RetryPolicy
-from refmaker.errors import RefmakerError, SourceError
+from refmaker.errors import RefmakerError, SourceError, cause_of
 from refmaker.formats.detect import HEAD_SIZE, format_of
 from refmaker.replay.connections import held
 from refmaker.replay.targets import Targets
@@ -341,4 +341,4 @@ def _fetched(stack: ExitStack, file: Any) -> str:
 
 
 def _cause(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n", 1)[0]
+    return cause_of(error)

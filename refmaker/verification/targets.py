@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from refmaker._verify_patience import RetryPolicy
-from refmaker.errors import RefmakerError, SourceError
+from refmaker.errors import RefmakerError, SourceError, cause_of
 from refmaker.manifest.manifest import ManifestArray, Target
 from refmaker.replay.identity import Seen
 from refmaker.replay.targets import Targets
@@ -66,8 +66,11 @@ def _check(targets: Targets, code: int, patience: RetryPolicy) -> TargetResult:
     if differences:
         return TargetResult(record.url, "changed", seen.size, "; ".join(differences))
     reason = None
+    basis = seen.basis(record)
     if record.size is None and record.etag is None and record.mtime is None:
         reason = "the manifest does not say what the file was like"
+    elif basis == "weak ETag":
+        reason = "only its size and a weak ETag could be compared: its contents may have changed"
     return TargetResult(record.url, "same", seen.size, reason)
 
 
@@ -85,7 +88,7 @@ def _look(url: str, options: Any, patience: RetryPolicy) -> Seen:
         filesystem.invalidate_cache()
         return Seen.of(patience(lambda: filesystem.info(path)))
     except Exception as error:  # every filesystem raises errors of its own
-        cause = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+        cause = cause_of(error)
         raise SourceError(f"cannot be reached: {cause}", source=url) from error
 
 

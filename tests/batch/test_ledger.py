@@ -120,7 +120,7 @@ def test_what_is_no_ledger(tmp_path: Path) -> None:
 
 
 def test_a_ledger_in_use_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refmaker.batch.ledger.PATIENCE", 0.05)
+    monkeypatch.setattr("refmaker.batch.ledger.LOCK_TIMEOUT", 0.05)
     with Ledger(str(tmp_path / "l")) as ledger:
         ledger.add([FULL])
         with pytest.raises(BatchError, match="locked"):

@@ -39,7 +39,7 @@ SECONDS = 5.0
 MEMORY = 512 << 20
 OF_LIBHDF5 = 2 << 30
 ENOUGH = 1 << 30
-RETRY_POLICY = 10
+PATIENCE = 10
 """Seconds of processor time that libhdf5 has for one input."""
 BATCH = 2000
 INLINE_LIMIT = 1 << 20
@@ -117,7 +117,7 @@ def _child(pipe: int, stage: mmap.mmap, seed: int, numbers: range, folder: str) 
         taken, grown = time.process_time() - begin, _high_water() - before
         if arrays is not None:
             stage[0] = COMPARE
-            signal.setitimer(signal.ITIMER_PROF, RETRY_POLICY)
+            signal.setitimer(signal.ITIMER_PROF, PATIENCE)
             try:
                 found, wrong = compared(manifest, arrays, path)
                 counts.update(found)

@@ -209,7 +209,7 @@ def test_who_waits_too_long_parses(tmp_path: Path, folder: Path, monkeypatch: py
     path = written(tmp_path / "m.json")
     opened(path)
     next(folder.glob("*.columns")).unlink()
-    monkeypatch.setattr(cache, "RETRY_POLICY", 0.05)
+    monkeypatch.setattr(cache, "LOCK_TIMEOUT", 0.05)
     with open(next(folder.glob("*.lock"))) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert comparable(opened(path)) == comparable(made())

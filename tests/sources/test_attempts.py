@@ -4,7 +4,6 @@ import asyncio
 import time
 
 import pytest
-
 from refmaker.sources.retry import RetryPolicy, retry_async
 
 QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.02, slowest=1e3)

@@ -7,20 +7,19 @@ random pause (full jitter) that may be twice as long each time, or as long as th
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from refmaker import limits
+from refmaker import limits, retry
 
-__all__ = ["RETRY_POLICY", "RetryPolicy", "retry_async"]
+__all__ = ["ATTEMPTS", "Attempts", "attempt"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class Attempts:
     """Seconds and counts.
 
     Attributes
@@ -41,15 +40,21 @@ class RetryPolicy:
     timeout: float = limits.SCAN_TIMEOUT
     slowest: float = limits.SLOWEST
 
+    @property
+    def policy(self) -> retry.RetryPolicy:
+        """What of it is not about one attempt."""
+        return retry.RetryPolicy(self.attempts, self.pause, self.longest_pause)
 
-RETRY_POLICY = RetryPolicy()
+
+ATTEMPTS = Attempts()
 
 
-async def retry_async(
+async def attempt(
     work: Callable[[asyncio.Timeout], Awaitable[T]],
     retry_after: Callable[[Exception], float | None],
     size: int,
-    retry_policy: RetryPolicy,
+    attempts: Attempts,
+    failed: Callable[[Exception], None] | None = None,
 ) -> T:
     """Await `work` until it succeeds.
 
@@ -57,21 +62,16 @@ async def retry_async(
     ----------
     work
         Takes the time that the attempt may last, which it may extend.
-    passing
+    retry_after
         Says of a failure how many seconds the server asks to wait (0.0: does not say), None if trying again is in vain.
     size
         Bytes that the work fetches.
+    failed
+        Is told of failures after which there is another attempt.
     """
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            async with asyncio.timeout(retry_policy.timeout + size / retry_policy.slowest) as time:
-                return await work(time)
-        except Exception as error:
-            asked = retry_after(error) if attempt < retry_policy.attempts else None
-            if asked is not None:
-                longest = min(retry_policy.pause * 2 ** (attempt - 1), retry_policy.longest_pause)
-                await asyncio.sleep(min(asked, retry_policy.longest_pause) + random.uniform(0, longest))  # noqa: S311
-                continue
-            raise
+
+    async def once() -> T:
+        async with asyncio.timeout(attempts.timeout + size / attempts.slowest) as time:
+            return await work(time)
+
+    return await retry.retry_async(once, attempts.policy, retry_after, failed=failed)
