@@ -13,7 +13,7 @@ import click
 
 import refmaker
 from refmaker.errors import RefmakerError
-from refmaker.redaction import has_secrets, strip_credentials
+from refmaker.redaction import KEEP_QUERY, has_secrets, strip_credentials, unknown_parameters
 from refmaker.urls import first_link, is_local
 
 from .destination import OUTPUT, check_outputs, in_folder, is_folder, write, write_bytes
@@ -189,4 +189,7 @@ def _summarise(manifest: Manifest, source: str, destination: str, report: str | 
     if not manifest.arrays and given and not manifest.refusals:
         say(f"{source}: nothing matches {' '.join(given)}: are paths written as `refmaker info` shows them?", err=True)
     say_notes(notes_of(manifest.objects), "--report FILE has them all" if report is None else f"see {report}")
+    if names := unknown_parameters(source):
+        listed = ", ".join(map(repr, sorted(names)))
+        say(f"left out as they may be secrets: {listed}; {KEEP_QUERY} names parameters that are none", err=True)
     list_refusals(manifest.refusals, "see --report" if report is None else f"see {report}")

@@ -7,15 +7,22 @@ fill value in place of data.
 A decoder raises `FormatError` (the bytes contradict the specification), `TruncatedError` (the bytes end too early) or
 `Unsupported` (understood, but it cannot be expressed: a refusal). The walker adds the path of the object.
 
-No error shows the logins and signatures of urls, whatever its parts hold of them.
+No error shows the logins and signatures of urls, whatever its parts hold of them. Its text is one line of bounded
+length without control characters, whatever a file or a server had put in. What raised it may say more: `concealing`
+stands around every entrance of the library, and takes from the chain of causes what has secrets.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from refmaker.redaction import redact
+from refmaker import logs
+from refmaker.redaction import redact, secrets_in, secrets_of
 
 __all__ = [
     "BatchError",
@@ -30,15 +37,20 @@ __all__ = [
     "Unsupported",
     "cause_of",
     "redact_error",
+    "concealed",
+    "concealing",
     "is_quotable",
     "printable",
 ]
 
-_LONGEST = 4000
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MESSAGE = 2000
 """Characters of a message: what servers and libraries say goes into messages, and may be of any length."""
 
-_LONGEST_VALUE = 500
-"""Characters of what was expected, and of what was there instead."""
+PART = 500
+"""Characters that the text of an error shows of each other part: a path, a url, what was found."""
 
 _LONGEST_CAUSE = 300
 """Characters of what a library says went wrong."""
@@ -77,31 +89,49 @@ class RefmakerError(Exception):
         got: object = None,
         source: str | None = None,
     ) -> None:
-        message = redact(printable(message, _LONGEST))
+        message = redact(printable(message, MESSAGE), () if source is None else secrets_in(source))
         super().__init__(message)
         self.message = message
-        self.path = path
+        self.path = _shown(path)
         self.address = address
-        self.structure = structure
-        self.expected = expected
-        self.got = got
+        self.structure = _shown(structure)
+        self.expected = _shown(expected)
+        self.got = _shown(got)
         self.source = source
 
+    @property
+    def source(self) -> str | None:
+        """Url or file name of the source, without its secrets."""
+        return self._source
+
+    @source.setter
+    def source(self, source: str | None) -> None:
+        self._source = None if source is None else redact(source)
+
     def __str__(self) -> str:
-        where = [] if self.source is None else [f"{self.source}: "]
+        where = [] if self.source is None else [f"{_part(self.source)}: "]
         if self.path is not None:
-            where.append(f"{self.path}: ")
+            where.append(f"{_part(self.path)}: ")
         if self.structure is not None:
-            where.append(self.structure)
+            where.append(_part(self.structure))
             where.append(f" at address {self.address}: " if self.address is not None else ": ")
         elif self.address is not None:
             where.append(f"address {self.address}: ")
         what = ""
         if self.expected is not None:
-            what += f" (expected {_value(self.expected)}, got {_value(self.got)})"
+            what += f" (expected {_part(self.expected)}, got {_part(self.got)})"
         elif self.got is not None:
-            what += f" (got {_value(self.got)})"
+            what += f" (got {_part(self.got)})"
         return redact("".join(where) + self.message + what)
+
+
+def _shown(part: Any) -> Any:
+    """Return a part of an error without secrets of urls in it."""
+    return redact(part) if isinstance(part, str) and "://" in part else part
+
+
+def _part(part: object) -> str:
+    return printable(str(part), PART).encode("utf-8", "backslashreplace").decode()
 
 
 class FormatError(RefmakerError):
@@ -145,7 +175,9 @@ def printable(text: str, most: int) -> str:
     if len(text) > most:
         # Of a url or a password that is cut in the middle, the rest could not be told to be a secret.
         text = text[: max(text.rfind(" ", 0, most), 0)] + " …"
-    return text if text.isprintable() else _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def cause_of(error: BaseException) -> str:
@@ -161,33 +193,86 @@ def is_quotable(error: BaseException) -> bool:
     return len(text) <= _LONGEST_CAUSE and _CONTROLS.search(text) is None
 
 
-def _value(value: object) -> str:
-    text = printable(value if isinstance(value, str) else str(value), _LONGEST_VALUE)
-    return text.encode("utf-8", "backslashreplace").decode()
+def concealed(function: Callable[P, T]) -> Callable[P, T]:
+    """Have a function of a source, or of several, and of `storage_options` raise errors without their secrets."""
+
+    @wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> T:
+        first = args[0] if args else None
+        options = kwargs.get("storage_options")
+        with concealing(*(first if isinstance(first, list | tuple) else [first]), options=options):
+            return function(*args, **kwargs)
+
+    return inner
+
+
+@contextmanager
+def concealing(*urls: object, options: object = None) -> Iterator[None]:
+    """Have errors leave a block without what lets others in: secrets of urls, of options, and of urls they name."""
+    names = {os.fspath(url) for url in urls if isinstance(url, str | os.PathLike)}
+    secrets = {secret for name in names if isinstance(name, str) for secret in secrets_in(name)}
+    secrets |= secrets_of(options) if isinstance(options, Mapping) else set()
+    if secrets:
+        logs.remember(secrets)
+    try:
+        yield
+    except RefmakerError as error:
+        redact_error(error, secrets)
+        raise
 
 
 def redact_error(error: RefmakerError, secrets: Iterable[str] = ()) -> None:
     """Leave out of an error what lets others in: `secrets`, and causes whose text has them or secrets of urls."""
-    secrets = frozenset(secrets)
+    _conceal(error, sorted(secrets, key=len, reverse=True), set())
+
+
+def _conceal(error: BaseException, secrets: list[str], seen: set[int]) -> None:
+    seen.add(id(error))
+    if isinstance(error, RefmakerError):
+        _clean(error, secrets)
+    for link in ("__cause__", "__context__"):
+        other = getattr(error, link)
+        if other is None or id(other) in seen:
+            continue
+        if isinstance(other, RefmakerError):
+            _clean(other, secrets)
+        if _tells(other, secrets):
+            silent = error.__suppress_context__ or link == "__cause__"
+            setattr(error, link, None)
+            error.__suppress_context__ = silent
+        else:
+            _conceal(other, secrets, seen)
+
+
+def _clean(error: RefmakerError, secrets: list[str]) -> None:
+    """Leave secrets out of what an error of this library says."""
     error.message = redact(error.message, secrets)
     error.args = (error.message,)
-    for name in ("expected", "got"):
+    for name in ("path", "structure", "expected", "got", "source"):
         value = getattr(error, name)
-        if isinstance(value, str):
-            setattr(error, name, redact(value, secrets))
-    error.source = None if error.source is None else redact(error.source, secrets)
-    cause: BaseException | None = error
-    while cause is not None:
-        following = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-        if following is not None and not _may_be_shown(following, secrets):
-            cause.__cause__, cause.__suppress_context__ = None, True
-            return
-        cause = following
+        if value is not None and redact(str(value), secrets) != str(value):
+            setattr(error, name, redact(str(value), secrets))
+    if notes := getattr(error, "__notes__", None):
+        error.__notes__ = [redact(str(note), secrets) for note in notes]
 
 
-def _may_be_shown(error: BaseException, secrets: frozenset[str]) -> bool:
-    """Return whether a traceback may show an error: it has no secrets, nor what a server sent at any length."""
+def _tells(error: BaseException, secrets: list[str]) -> bool:
+    """Return whether a traceback may not show an error: one that says a secret, or what a server sent at any length.
+
+    Secrets may stand in its text, notes, arguments, attributes or members.
+    """
     if not isinstance(error, RefmakerError) and not is_quotable(error):
-        return False
-    text = repr(error) + str(error)
-    return redact(text, secrets) == text
+        return True
+    try:
+        text = "\n".join([str(error), repr(error), repr(error.args), repr(vars(error))])
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):  # it may say anything
+        return True
+    if redact(text, secrets) != text:
+        return True
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return any(
+        _tells(inner, secrets)
+        for member in members
+        for inner in (member, member.__cause__, member.__context__)
+        if inner
+    )

@@ -160,6 +160,8 @@ READ_ATTEMPTS = _limit("read-attempts", 4, "attempts", "a read through refmaker:
 
 UNPACKED = _limit("unpacked", 1 << 30, "bytes", "a packed manifest, unpacked", BY_ENVIRONMENT)
 UNPACKED_RATIO = _limit("unpacked-ratio", 200, "times its size", "a packed manifest, where that is more")
+METADATA_ELSEWHERE = _limit("metadata-elsewhere", 10_000, "files", "metadata of a manifest that stand in other files")
+METADATA_SIZE = _limit("metadata-size", 16 << 20, "bytes", "metadata of a node that stand in another file")
 NODE_DEPTH = _limit("node-depth", 1000, "levels", "groups of a manifest within groups")
 ZARR_RANK = _limit("zarr-rank", 64, "dimensions", "an array of a manifest; numpy's own")
 GENERATED = _limit("generated", 1 << 20, "references", "what the generators of a manifest make", BY_ENVIRONMENT)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     "refmaker._version",
     "refmaker.redaction",
+    "refmaker.logs",
     "refmaker.errors",
     "refmaker.urls",
     "refmaker.limits",

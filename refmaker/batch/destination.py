@@ -38,7 +38,7 @@ class Destination:
     """An output directory. `url` is an absolute path where it is local."""
 
     url: str
-    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def local(self) -> bool:

@@ -69,7 +69,7 @@ class Batch:
     template: str = DEFAULT_TEMPLATE
     ledger: str | None = None
     scan: Mapping[str, Any] = field(default_factory=dict)
-    out_storage_options: Mapping[str, Any] = field(default_factory=dict)
+    out_storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     relative: bool = False
     retry_failed: bool = True
     force: bool = False

@@ -33,7 +33,7 @@ from refmaker.combining.records import (
 from refmaker.combining.reencode import rechunked, reencoded
 from refmaker.combining.subchunks import subchunked
 from refmaker.engines.engine import Engine
-from refmaker.errors import ManifestError
+from refmaker.errors import ManifestError, concealed
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.references import References
 
@@ -66,6 +66,7 @@ def append(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[In
     return append_with_report(combined, new, **options).manifest
 
 
+@concealed
 def append_with_report(
     combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any
 ) -> Combination:
@@ -76,6 +77,7 @@ def append_with_report(
     return combine_with_report([combined, *added], **options)
 
 
+@concealed
 def combine_with_report(
     inputs: Input | Iterable[Input],
     *,

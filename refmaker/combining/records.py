@@ -148,4 +148,4 @@ class Options:
     on_mismatch: OnMismatch = "refuse"
     duplicates: Duplicates = "refuse"
     inline_limit: int = DEFAULT_INLINE_LIMIT
-    storage_options: Mapping[str, Any] = field(default_factory=dict)
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -113,7 +113,7 @@ def _version_1(document: dict[str, Any], source: str, runs: _Runs | None) -> Man
     extension = member(document, "refmaker", source)
     if extension:
         check_extension(extension, source)
-    if "refs" not in document:
+    if "refs" not in document and not document.keys() <= {"version", "templates", "gen"}:
         raise malformed("no references", structure="refs", expected="an object", got=None, source=source)
     refs = member(document, "refs", source)
     if runs is not None and document.get("gen"):
@@ -177,7 +177,7 @@ def _by_array(refs: dict[str, Any], manifest: Manifest, source: str) -> tuple[di
 def _extra(key: str, value: object, source: str) -> bytes:
     """Return the data of a key that is neither metadata nor a chunk."""
     if isinstance(value, list):
-        message = "reference that is not a chunk of any array"
+        message = "reference that is not a chunk of any array; refmaker.FileSystem takes it as a file with strict=False"
         raise malformed(message, structure=key_name(key), expected="a chunk key", got=value, source=source)
     check_key(key, source=source)
     return inline_data(key, value, source)

@@ -18,13 +18,17 @@ from refmaker.zarr.chunk_keys import chunk_layout
 from refmaker.zarr.keys import METADATA
 from refmaker.zarr.strict_json import key_name, malformed, parse, utf8_checked
 
-__all__ = ["LEAVES", "take_nodes"]
+__all__ = ["LEAVES", "MetadataElsewhereError", "take_nodes"]
 
 Document: TypeAlias = dict[str, Any]
 
 _CONSOLIDATED = ".zmetadata"
 LEAVES = (*METADATA[2], *METADATA[3], _CONSOLIDATED)
 """Last component of keys that only metadata have."""
+
+
+class MetadataElsewhereError(ManifestError):
+    """Metadata stand in another file: who opens the manifest for replay reads them first."""
 
 
 def take_nodes(refs: dict[str, Any], source: str) -> Manifest:
@@ -56,7 +60,8 @@ def _documents(refs: dict[str, Any], source: str) -> dict[str, dict[str, Documen
 
 def _document(key: str, value: object, source: str) -> Document:
     if isinstance(value, list):
-        raise ManifestError("metadata by reference are not supported", structure=key_name(key), source=source)
+        message = "metadata by reference are not supported here; refmaker.FileSystem reads them"
+        raise MetadataElsewhereError(message, structure=key_name(key), source=source)
     escaped = True
     if not isinstance(value, dict):
         data = inline_data(key, value, source)

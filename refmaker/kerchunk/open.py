@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from refmaker.errors import SourceError
+from refmaker.errors import SourceError, concealed
 from refmaker.kerchunk.json_reader import load_json
 from refmaker.manifest.manifest import Manifest
 from refmaker.urls import first_link, is_local, local_path, text_of
@@ -20,6 +20,7 @@ __all__ = ["head_file", "is_parquet", "is_parquet_name", "open_manifest", "write
 _PARQUET = (".parq", ".parquet")
 
 
+@concealed
 def open_manifest(
     path_or_url: str | os.PathLike[str],
     *,

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.rewriting import with_targets_at
-from refmaker.redaction import has_secrets, redact, strip_credentials
+from refmaker.redaction import KEEP_QUERY, has_secrets, redact, strip_credentials, unknown_parameters
 
 __all__ = ["publishable"]
 
+NAMED = "parameters of urls left out, as they may be secrets: {}; REFMAKER_KEEP_QUERY names those that are none"
 NOTE = "logins and signatures left out of the urls of targets: {}"
 
 
@@ -31,6 +33,14 @@ def publishable(manifest: Manifest) -> Manifest:
     number = sum(has_secrets(target.url) for target in manifest.targets)
     if not number:
         return manifest
-    moved = with_targets_at(manifest, lambda target: replace(target, url=strip_credentials(target.url)))
+    names = sorted({name for target in manifest.targets for name in unknown_parameters(target.url)})
+    try:
+        moved = with_targets_at(manifest, lambda target: replace(target, url=strip_credentials(target.url)))
+    except ManifestError as error:
+        if names:
+            error.message += f"; {KEEP_QUERY} names parameters that are no secrets, and tell files apart"
+        raise
     moved.history = [*map(redact, moved.history), NOTE.format(number)]
+    if names:
+        moved.history.append(NAMED.format(", ".join(map(repr, names[:20]))))
     return moved

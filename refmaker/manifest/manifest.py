@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from refmaker.manifest.references import References
+from refmaker.redaction import redact
 
 __all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target"]
 
@@ -30,6 +31,9 @@ class Target:
     size: int | None = None
     etag: str | None = None
     mtime: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Target(url={redact(self.url)!r}, size={self.size}, etag={self.etag!r}, mtime={self.mtime})"
 
 
 @dataclass(slots=True)

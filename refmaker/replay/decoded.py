@@ -63,7 +63,7 @@ class DecodedView:
     def __init__(self, opened: LoadedManifest, targets: Targets, size: int) -> None:
         manifest, self.arrays = rechunked(opened.lookup.manifest, size)
         self.targets = targets
-        lookup = Lookup(manifest, opened.lookup.withheld)
+        lookup = Lookup(manifest, opened.lookup.withheld, opened.lookup.loose)
         self.opened = LoadedManifest(opened.location, lookup, Listing(lookup))
         self._others = RawView(opened, targets)
         self._variables: dict[int, ArrayState] = {}

@@ -10,23 +10,27 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, Literal, NoReturn
+from functools import cached_property, partial
+from typing import Any, Literal
 
 from fsspec.asyn import AsyncFileSystem, get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
-from refmaker import limits
+from refmaker import limits, logs
 from refmaker.codecs import zarr3_struct
-from refmaker.errors import OutputError
+from refmaker.errors import OutputError, RefmakerError, SourceError, redact_error
+from refmaker.kerchunk.reference_document import Reading
 from refmaker.manifest.manifest import Manifest
+from refmaker.redaction import secrets_in, secrets_of
 from refmaker.replay.deadline import within
 from refmaker.replay.decoded import DecodedView
 from refmaker.replay.identity import Check
-from refmaker.replay.listing import Entry
-from refmaker.replay.loading import LoadedManifest, load, without_unknown_codecs
-from refmaker.replay.options import check_options, size_of
+from refmaker.replay.listing import Entry, described
+from refmaker.replay.loading import LoadedManifest, Pending, load_document, without_unknown_codecs
+from refmaker.replay.options import check_options, meant, shown, size_of
+from refmaker.replay.read_only import ReadOnly
+from refmaker.replay.references import ReferencesView, with_metadata
 from refmaker.replay.targets import Access, Targets
 from refmaker.replay.transparent import RawView, View, Wanted
 from refmaker.urls import text_of
@@ -34,7 +38,7 @@ from refmaker.urls import text_of
 __all__ = ["FileSystem"]
 
 
-class FileSystem(AsyncFileSystem):  # type: ignore[misc]
+class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
     """Replay a manifest: its keys as files, whose bytes are read from the original files.
 
     Instances are light and equal ones share the loaded manifest; a pickled one is its options, and loads the manifest
@@ -75,6 +79,12 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         for readers that lack codecs, and for small chunks.
     chunk_target
         Bytes of a chunk of the decoded view that are aimed at, as a number or as "1MiB".
+    target
+        Url or path that references mean whose url is null.
+    template_overrides
+        Name -> text, in the place of templates of the manifest.
+    strict
+        Refuse a manifest that has references which are no chunk of any array. False: they are files like any other.
     """
 
     protocol = "refmaker"
@@ -98,6 +108,9 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         attempts: int = limits.READ_ATTEMPTS,
         view: Literal["transparent", "decoded"] = "transparent",
         chunk_target: int | str = "1MiB",
+        target: str | None = None,
+        template_overrides: Mapping[str, str] | None = None,
+        strict: bool = True,
         asynchronous: bool = False,
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Any,
@@ -121,10 +134,17 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             timeout=timeout,
             attempts=attempts,
         )
+        self.reading = Reading(
+            template_overrides=dict(template_overrides or {}),
+            target=meant(target, remote_protocol),
+            strict=strict,
+            missing_shards=missing_shards,
+        )
         self.view = view
         self.chunk_target = size_of(chunk_target)
         self._loading: Any = None
         self._view: View | None = None
+        self._opened: LoadedManifest | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -138,6 +158,28 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
         token: str = super()._fs_token
         # fsspec makes tokens from the text of options, and that of two long columns may be the same.
         return f"{token}{id(self.fo):x}" if isinstance(self.fo, Manifest) else token
+
+    @cached_property
+    def _secrets(self) -> frozenset[str]:
+        """What must not be shown of the options."""
+        fs = self.access.fs if isinstance(self.access.fs, Mapping) else {}
+        options = (self.target_options, self.access.remote_options, {str(name): value for name, value in fs.items()})
+        found = {secret for one in options for secret in secrets_of(one)}
+        return frozenset(found | (secrets_in(os.fspath(self.fo)) if isinstance(self.fo, str | os.PathLike) else set()))
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """Return the options, from which the filesystem can be made again: secrets too, unless these are not wanted."""
+        found: dict[str, Any] = super().to_dict(include_password=include_password)
+        return found if include_password else shown(found, self._secrets)
+
+    @property
+    def references(self) -> ReferencesView:
+        """The references of the manifest, by key: a view as fsspec's `ReferenceFileSystem` has it, to be read only."""
+        if self._opened is None:
+            sync(self.loop or get_loop(), self._ready)
+        if self._opened is None:
+            raise SourceError("the manifest was not loaded")
+        return ReferencesView(self._opened)
 
     # Reading
 
@@ -189,11 +231,23 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             if data is not None:
                 return data
         lookup = view.opened.lookup
-        found = lookup.find(key) if lookup.is_loaded(key) else await view.opened.run(lookup.find, key)
-        if isinstance(found, bytes):
-            return found[start:end]
-        with within(self.access.timeout):
-            return await view.read(key, found, start, end)
+        try:
+            found = lookup.find(key) if lookup.is_loaded(key) else await view.opened.run(lookup.find, key)
+            if isinstance(found, bytes):
+                return found[start:end]
+            with within(self.access.timeout):
+                return await view.read(key, found, start, end)
+        except RefmakerError as error:
+            redact_error(error, self._secrets)
+            raise
+
+    def cat(self, path: str | list[str], recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:
+        """Read whole keys; see `_cat`."""
+        return sync(self.loop, self._cat_held, path, recursive=recursive, on_error=on_error, **kwargs)[0]
+
+    async def _cat_held(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Return what `_cat` does in a list: `sync` raises an error that comes by itself, though it was asked for."""
+        return [await self._cat(*args, **kwargs)]
 
     async def _cat(
         self,
@@ -300,7 +354,7 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             found = view.opened.lookup.find(path)
             if not isinstance(found, bytes):
                 entry = Entry(entry.name, await view.size(path, found))
-        return _described(path, entry)
+        return described(path, entry)
 
     async def _isfile(self, path: str) -> bool:
         opened = (await self._ready()).opened
@@ -313,24 +367,6 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
     async def _exists(self, path: str, **kwargs: Any) -> bool:
         return await self._isfile(path) or await self._isdir(path)
 
-    # Writing
-
-    def _refuse_here(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise OutputError("a manifest is replayed read-only; nothing can be written, removed or created")
-
-    async def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._refuse_here()
-
-    _pipe_file = _put_file = _cp_file = _mv_file = _rm_file = _rm = _mkdir = _makedirs = _refuse
-    rmdir = _refuse_here
-
-    def touch(self, path: str, **kwargs: Any) -> NoReturn:
-        """Refuse to write. `fsspec.get_mapper` comes here when its own `check` is set."""
-        raise OutputError(
-            "a manifest is replayed read-only; options of the filesystem that fsspec.get_mapper has too, such as "
-            "`check`, are given to it as refmaker={'check': …}"
-        )
-
     # The manifest
 
     async def _ready(self) -> View:
@@ -339,16 +375,25 @@ class FileSystem(AsyncFileSystem):  # type: ignore[misc]
             self._reset_after_fork()
             loading = self._loading
             if loading is None:
-                loading = self._loading = load(self.fo, self.target_protocol, self.target_options, self.missing_shards)
+                loading = self._loading = load_document(
+                    self.fo, self.target_protocol, self.target_options, self.reading
+                )
+            if self._secrets:
+                logs.remember(self._secrets)
             try:
-                opened: LoadedManifest = await asyncio.shield(asyncio.wrap_future(loading))
-            except BaseException:
+                opened: LoadedManifest | Pending = await asyncio.shield(asyncio.wrap_future(loading))
+                if isinstance(opened, Pending):
+                    opened = await with_metadata(opened, self.access)
+            except BaseException as error:
                 if loading.done() and self._loading is loading:
                     self._loading = None  # whoever asks next tries again
+                if isinstance(error, RefmakerError):
+                    redact_error(error, self._secrets)
                 raise
             targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
             if targets.policy.guarded:
                 opened = without_unknown_codecs(opened)
+            self._opened = opened
             if self.view == "decoded":
                 self._view = await asyncio.to_thread(DecodedView, opened, targets, self.chunk_target)
             else:
@@ -370,10 +415,3 @@ class _File(AbstractBufferedFile):  # type: ignore[misc]
     def _fetch_range(self, start: int, end: int) -> bytes:
         data: bytes = sync(self.fs.loop, self.fs._cat_file, self.path, start, end)
         return data
-
-
-def _described(name: str, entry: Entry) -> dict[str, Any]:
-    """Describe a folder or file as fsspec does."""
-    if entry.folder:
-        return {"name": name, "size": 0, "type": "directory"}
-    return {"name": name, "size": entry.size, "type": "file"}

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from refmaker.replay.keys import indices_of, names_of, position
 from refmaker.replay.lookup import Lookup
 from refmaker.zarr.chunk_keys import ChunkLayout
 
-__all__ = ["Contents", "Entry", "Listing"]
+__all__ = ["Contents", "Entry", "Listing", "described"]
 
 _Names: TypeAlias = dict[str, list[str]]
 
@@ -153,9 +153,9 @@ class Listing:
 
     @cached_property
     def _extra(self) -> _Names:
-        """Names of the extra data of the manifest, by the folder they lie in."""
+        """Names of the extra data of the manifest, and of references that are no chunk, by the folder they lie in."""
         found: _Names = {}
-        for key in self.lookup.manifest.extra:
+        for key in (*self.lookup.manifest.extra, *self.lookup.loose):
             path, _, name = key.rpartition("/")
             found.setdefault(path, []).append(name)
         return found
@@ -259,3 +259,10 @@ def _columns(references: References, targets: Sequence[Target]) -> tuple[npt.NDA
     cells = np.concatenate([references.cell, np.fromiter(other, "i8", len(other))])
     order = np.argsort(cells, kind="stable")
     return cells[order], np.concatenate([sizes, np.fromiter(other.values(), "i8", len(other))])[order]
+
+
+def described(name: str, entry: Entry) -> dict[str, Any]:
+    """Describe a folder or file as fsspec does."""
+    if entry.folder:
+        return {"name": name, "size": 0, "type": "directory"}
+    return {"name": name, "size": entry.size, "type": "file"}

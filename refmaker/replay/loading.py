@@ -8,28 +8,36 @@ changed since: by the times, size and inode of a local file, by what the store s
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import threading
-from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from refmaker.codecs.allowed import unknown_codecs
-from refmaker.errors import RefmakerError, SourceError, cause_of
+from refmaker.errors import ManifestError, RefmakerError, SourceError, cause_of
 from refmaker.file_version import is_weak
 from refmaker.kerchunk.cache import local_state, open_cached
-from refmaker.kerchunk.json_writer import read_json
+from refmaker.kerchunk.fetch import load_bytes
 from refmaker.kerchunk.open import head_file, is_parquet
-from refmaker.manifest.manifest import Manifest
+from refmaker.kerchunk.reference_document import (
+    MetadataElsewhereError,
+    Reading,
+    as_text,
+    metadata_elsewhere,
+    read_document,
+)
+from refmaker.manifest.manifest import Manifest, Target
+from refmaker.manifest.references import ByteRange
 from refmaker.replay.listing import Listing
 from refmaker.replay.lookup import ChunkRef, Lookup
 from refmaker.urls import filesystem_of, is_local, locate
 
-__all__ = ["LoadedManifest", "load", "without_unknown_codecs"]
+__all__ = ["LoadedManifest", "Pending", "load", "load_document", "without_unknown_codecs"]
+
+_FOR_JSON = "template_overrides= and target= are for kerchunk JSON"
 
 T = TypeVar("T")
 
@@ -76,6 +84,24 @@ class LoadedManifest:
                 found.append(self.lookup.find(key))
             except (FileNotFoundError, RefmakerError) as error:
                 found.append(error)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A manifest whose metadata stand in other files: `wanted` says where, in `targets`, by key."""
+
+    data: bytes
+    location: str | None
+    reading: Reading
+    targets: list[Target]
+    wanted: dict[str, ByteRange]
+
+    def opened(self, metadata: Mapping[str, bytes]) -> LoadedManifest:
+        """Open it with the metadata that were read."""
+        found = _document(self.data, self.location, replace(self.reading, metadata=metadata), False)
+        if isinstance(found, Pending):
+            raise TypeError("metadata elsewhere were not asked for")
         return found
 
 
@@ -158,18 +184,43 @@ def load(
     """
     worker = ThreadPoolExecutor(1, "refmaker")
     try:
-        return worker.submit(_load, manifest, protocol, options, missing_shards)
+        return worker.submit(_load_whole, manifest, protocol, options, missing_shards)
     finally:
         worker.shutdown(wait=False)
 
 
-def _load(
+def load_document(
+    manifest: str | os.PathLike[str] | Mapping[str, Any] | Manifest | None,
+    protocol: str | None,
+    options: Mapping[str, Any],
+    reading: Reading,
+) -> Future[LoadedManifest | Pending]:
+    """Begin to load a manifest as its opener asks for; see `load`. Metadata of it may have to be read first."""
+    worker = ThreadPoolExecutor(1, "refmaker")
+    try:
+        return worker.submit(_load, manifest, protocol, options, reading, True)
+    finally:
+        worker.shutdown(wait=False)
+
+
+def _load_whole(
     manifest: Any, protocol: str | None, options: Mapping[str, Any], missing_shards: MissingShards
 ) -> LoadedManifest:
+    opened = _load(manifest, protocol, options, Reading(missing_shards=missing_shards), False)
+    if isinstance(opened, Pending):
+        raise TypeError("metadata elsewhere were not asked for")
+    return opened
+
+
+def _load(
+    manifest: Any, protocol: str | None, options: Mapping[str, Any], reading: Reading, elsewhere: bool
+) -> LoadedManifest | Pending:
     if isinstance(manifest, Manifest):
+        if reading.template_overrides or reading.target is not None:
+            raise ManifestError(f"{_FOR_JSON}: not for a Manifest, which is read already")
         return _opened(manifest, None)
     if isinstance(manifest, Mapping):
-        return _opened(read_json(json.dumps(manifest, default=_text).encode(), source="manifest in memory"), None)
+        return _document(as_text(manifest), None, reading, elsewhere)
     if not isinstance(manifest, str | os.PathLike):
         raise SourceError("no manifest: give its path or url as `fo`", got=type(manifest).__name__)
     options = {name: value for name, value in options.items() if name != "asynchronous"}
@@ -178,18 +229,33 @@ def _load(
     location = locate(os.fsdecode(manifest), protocol)
     if is_local(location) and set(options) <= {"protocol"}:
         options = {}
-    return _cache.get(location, options, missing_shards)
+    if reading.is_plain:
+        try:
+            return _cache.get(location, options, reading.missing_shards)
+        except MetadataElsewhereError:
+            if not elsewhere:
+                raise
+    elif is_parquet(location, options):
+        if reading.template_overrides or reading.target is not None:
+            raise ManifestError(f"{_FOR_JSON}: a Parquet set has neither templates nor null urls", source=location)
+        return _cache.get(location, options, reading.missing_shards)  # whose every reference is one of a chunk
+    return _document(load_bytes(location, storage_options=options), location, reading, elsewhere)
 
 
-def _text(value: object) -> str:
-    """Spell data that a reference document made in memory may hold as bytes."""
-    if not isinstance(value, bytes | bytearray | memoryview):
-        raise TypeError(f"a reference document cannot hold {type(value).__name__}")
-    return f"base64:{b64encode(value).decode()}"
+def _document(data: bytes, location: str | None, reading: Reading, elsewhere: bool) -> LoadedManifest | Pending:
+    """Open kerchunk JSON; return it as it is where metadata of it stand elsewhere."""
+    source = "manifest in memory" if location is None else location
+    try:
+        manifest, loose = read_document(data, source, reading)
+    except MetadataElsewhereError:
+        if not elsewhere or reading.metadata:
+            raise
+        return Pending(data, location, reading, *metadata_elsewhere(data, source, reading))
+    return _opened(manifest, location, loose)
 
 
-def _opened(manifest: Manifest, location: str | None) -> LoadedManifest:
-    lookup = Lookup(manifest)
+def _opened(manifest: Manifest, location: str | None, loose: Mapping[str, ByteRange] | None = None) -> LoadedManifest:
+    lookup = Lookup(manifest, loose={key: ChunkRef(*found) for key, found in (loose or {}).items()})
     return LoadedManifest(None if location is None else location.rstrip("/"), lookup, Listing(lookup))
 
 
@@ -205,7 +271,7 @@ def without_unknown_codecs(opened: LoadedManifest) -> LoadedManifest:
             )
     if not withheld:
         return opened
-    lookup = Lookup(opened.lookup.manifest, withheld)
+    lookup = Lookup(opened.lookup.manifest, withheld, opened.lookup.loose)
     return LoadedManifest(opened.location, lookup, Listing(lookup))
 
 

@@ -37,6 +37,8 @@ class Lookup:
     ----------
     withheld
         Paths of arrays that readers must not open -> why.
+    loose
+        References that are no chunk of any array, by key.
 
     Attributes
     ----------
@@ -44,9 +46,15 @@ class Lookup:
         The manifest has shards that are read when they are needed.
     """
 
-    def __init__(self, manifest: Manifest, withheld: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        withheld: Mapping[str, str] | None = None,
+        loose: Mapping[str, ChunkRef] | None = None,
+    ) -> None:
         self.manifest = manifest
         self.withheld: Mapping[str, str] = {} if withheld is None else withheld
+        self.loose: Mapping[str, ChunkRef] = {} if loose is None else loose
         self.sharded = not manifest.is_loaded
         self._key_encodings: dict[str, ChunkKeyEncoding] = {}
 
@@ -74,6 +82,8 @@ class Lookup:
             return strict.text(document, structure=f"key {key!r}").encode()
         if key in self.manifest.extra:
             return self.manifest.extra[key]
+        if key in self.loose:
+            return self.loose[key]
         owner = None if name.startswith(".") or name == "zarr.json" else self.owner(key)
         return self._absent(key) if owner is None else self._chunk(owner, key)
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
-from refmaker import limits
-from refmaker.errors import RefmakerError, SourceError, cause_of, is_quotable
+from refmaker import limits, logs
+from refmaker.errors import RefmakerError, SourceError, cause_of, is_quotable, redact_error
 from refmaker.manifest.manifest import Target
-from refmaker.redaction import holds_secrets
+from refmaker.redaction import holds_secrets, secrets_in
 from refmaker.replay.connections import call, pool, weakly
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.identity import Check, Seen, changed
@@ -38,9 +38,9 @@ __all__ = ["Access", "ReadRequest", "Targets"]
 class Access:
     """How targets may be reached, as the opener says: see `refmaker.replay.filesystem.FileSystem`."""
 
-    remote_options: Mapping[str, Any] = field(default_factory=dict)
+    remote_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     remote_protocol: str | None = None
-    fs: Any = None
+    fs: Any = field(default=None, repr=False)
     check: Check = "strict"
     allow: tuple[str, ...] | None = None
     allow_local: bool = False
@@ -118,7 +118,7 @@ class Targets:
                 return (await asyncio.to_thread(os.stat, path)).st_size
             return (await self._seen(filesystem, path)).size
         except Exception as error:  # noqa: BLE001 - every filesystem raises errors of its own, OSError among them
-            failure = self._caused("cannot be reached", error, source=redact(url), path=key)
+            failure = self._caused("cannot be reached", error, source=redact(url), secrets=secrets_in(url), path=key)
             raise failure from failure.__cause__
 
     def location(self, code: int) -> tuple[str, Mapping[str, Any]]:
@@ -154,23 +154,26 @@ class Targets:
         url = self.records[request.target].url
         with contextlib.suppress(RefmakerError, OSError):  # a working directory that is gone
             url = self._locate(url)
+        secrets = self._secrets | secrets_in(url)
         url = redact(url)
         if isinstance(error, VersionMismatch):
             return changed(url, request.key, error.differences)
         where: dict[str, Any] = {"source": url, "path": request.key, "address": request.offset}
         what = "the whole file" if request.size is None else f"{request.size} bytes"
         if isinstance(error, SourceError):
-            message = f"{what} cannot be read: {redact(error.message, self._secrets)}"
+            message = f"{what} cannot be read: {redact(error.message, secrets)}"
             return SourceError(message, expected=error.expected, got=error.got, **where)
-        return self._caused(f"{what} cannot be read", error, **where)
+        return self._caused(f"{what} cannot be read", error, secrets=secrets, **where)
 
-    def _caused(self, message: str, error: Exception, **where: Any) -> SourceError:
+    def _caused(self, message: str, error: Exception, *, secrets: set[str], **where: Any) -> SourceError:
         """Make an error that says its cause, and leaves the cause itself out where that would give secrets away."""
         cause = self._cause(error)
-        shown = redact(cause, self._secrets)
+        secrets = self._secrets | secrets
+        shown = redact(cause, secrets)
         found = SourceError(f"{message}: {shown}", **where)
         found.__cause__ = error if shown == cause and is_quotable(error) else None
         found.__suppress_context__ = True
+        redact_error(found, secrets)
         return found
 
     @cached_property
@@ -191,6 +194,8 @@ class Targets:
     async def _connect(self, url: str) -> tuple[Any, str]:
         """Return filesystem and path of a target. The filesystem of plain local files is None."""
         given = self._given(protocol_of(url))
+        if "://" in url:
+            logs.remember(self._secrets | secrets_in(url))
         if given is not None and not isinstance(given, Mapping):
             self.policy.check(url, given=True)
             return given, given._strip_protocol(url)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from refmaker import netcdf3
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.driver import Driver, Step
-from refmaker.errors import FormatError
+from refmaker.errors import FormatError, concealed
 from refmaker.formats.detect import HEAD_SIZE, Format, format_of
 from refmaker.hdf5.resolve import resolve
 from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
@@ -98,6 +98,7 @@ def _read_chosen(walk: Walk, driver: Driver, url: str, selection: PathFilter) ->
         driver.run(walk.storage_of(walk.objects))
 
 
+@concealed
 def read_tree(url: str, storage_options: Mapping[str, Any] | None = None) -> Tree:
     """Walk a file without making a manifest of it."""
     source = open_source(url, storage_options)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.driver import Driver, Progress
-from refmaker.errors import RefmakerError, redact_error
+from refmaker.errors import RefmakerError, concealed, redact_error
 from refmaker.hdf5.checksum import unverified
 from refmaker.hdf5.walk import Walk
 from refmaker.linked.address_space import AddressSpace
@@ -50,6 +50,7 @@ def scan(url: str | os.PathLike[str], **options: Any) -> Manifest:
     return scan_file(url, **options).manifest
 
 
+@concealed
 def scan_file(
     url: str | os.PathLike[str],
     *,

@@ -20,7 +20,7 @@ import numpy as np
 
 from refmaker._verify_patience import RetryPolicy
 from refmaker._verify_xarray import ShownResult, compare_shown
-from refmaker.errors import RefmakerError, SourceError
+from refmaker.errors import RefmakerError, SourceError, concealed
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.replay.loading import load
 from refmaker.replay.lookup import Lookup
@@ -120,6 +120,7 @@ class VerifyReport:
         return {**asdict(self), "differences": self.differences, "skipped": self.skipped}
 
 
+@concealed
 def verify(
     manifest: str | os.PathLike[str] | Manifest,
     *,

@@ -252,7 +252,7 @@ DEEP = b"[" * 100_000
         (b"NaN", "expected an object"),
         ({"refs": {}}, "no version"),
         *(({"version": version, "refs": {}}, "unknown version") for version in (0, 2, 1.0, "1", True, None, [])),
-        ({"version": 1}, "no references"),
+        ({"version": 1, "ref": {}}, "no references"),
         *((v1(refs), "refs: .*expected an object") for refs in ([], None, "x", 1)),
         (v1({}, gen=[{"key": "x/{{i}}", "url": "u", "dimensions": {"i": {"stop": 5}}}]), "'x/0': .*not a chunk"),
         (b'{"version": 1, "refs": {}, "refs": {"a": "b"}}', "'refs' stands twice"),
