@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from refmaker.errors import OutputError
-from refmaker.manifest.leftovers import CLOSES, claimed
+from refmaker.leftovers import CLOSES, claimed
 
 __all__ = ["atomic_write"]
 

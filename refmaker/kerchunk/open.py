@@ -76,7 +76,7 @@ def is_parquet(name: str, options: Mapping[str, Any]) -> bool:
 def head_file(path: str, *, parquet: bool) -> str:
     """Return the path of the file of a manifest whose version is that of the manifest."""
     from refmaker.kerchunk.parquet_reader import METADATA_FILE, file_in
-    from refmaker.manifest.replacing import standing
+    from refmaker.kerchunk.replacing import standing
 
     return file_in(standing(path), METADATA_FILE) if parquet else path
 

@@ -22,9 +22,9 @@ from refmaker.kerchunk.fetch import cat, transport_errors
 from refmaker.kerchunk.nodes import LEAVES, take_nodes
 from refmaker.kerchunk.parquet_shard_codec import MAX_ROWS, Digest
 from refmaker.kerchunk.parquet_shards import MissingShards, ShardedReferences, ShardSet
+from refmaker.kerchunk.replacing import standing
 from refmaker.kerchunk.urls import url_table
 from refmaker.manifest.manifest import Manifest
-from refmaker.manifest.replacing import standing
 from refmaker.manifest.types import type_records
 from refmaker.urls import filesystem_of, is_local, local_path, text_of
 from refmaker.zarr.keys import check_key

@@ -24,9 +24,9 @@ from refmaker.kerchunk.documents import documents, extension
 from refmaker.kerchunk.parquet_reader import METADATA_FILE, load_parquet
 from refmaker.kerchunk.parquet_shard_codec import MAX_ROWS, digest_of, encode_shard
 from refmaker.kerchunk.publishing import publishable
+from refmaker.kerchunk.replacing import replacing
 from refmaker.manifest.check import check_manifest, check_references
 from refmaker.manifest.manifest import Manifest
-from refmaker.manifest.replacing import replacing
 from refmaker.zarr import strict_json as strict
 
 __all__ = ["RECORD_SIZE", "load_parquet", "write_parquet"]

@@ -24,7 +24,6 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 
 from refmaker import limits
-from refmaker._verify_patience import PatientFile, RetryPolicy
 from refmaker.errors import RefmakerError, SourceError, cause_of
 from refmaker.formats.detect import HEAD_SIZE, format_of
 from refmaker.replay.connections import held
@@ -33,6 +32,7 @@ from refmaker.urls import filesystem_of, is_local, local_path
 from refmaker.verification.containers import Member, MemberFile, member_with, members_of
 from refmaker.verification.hdf5 import find_dataset
 from refmaker.verification.other_formats import FormatFile, open_format
+from refmaker.verification.retrying import PatientFile, RetryPolicy
 from refmaker.verification.values import MissingCounterpart
 
 __all__ = ["Original", "Originals"]

@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from refmaker._verify_patience import RetryPolicy
 from refmaker.errors import RefmakerError, SourceError, cause_of
 from refmaker.manifest.manifest import ManifestArray, Target
 from refmaker.replay.identity import Seen
 from refmaker.replay.targets import Targets
 from refmaker.urls import filesystem_of, is_local, local_path
+from refmaker.verification.retrying import RetryPolicy
 from refmaker.verification.values import counted
 from refmaker.zarr.chunk_keys import ChunkLayout
 

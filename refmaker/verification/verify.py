@@ -18,8 +18,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from refmaker._verify_patience import RetryPolicy
-from refmaker._verify_xarray import ShownResult, compare_shown
 from refmaker.errors import RefmakerError, SourceError, concealed
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.replay.loading import load
@@ -32,8 +30,10 @@ from refmaker.verification.containers import Member
 from refmaker.verification.coordinates import Coordinates
 from refmaker.verification.inputs import Part, is_combined, parts_of
 from refmaker.verification.originals import Originals
+from refmaker.verification.retrying import RetryPolicy
 from refmaker.verification.sampling import Cells, blocks_of, choose, stored_cells
 from refmaker.verification.targets import TargetResult, check_targets, reference_problems
+from refmaker.verification.through_xarray import ShownResult, compare_shown
 from refmaker.verification.values import MissingCounterpart, TypeMismatch, counted
 from refmaker.zarr.chunk_keys import ChunkLayout
 

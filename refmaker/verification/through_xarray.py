@@ -1,6 +1,6 @@
 """A manifest held against its file as users see both: through xarray.
 
-Contract: done in a process of its own (`refmaker._verify_shown`), in bounded time. What the engine "refmaker" shows
+Contract: done in a process of its own (`refmaker.verification.shown`), in bounded time. What the engine "refmaker" shows
 otherwise than xarray's netCDF-4 engine is a difference; what xarray's own Zarr engine does is a note, since JSON and
 Zarr cannot tell it all. What could not be compared is said.
 """
@@ -127,7 +127,7 @@ def _groups(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 def _ask(request: dict[str, Any], seconds: float) -> tuple[list[dict[str, Any]], str | None]:
     """Have a process of its own compare; return what it found, and why that may not be all."""
-    command = [sys.executable, "-P", "-m", "refmaker._verify_shown"]
+    command = [sys.executable, "-P", "-m", "refmaker.verification.shown"]
     problem = None
     try:
         text = json.dumps(request)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 
 from refmaker.errors import OutputError
-from refmaker.manifest.leftovers import beside, claimed
+from refmaker.leftovers import beside, claimed
 
 __all__ = ["replacing", "standing"]
 

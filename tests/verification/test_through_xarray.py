@@ -108,19 +108,21 @@ def test_a_file_that_netcdf_does_not_open(tmp_path: Path) -> None:
 def test_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = refmaker.scan(str(write(tmp_path / "a.nc")))
     assert verify(manifest, xarray=False).shown is None
-    monkeypatch.setattr("refmaker._verify_xarray.find_spec", lambda name: None if name == "xarray" else name)
+    monkeypatch.setattr(
+        "refmaker.verification.through_xarray.find_spec", lambda name: None if name == "xarray" else name
+    )
     found = shown(manifest)
     assert (found.status, found.reason) == ("skipped", "xarray is not installed")
 
 
 def test_a_process_that_does_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = refmaker.scan(str(write(tmp_path / "a.nc")))
-    monkeypatch.setattr("refmaker._verify_xarray._SECONDS", 0.01)
+    monkeypatch.setattr("refmaker.verification.through_xarray._SECONDS", 0.01)
     found = shown(manifest)
     assert found.status == "skipped"
     assert "took more than" in (found.reason or "")
-    monkeypatch.setattr("refmaker._verify_xarray._SECONDS", 60)
-    monkeypatch.setattr("refmaker._verify_xarray.sys.executable", "/bin/false")
+    monkeypatch.setattr("refmaker.verification.through_xarray._SECONDS", 60)
+    monkeypatch.setattr("refmaker.verification.through_xarray.sys.executable", "/bin/false")
     assert "status 1" in (shown(manifest).reason or "")
 
 

@@ -15,8 +15,8 @@ from refmaker.atomic import atomic_write
 from refmaker.errors import ManifestError, OutputError
 from refmaker.kerchunk.open import open_manifest
 from refmaker.kerchunk.parquet_writer import load_parquet, write_parquet
+from refmaker.leftovers import beside, claimed
 from refmaker.manifest import replacing
-from refmaker.manifest.leftovers import beside, claimed
 from refmaker.replay.filesystem import FileSystem
 
 pytest.importorskip("pyarrow")
@@ -24,7 +24,7 @@ pytest.importorskip("pyarrow")
 if sys.platform == "win32":
     pytest.skip("folders have no locks there", allow_module_level=True)
 
-from tests.manifest.killed import a_set
+from tests.kerchunk.killed import a_set
 
 
 def seed_of(path: Path) -> int:
@@ -39,7 +39,7 @@ def seed_of(path: Path) -> int:
 
 @pytest.mark.parametrize("how", ["exchange", "two-steps"])
 def test_a_kill_leaves_the_old_set_or_the_new_one(tmp_path: Path, how: str) -> None:
-    subprocess.run([sys.executable, "-m", "tests.manifest.killed", str(tmp_path), how], check=True)
+    subprocess.run([sys.executable, "-m", "tests.kerchunk.killed", str(tmp_path), how], check=True)
     places = sorted(tmp_path.iterdir(), key=lambda place: int(place.name))
     assert len(places) > 30
     seeds = [seed_of(place / "m.parq") for place in places]

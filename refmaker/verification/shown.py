@@ -1,6 +1,6 @@
 """A manifest and its file side by side, as xarray shows them: the part that runs in a process of its own.
 
-    python -m refmaker._verify_shown < request.json > answer.json
+    python -m refmaker.verification.shown < request.json > answer.json
 
 Contract: the file is opened by xarray's netCDF-4 engine, or by h5netcdf where netCDF-C cannot; the manifest by the
 engine "refmaker", and by xarray's own Zarr engine. Variables that only one side has are left: netCDF-C does not know
