@@ -192,7 +192,7 @@ class Collection:
             self.extra.setdefault(key, {})[number] = data
         codes = np.array([self.target(target) for target in manifest.targets], "u4")
         for path, array in manifest.arrays.items():
-            form = self.forms.number(manifest.zarr_format, array.metadata, array.attributes)
+            form = self.forms.number(array.metadata, array.attributes)
             self._add_array(path, number, form, array, codes)
 
     def begin(self, name: str, zarr_format: int, groups: dict[str, dict[str, Any]], history: Iterable[str]) -> int:
@@ -216,7 +216,7 @@ class Collection:
     ) -> None:
         references = array.references
         series = self.series_of(path)
-        entry = series.add(number, form, tuple(array.metadata["shape"]))
+        entry = series.add(number, form, array.metadata.shape)
         for part in references.parts():
             target = codes[part.target] if len(part.cell) else np.empty(0, "u4")
             series.extend((part.cell, target, part.offset, part.size))

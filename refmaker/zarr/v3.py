@@ -6,6 +6,7 @@ under their `numcodecs.` names. Dimension names stand in `dimension_names`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from refmaker.model import JSON
 from refmaker.zarr.codec_list import Codecs
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
-__all__ = ["array_metadata"]
+__all__ = ["array_metadata", "numcodecs_config"]
 
 _OWN = {"refmaker_hdf5": "refmaker.hdf5"}
 
@@ -83,3 +84,31 @@ def _structured(dtype: np.dtype[Any]) -> JSON:
     if any(member.str[0] == ">" for _, member in fields):
         raise Unsupported("big-endian members of a compound have no form in Zarr 3")
     return {"name": "structured", "configuration": {"fields": [[name, _data_type(member)] for name, member in fields]}}
+
+
+_CORE = {"gzip": "gzip", "blosc": "blosc", "crc32c": "crc32c"}
+
+
+def numcodecs_config(codec: Any) -> dict[str, Any]:
+    """Return a codec of Zarr 3 as numcodecs has it.
+
+    Raises
+    ------
+    Unsupported
+        There is none like it, or it is not known here.
+    """
+    if not isinstance(codec, Mapping):
+        codec = {"name": codec}
+    name = str(codec.get("name"))
+    settings = dict(codec.get("configuration") or {})
+    if name in ("vlen-utf8", "vlen-bytes"):
+        return {"id": name}
+    if name.startswith("numcodecs."):
+        return {"id": name.removeprefix("numcodecs."), **settings}
+    if name == "refmaker.hdf5":
+        return {"id": "refmaker_hdf5", **settings}
+    if name == "zstd":
+        return {"id": "zstd", "level": settings.get("level", 0), "checksum": settings.get("checksum", False)}
+    if name in _CORE:
+        return {"id": _CORE[name], **({"level": settings["level"]} if "level" in settings else {})}
+    raise Unsupported(f"codec {name!r} is not known here")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refmaker.replay.elements import elements_of
+from refmaker.zarr.elements import elements_of
 
 ZLIB = {"id": "zlib", "level": 4}
 
