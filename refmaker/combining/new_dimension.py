@@ -23,7 +23,7 @@ from refmaker.combining.encodings import ArrayEncoding
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError
 from refmaker.combining.rows import MemoryRows
-from refmaker.zarr.metadata import ArrayMetadata
+from refmaker.zarr.metadata import scalar_metadata
 
 __all__ = ["with_new_dimension"]
 
@@ -163,7 +163,7 @@ def _coordinate(collection: Collection, path: str, values: Mapping[int, Any]) ->
     text = any(isinstance(value, str) for value in values.values())
     real = any(isinstance(value, float) for value in values.values())
     zarr_format: Literal[2, 3] = 3 if collection.zarr_formats[:1] == [3] else 2
-    scalar = ArrayMetadata.scalar(zarr_format, np.dtype(object if text else "<f8" if real else "<i8"))
+    scalar = scalar_metadata(zarr_format, np.dtype(object if text else "<f8" if real else "<i8"))
     number_of_form = collection.forms.number(*scalar.with_dimension_names((), {}))
     old = collection.series.get(path)
     kept = {} if old is None else {n: e for e, n in enumerate(old.inputs) if n not in values}

@@ -16,6 +16,9 @@ import numpy as np
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
+from refmaker.zarr.codec_list import Codecs
+from refmaker.zarr.metadata import make_metadata
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["Chunks", "Reader"]
 
