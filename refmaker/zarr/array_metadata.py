@@ -29,7 +29,7 @@ DIMENSIONS = "_ARRAY_DIMENSIONS"
 """The attribute in which xarray keeps the names of dimensions in Zarr 2."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ArrayMetadata(ABC):
     """The metadata of a Zarr array, without its attributes.
 

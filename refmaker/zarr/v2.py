@@ -23,7 +23,7 @@ __all__ = ["ArrayMetadata2", "array_metadata", "dtype_name"]
 _TEXT = ({"id": "vlen-utf8"},)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ArrayMetadata2(ArrayMetadata):
     """The metadata of an array in Zarr 2: the content of `.zarray`."""
 

@@ -23,7 +23,7 @@ __all__ = ["ArrayMetadata3", "array_metadata", "numcodecs_config", "regular_grid
 _OWN = {"refmaker_hdf5": "refmaker.hdf5"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ArrayMetadata3(ArrayMetadata):
     """The metadata of an array in Zarr 3: the content of `zarr.json` without `attributes`."""
 

@@ -202,7 +202,7 @@ def test_one_large_image_is_split(tmp_path, monkeypatch):
     monkeypatch.setattr(kerchunk_references, "SPLIT", 4096)
     path = write(tmp_path, fits.PrimaryHDU(counting(">i2", 64, 128)))
     manifest = scan(path)
-    assert manifest.arrays["PRIMARY"].metadata["chunks"] == [16, 128]
+    assert manifest.arrays["PRIMARY"].metadata.document["chunks"] == [16, 128]
     np.testing.assert_array_equal(read(manifest, "PRIMARY"), fits.getdata(path))
 
 
