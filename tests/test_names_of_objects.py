@@ -154,4 +154,4 @@ def test_odd_names_are_kept(tmp_path: Path, name: str) -> None:
     manifest = written(scan(str(path)), tmp_path)
     assert list(manifest.arrays) == [name]
     assert manifest.arrays[name].attributes[name] == name
-    assert manifest.arrays[name].metadata["dtype"][0][0] == name
+    assert manifest.arrays[name].metadata.document["dtype"][0][0] == name

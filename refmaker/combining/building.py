@@ -7,6 +7,7 @@ into the manifest, so that opening it needs none of the inputs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def _concatenated(collection: Collection, path: str, pieces: Pieces, made: Refer
     metadata = with_extent(form, pieces.shape)
     if form.fill_value is None:
         values = (collection.forms.all[number].fill_value for number in dict.fromkeys(series.forms))
-        metadata["fill_value"] = next((value for value in values if value is not None), None)
+        metadata = metadata.with_fill_value(next((value for value in values if value is not None), None))
     return ManifestArray(metadata, dict(form.attributes), _grid(pieces.shape, form.chunks), made)
 
 
@@ -151,8 +152,8 @@ def _index_coordinate(collection: Collection, plan: Plan, axis: Axis, options: O
         )
     own = dtype_of(form)
     if values.dtype.kind != own.kind and form.fill_value is not None:
-        metadata = {**form.metadata, "fill_value": np.array(fill_of(form)).astype(values.dtype).item()}
-        form = ArrayEncoding(form.zarr_format, metadata, form.attributes, form.dimensions, form.chunks)
+        metadata = form.metadata.with_fill_value(np.array(fill_of(form)).astype(values.dtype).item())
+        form = replace(form, metadata=metadata)
     return written(form, dict(form.attributes), values)
 
 
@@ -183,23 +184,13 @@ def written(form: ArrayEncoding, attributes: dict[str, Any], values: npt.NDArray
     """
     shape = tuple(max(extent, 1) for extent in values.shape)
     metadata = with_extent(form, values.shape, shape)
-    if values.dtype.kind != "O":
+    text = values.dtype.kind == "O"
+    if not text:
         values = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    if form.zarr_format == 2:
-        text = values.dtype.kind == "O"
-        metadata |= {"filters": [{"id": "vlen-utf8"}] if text else None, "compressor": None, "order": "C"}
-        metadata["dtype"] = "|O" if text else values.dtype.str
-    elif values.dtype.kind == "O":
-        metadata["codecs"] = [{"name": "vlen-utf8", "configuration": {}}]
-    else:
-        plain = values.dtype.itemsize == 1 or values.dtype.kind == "S"
-        endian = {} if plain else {"configuration": {"endian": "little"}}
-        metadata["codecs"] = [{"name": "bytes", **endian}]
-        if values.dtype.kind != "S":
-            metadata["data_type"] = values.dtype.newbyteorder("=").name
+    metadata = metadata.holding(values.dtype, text=text)
     references = References.empty()
     if values.size:
-        own = ArrayEncoding(form.zarr_format, metadata, attributes, form.dimensions, shape)
+        own = ArrayEncoding(metadata, attributes, form.dimensions, shape)
         references.inline = {0: encoded(own, values)}
     return ManifestArray(metadata, attributes, _grid(values.shape, shape), references)
 
@@ -237,8 +228,8 @@ def _in_units(form: ArrayEncoding, values: npt.NDArray[np.int64], units: TimeUni
         attributes["units"] = units.text
     if form.attributes.get("_FillValue") is not None:
         del attributes["_FillValue"]  # no value is missing, and none of the new ones may be taken for it
-    metadata = {**form.metadata, "fill_value": None if form.zarr_format == 2 else 0}
-    plain = ArrayEncoding(form.zarr_format, metadata, attributes, form.dimensions, form.chunks)
+    metadata = form.metadata.with_fill_value(form.metadata.zero)
+    plain = ArrayEncoding(metadata, attributes, form.dimensions, form.chunks)
     return written(plain, attributes, values)
 
 

@@ -195,7 +195,7 @@ class Collection:
         self._take_types(manifest.types)
         codes = np.array([self.target(target) for target in manifest.targets], "u4")
         for path, array in manifest.arrays.items():
-            form = self.forms.number(manifest.zarr_format, array.metadata, array.attributes)
+            form = self.forms.number(array.metadata, array.attributes)
             self._add_array(path, number, form, array, codes)
 
     def _take_types(self, types: dict[str, dict[str, str]] | None) -> None:
@@ -224,7 +224,7 @@ class Collection:
     ) -> None:
         references = array.references
         series = self.series_of(path)
-        entry = series.add(number, form, tuple(array.metadata["shape"]))
+        entry = series.add(number, form, array.metadata.shape)
         for part in references.parts():
             target = codes[part.target] if len(part.cell) else np.empty(0, "u4")
             series.extend((part.cell, target, part.offset, part.size))

@@ -12,9 +12,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from refmaker.errors import ManifestError
+from refmaker.zarr.metadata import DIMENSIONS, ArrayMetadata
 
 __all__ = ["DECODING", "ArrayEncoding", "ArrayEncodings"]
 
@@ -50,7 +51,7 @@ DECODING = (
 )
 """Attributes that decide what values mean. Others may differ: the first input's are taken, and the report says so."""
 
-_REMARKS = ("_ARRAY_DIMENSIONS", "long_name", "comment", "history", "source")
+_REMARKS = (DIMENSIONS, "long_name", "comment", "history", "source")
 
 ABSENT = "absent"
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -68,15 +69,14 @@ class ArrayEncoding:
     Attributes
     ----------
     metadata
-        As in `ManifestArray`, without `shape`.
+        As in `ManifestArray`, without the shape.
     dimensions
         None where the manifest names none.
     chunks
         Chunk shape.
     """
 
-    zarr_format: Literal[2, 3]
-    metadata: dict[str, Any]
+    metadata: ArrayMetadata
     attributes: dict[str, Any]
     dimensions: tuple[str, ...] | None
     chunks: tuple[int, ...]
@@ -84,42 +84,30 @@ class ArrayEncoding:
     @cached_property
     def dtype_text(self) -> str:
         """The data type as the metadata spell it."""
-        return canonical(self.metadata["dtype" if self.zarr_format == 2 else "data_type"])
+        return canonical(self.metadata.data_type)
 
     @property
     def codecs(self) -> list[Any]:
         """Codecs in the order in which they were applied, the one that sets the byte order left out."""
-        if self.zarr_format == 2:
-            compressor = self.metadata.get("compressor")
-            return [*(self.metadata.get("filters") or []), *([] if compressor is None else [compressor])]
-        return [codec for codec in self.metadata["codecs"] if _name(codec) != "bytes"]
+        return self.metadata.codecs
 
     @property
     def endian(self) -> str:
         """Byte order: "little", "big" or "none"."""
-        if self.zarr_format == 2:
-            dtype = self.metadata["dtype"]
-            first = dtype[:1] if isinstance(dtype, str) else "|"
-            return {"<": "little", ">": "big"}.get(first, "none")
-        for codec in self.metadata["codecs"]:
-            if _name(codec) == "bytes" and isinstance(codec, Mapping):
-                settings = codec.get("configuration")
-                return str(settings.get("endian", "none")) if isinstance(settings, Mapping) else "none"
-        return "none"
+        return self.metadata.endian
 
     @property
     def fill_value(self) -> Any:
         """`fill_value` of the metadata."""
-        return self.metadata.get("fill_value")
+        return self.metadata.fill_value
 
     @cached_property
     def aspects(self) -> dict[str, str]:
         """What decides what the bytes of chunks mean: name -> text that is equal where it is the same."""
-        dtype = self.metadata.get("dtype")
         found = {
-            "dtype": canonical(dtype[1:]) if self.zarr_format == 2 and isinstance(dtype, str) else self.dtype_text,
+            "dtype": canonical(self.metadata.element_type),
             "byte order": self.endian,
-            "codecs": canonical([*map(_as_decoded, self.codecs), *([] if self._is_c else ["order F"])]),
+            "codecs": canonical([*map(_as_decoded, self.codecs), *([] if self.metadata.order == "C" else ["order F"])]),
             "chunk grid": canonical(self.chunks),
             "dimensions": ABSENT if self.dimensions is None else canonical(self.dimensions),
             "fill value": self._masked,
@@ -137,10 +125,6 @@ class ArrayEncoding:
         return [name for name in self.attributes if name not in (*DECODING, *_REMARKS)]
 
     @property
-    def _is_c(self) -> bool:
-        return self.metadata.get("order") != "F"
-
-    @property
     def _masked(self) -> str:
         """Return what a missing chunk reads as.
 
@@ -148,7 +132,7 @@ class ArrayEncoding:
         `fill_value` else; NaN masks nothing that is not NaN anyway.
         """
         value = self.fill_value
-        if self.zarr_format == 3:
+        if not self.metadata.masks_fill_value:
             return canonical(value)
         if value is None:
             value = self.attributes.get("_FillValue")
@@ -157,7 +141,7 @@ class ArrayEncoding:
     @cached_property
     def others(self) -> dict[str, str]:
         """Attributes that do not decide what values mean: name -> text."""
-        own = (*DECODING, "_ARRAY_DIMENSIONS")
+        own = (*DECODING, DIMENSIONS)
         return {name: canonical(value) for name, value in self.attributes.items() if name not in own}
 
 
@@ -169,62 +153,42 @@ class ArrayEncodings:
         self._numbers: dict[str, int] = {}
         self._by_text: dict[str, int] = {}
 
-    def number(self, zarr_format: Literal[2, 3], metadata: Mapping[str, Any], attributes: dict[str, Any]) -> int:
-        """Return the number of the form of an array.
+    def number(self, metadata: ArrayMetadata, attributes: dict[str, Any]) -> int:
+        """Return the number of the encoding of an array.
 
         Parameters
         ----------
         metadata, attributes
             As in `ManifestArray`.
         """
-        rest = {name: value for name, value in metadata.items() if name != "shape"}
-        as_written = repr((rest, attributes))  # quicker to make, and mostly the same where the form is
+        rest = metadata.without_shape()
+        as_written = repr((rest.document, attributes))  # quicker to make, and mostly the same where the encoding is
         number = self._by_text.get(as_written)
         if number is None:
-            text = canonical([rest, attributes])
+            text = canonical([rest.to_json(), attributes])
             number = self._numbers.setdefault(text, len(self.all))
             if number == len(self.all):
-                self.all.append(_form(zarr_format, rest, attributes))
+                self.all.append(_encoding(rest, attributes))
             self._by_text[as_written] = number
         return number
 
     def take(self, other: ArrayEncodings) -> list[int]:
-        """Take over the forms of another collection; give the number here of each of them."""
-        return [self.number(form.zarr_format, form.metadata, form.attributes) for form in other.all]
+        """Take over the encodings of another collection; return the number here of each of them."""
+        return [self.number(encoding.metadata, encoding.attributes) for encoding in other.all]
 
 
-def _check(zarr_format: int, metadata: Mapping[str, Any], attributes: object) -> None:
-    """Make sure that metadata are of the kinds of values that are looked at here: they may come from anyone."""
+def _encoding(metadata: ArrayMetadata, attributes: dict[str, Any]) -> ArrayEncoding:
     if not isinstance(attributes, Mapping):
         raise ManifestError("attributes that are no object", got=str(attributes)[:80])
-    kinds: list[tuple[str, object, tuple[type, ...]]] = [("dtype", metadata.get("dtype"), (str, list))]
-    name, listed = "filters", metadata.get("filters") or []
-    kind: tuple[type, ...] = (dict,)
-    if zarr_format == 2:
-        kinds.append(("compressor", metadata.get("compressor"), (dict, type(None))))
-    else:
-        kinds = [("data_type", metadata.get("data_type"), (str, dict))]
-        name, listed, kind = "codecs", metadata.get("codecs"), (str, dict)
-    kinds.append((name, listed, (list,)))
-    kinds += [(name, one, kind) for one in (listed if isinstance(listed, list) else ())]
-    for name, value, kind in kinds:
-        if not isinstance(value, kind):
-            raise ManifestError(f"bad {name} in the metadata of an array", got=str(value)[:80])
-
-
-def _form(zarr_format: Literal[2, 3], metadata: dict[str, Any], attributes: dict[str, Any]) -> ArrayEncoding:
-    _check(zarr_format, metadata, attributes)
-    if zarr_format == 2:
-        names, chunks = attributes.get("_ARRAY_DIMENSIONS"), metadata["chunks"]
-    else:
-        names, chunks = metadata.get("dimension_names"), metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    metadata.check()
+    names, chunks = metadata.dimension_names(attributes), metadata.chunk_shape
     dimensions = None
     if names is not None:
         if not isinstance(names, list) or len(names) != len(chunks):
             raise ManifestError("names of dimensions that do not fit the shape", got=names, expected=f"{len(chunks)}")
         if all(isinstance(name, str) for name in names):
             dimensions = tuple(names)
-    return ArrayEncoding(zarr_format, metadata, attributes, dimensions, tuple(chunks))
+    return ArrayEncoding(metadata, attributes, dimensions, chunks)
 
 
 _ENCODING_ONLY = {
@@ -248,15 +212,6 @@ def _as_decoded(codec: object) -> object:
     return [name, left] if left else name
 
 
-def _name(codec: object) -> object:
-    return codec.get("name") if isinstance(codec, Mapping) else codec
-
-
-def with_extent(form: ArrayEncoding, shape: Sequence[int], chunks: Sequence[int] | None = None) -> dict[str, Any]:
-    """Return the metadata of an array of this form, with a shape and, if they change, with other chunks."""
-    metadata = {**form.metadata, "shape": list(shape)}
-    if chunks is not None and form.zarr_format == 2:
-        metadata["chunks"] = list(chunks)
-    elif chunks is not None:
-        metadata["chunk_grid"] = {"name": "regular", "configuration": {"chunk_shape": list(chunks)}}
-    return metadata
+def with_extent(form: ArrayEncoding, shape: Sequence[int], chunks: Sequence[int] | None = None) -> ArrayMetadata:
+    """Return the metadata of an array of this encoding, with a shape and, if they change, with other chunks."""
+    return form.metadata.with_extent(shape, chunks)

@@ -19,10 +19,11 @@ import numpy as np
 from refmaker.combining.collection import Collection, Series
 from refmaker.combining.comparing import compare_values, labelled
 from refmaker.combining.dimensions import index_paths
-from refmaker.combining.encodings import ArrayEncoding, with_extent
+from refmaker.combining.encodings import ArrayEncoding
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError
 from refmaker.combining.rows import MemoryRows
+from refmaker.zarr.metadata import scalar_metadata
 
 __all__ = ["with_new_dimension"]
 
@@ -162,8 +163,8 @@ def _coordinate(collection: Collection, path: str, values: Mapping[int, Any]) ->
     text = any(isinstance(value, str) for value in values.values())
     real = any(isinstance(value, float) for value in values.values())
     zarr_format: Literal[2, 3] = 3 if collection.zarr_formats[:1] == [3] else 2
-    metadata, attributes = _metadata(zarr_format, "text" if text else "float" if real else "int")
-    number_of_form = collection.forms.number(zarr_format, metadata, attributes)
+    scalar = scalar_metadata(zarr_format, np.dtype(object if text else "<f8" if real else "<i8"))
+    number_of_form = collection.forms.number(*scalar.with_dimension_names((), {}))
     old = collection.series.get(path)
     kept = {} if old is None else {n: e for e, n in enumerate(old.inputs) if n not in values}
     made = Series(MemoryRows() if old is None else old.rows.empty())
@@ -186,28 +187,6 @@ def _encoded(value: str | float) -> bytes:
         data = value.encode("utf-8")
         return (1).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data  # numcodecs' vlen-utf8
     return np.array(value, "<i8" if type(value) is int else "<f8").tobytes()
-
-
-def _metadata(zarr_format: int, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return metadata and attributes of a scalar."""
-    if zarr_format == 2:
-        dtype = {"text": "|O", "float": "<f8", "int": "<i8"}[kind]
-        filters = [{"id": "vlen-utf8"}] if kind == "text" else None
-        plain = {"compressor": None, "fill_value": None, "filters": filters, "order": "C", "dimension_separator": "."}
-        return {"zarr_format": 2, "shape": [], "chunks": [], "dtype": dtype, **plain}, {"_ARRAY_DIMENSIONS": []}
-    own: dict[str, Any] = {} if kind == "text" else {"endian": "little"}
-    codec = {"name": "vlen-utf8" if kind == "text" else "bytes", "configuration": own}
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": [],
-        "data_type": {"text": "string", "float": "float64", "int": "int64"}[kind],
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": []}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": {"text": "", "float": 0.0, "int": 0}[kind],
-        "codecs": [codec],
-        "dimension_names": [],
-    }, {}
 
 
 def _chosen(collection: Collection, path: str, lacking: set[int], reader: Reader) -> list[str]:
@@ -271,19 +250,5 @@ def _prepend_axis(collection: Collection, path: str, form: ArrayEncoding, name: 
     dimensions = () if form.dimensions is None and not form.chunks else form.dimensions
     if dimensions is None:
         raise CombineError(f"/{path} has no names of dimensions, which the new dimension {name!r} would stand before")
-    metadata = with_extent(form, [], (1, *form.chunks))
-    attributes = dict(form.attributes)
-    if form.zarr_format == 2:
-        attributes["_ARRAY_DIMENSIONS"] = [name, *dimensions]
-    else:
-        metadata["dimension_names"] = [name, *dimensions]
-        metadata["codecs"] = [_shift_transpose(codec) for codec in metadata["codecs"]]
-    return collection.forms.number(form.zarr_format, metadata, attributes)
-
-
-def _shift_transpose(codec: Any) -> Any:
-    """Return a codec for chunks with one more dimension in front."""
-    if not isinstance(codec, Mapping) or codec.get("name") != "transpose":
-        return codec
-    order = [0, *(int(axis) + 1 for axis in codec["configuration"]["order"])]
-    return {**codec, "configuration": {"order": order}}
+    metadata = form.metadata.with_extent([], (1, *form.chunks)).with_leading_axis()
+    return collection.forms.number(*metadata.with_dimension_names((name, *dimensions), form.attributes))

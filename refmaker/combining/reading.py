@@ -16,6 +16,9 @@ import numpy as np
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
+from refmaker.zarr.codec_list import Codecs
+from refmaker.zarr.metadata import make_metadata
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["Chunks", "Reader"]
 
@@ -106,14 +109,6 @@ def _listed(targets: Sequence[Target], ranges: Sequence[_Range]) -> Manifest:
     cell, target, offset, size = zip(*known, strict=True) if known else ((), (), (), ())
     references = References(np.array(cell, "i8"), np.array(target, "u4"), np.array(offset, "u8"), np.array(size, "u8"))
     references.whole = {row: one[0] for row, one in enumerate(ranges) if one[2] is None}
-    metadata = {
-        "zarr_format": 2,
-        "shape": [len(ranges)],
-        "chunks": [1],
-        "dtype": "|u1",
-        "compressor": None,
-        "fill_value": None,
-        "order": "C",
-        "filters": None,
-    }
+    codecs, dtype = Codecs(), ZarrDtype(np.dtype("u1"))
+    metadata, _ = make_metadata(2, (len(ranges),), (1,), dtype, codecs, None, ("range",))
     return _Ranges(2, {"": {}}, {"ranges": ManifestArray(metadata, {}, (len(ranges),), references)}, tuple(targets))

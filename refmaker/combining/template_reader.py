@@ -23,8 +23,9 @@ from refmaker.manifest.manifest import Manifest
 from refmaker.replay.keys import cell_of
 from refmaker.replay.policy import Policy
 from refmaker.urls import resolve
-from refmaker.zarr.chunk_keys import chunk_layout
 from refmaker.zarr.keys import owner_of, path_depth
+from refmaker.zarr.metadata import ArrayMetadata
+from refmaker.zarr.node_documents import NODE_KEYS, split_attributes
 from refmaker.zarr.strict_json import parse
 
 __all__ = ["QuickReader"]
@@ -118,7 +119,8 @@ class QuickReader:
             found = {} if place < 0 else self._document(values[place])
             if found is None:
                 return False
-            groups[path] = found.get("attributes", {}) if template.zarr_format == 3 else found
+            inside = split_attributes(template.zarr_format, found)[1]
+            groups[path] = found if inside is None else inside
         self._put(name, base, extension, template, groups, entries)
         return True
 
@@ -135,14 +137,14 @@ class QuickReader:
             own, found = self._document(metadata), self._document(attributes)
             if own is None or found is None:
                 return None
-            if zarr_format == 3:
-                own = dict(own)
-                found = own.pop("attributes", {})
-            grid = chunk_layout(own, zarr_format, structure=array.path).grid
-            form = self.collection.forms.number(zarr_format, own, found)
+            own, inside = split_attributes(zarr_format, own)
+            found = found if inside is None else inside
+            made = ArrayMetadata.from_json(own, structure=array.path)
+            grid = made.layout(structure=array.path).grid
+            form = self.collection.forms.number(made, found)
             if len(self._forms) >= _DOCUMENTS:
                 self._forms.clear()
-            known = self._forms[metadata, attributes] = form, tuple(own["shape"]), grid
+            known = self._forms[metadata, attributes] = form, made.shape, grid
         return known[:2] if known[2] == array.grid else None
 
     def _document(self, text: object) -> dict[str, Any] | None:
@@ -231,10 +233,7 @@ def _skeleton(keys: tuple[str, ...], manifest: Manifest) -> _Skeleton | None:
         return None
     place = {key: number for number, key in enumerate(keys)}
     chunks: dict[str, list[tuple[int, int, str]]] = {path: [] for path in manifest.arrays}
-    layouts = {
-        path: chunk_layout(array.metadata, manifest.zarr_format, structure=path)
-        for path, array in manifest.arrays.items()
-    }
+    layouts = {path: array.metadata.layout(structure=path) for path, array in manifest.arrays.items()}
     depth = path_depth(chunks)
     for key in keys:
         if key.rpartition("/")[2] in _METADATA:
@@ -244,11 +243,12 @@ def _skeleton(keys: tuple[str, ...], manifest: Manifest) -> _Skeleton | None:
         if owner is None or cell is None:
             return None
         chunks[owner].append((cell, place[key], key))
-    first, second = ("zarr.json", "zarr.json") if manifest.zarr_format == 3 else (".zarray", ".zattrs")
+    keys_of = NODE_KEYS[manifest.zarr_format]
+    first, second = keys_of.array, keys_of.attributes or keys_of.group
     arrays = []
     for path, found in chunks.items():
         cells, places, names = zip(*sorted(found), strict=True) if found else ((), (), ())
-        attributes = -1 if manifest.zarr_format == 3 else place.get(_below(path, second), -1)
+        attributes = -1 if keys_of.attributes is None else place.get(_below(path, second), -1)
         own = _Array(
             path, place[_below(path, first)], attributes, layouts[path].grid, places, names, np.array(cells, "i8")
         )

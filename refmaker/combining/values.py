@@ -13,7 +13,7 @@ import base64
 import math
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,12 @@ from refmaker.combining.encodings import ArrayEncoding
 from refmaker.combining.reading import Chunks
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.replay.decoding import pipeline, unpacked
-from refmaker.zarr.dtype_json import dtype_of_text
+from refmaker.zarr.data_types import numpy_dtype
 
 __all__ = ["decoded", "dtype_of", "encoded", "fill_of", "is_text", "missing_of", "sameness"]
 
 MOST = limits.COMBINED_VALUES
 _FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_NUMBERS = ("bool", "int", "uint", "float", "complex")
 _TEXTS = ("vlen-utf8", "vlen-bytes")
 _COMPRESSORS = ("zlib", "gzip", "bz2", "zstd", "lz4", "blosc")
 _ELEMENTWISE = ("delta", "fixedscaleoffset", "astype", "packbits", "quantize", "bitround")
@@ -45,35 +44,18 @@ _MOST_TEXT = limits.COMBINED_TEXT
 _WIDER = 16
 """How many times its elements a chunk may take behind a filter that changes their data type."""
 
-_PLAIN3 = {"gzip": "gzip", "zstd": "zstd", "blosc": "blosc", "refmaker.hdf5": "refmaker_hdf5", "crc32c": "crc32c"}
-
 
 def dtype_of(form: ArrayEncoding) -> np.dtype[Any]:
     """Return the numpy dtype of decoded chunks, `object` for strings of any length."""
     try:
-        dtype = _dtype2(form.metadata["dtype"]) if form.zarr_format == 2 else _dtype3(form)
-    except (TypeError, ValueError, KeyError) as error:
+        dtype = numpy_dtype(form.metadata)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise Unsupported(f"data type {form.dtype_text} is not known here") from error
-    if not dtype.itemsize or (dtype.hasobject and dtype != np.dtype(object)):
+    if dtype is None or not dtype.itemsize or (dtype.hasobject and dtype != np.dtype(object)):
         raise Unsupported(f"data type {form.dtype_text} is not known here")
+    if isinstance(form.metadata.data_type, Mapping) and dtype.kind != "S":
+        raise Unsupported(f"values of data type {form.dtype_text} are not looked at")
     return dtype
-
-
-def _dtype2(name: Any) -> np.dtype[Any]:
-    if isinstance(name, str):
-        return dtype_of_text(name)
-    return np.dtype([(str(member), dtype_of_text(kind)) for member, kind in name])
-
-
-def _dtype3(form: ArrayEncoding) -> np.dtype[Any]:
-    name = form.metadata["data_type"]
-    if name == "string":
-        return np.dtype(object)
-    if isinstance(name, str) and name.rstrip("0123456789") in _NUMBERS:
-        return np.dtype(name).newbyteorder(">" if form.endian == "big" else "<")
-    if isinstance(name, Mapping) and name["name"] == "null_terminated_bytes":
-        return np.dtype(f"S{name['configuration']['length_bytes']}")
-    raise ValueError(name)
 
 
 def is_text(form: ArrayEncoding) -> bool:
@@ -104,9 +86,9 @@ def fill_of(form: ArrayEncoding) -> Any:
 def missing_of(form: ArrayEncoding) -> Any:
     """Return the raw value that is masked."""
     value = form.attributes.get("_FillValue")
-    if form.zarr_format == 2 and form.fill_value is not None:
-        value = form.fill_value
-    if form.zarr_format == 3 and isinstance(value, str) and dtype_of(form).kind == "f":
+    if form.metadata.masks_fill_value:
+        value = value if form.fill_value is None else form.fill_value
+    elif isinstance(value, str) and dtype_of(form).kind == "f":
         value = _unpacked(value)  # as xarray has it in Zarr 3
     if value is None:
         return None
@@ -138,7 +120,7 @@ def decoded(form: ArrayEncoding, shape: tuple[int, ...], chunks: Chunks) -> npt.
     block_of = _decoder(form, dtype, count)
     grid = tuple(-(-extent // chunk) for extent, chunk in zip(shape, form.chunks, strict=True))
     whole = np.full(shape, fill_of(form), dtype) if len(chunks) < math.prod(grid) else np.empty(shape, dtype)
-    order: Literal["C", "F"] = "F" if form.metadata.get("order") == "F" else "C"
+    order = form.metadata.order
     for cell, data in chunks.items():
         start = [int(i) * c for i, c in zip(np.unravel_index(cell, grid), form.chunks, strict=True)] if grid else []
         block = block_of(data).reshape(form.chunks, order=order)
@@ -221,7 +203,7 @@ def encoded(form: ArrayEncoding, block: npt.NDArray[Any]) -> bytes:
     Unsupported
         A codec only decodes, or there is none for these metadata.
     """
-    if form.metadata.get("order") == "F":
+    if form.metadata.order == "F":
         block = block.T
     configs = _configs(form)
     unwritten = [str(config.get("id")) for config in configs if config.get("id") not in _WRITTEN]
@@ -235,7 +217,7 @@ def encoded(form: ArrayEncoding, block: npt.NDArray[Any]) -> bytes:
 
 def _configs(form: ArrayEncoding) -> list[Mapping[str, Any]]:
     """Return the codecs as numcodecs has them, in the order in which they are applied when writing."""
-    configs = form.codecs if form.zarr_format == 2 else [_plain(config) for config in form.codecs]
+    configs = form.metadata.numcodecs_configs()
     for config in configs:
         if not isinstance(config, Mapping):
             raise Unsupported(f"codec {config!r} is not known here")
@@ -249,22 +231,3 @@ def _codec(config: Mapping[str, Any]) -> Any:
         return numcodecs.get_codec(dict(config))
     except (TypeError, ValueError, KeyError) as error:
         raise Unsupported(f"codec {config.get('id')!r} is not known here: {error}") from error
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """Return a codec of Zarr 3 as numcodecs has it."""
-    if not isinstance(config, Mapping):
-        config = {"name": config}
-    name = str(config.get("name"))
-    settings = dict(config.get("configuration") or {})
-    if name in _TEXTS:
-        return {"id": name}
-    if name.startswith("numcodecs."):
-        return {"id": name.removeprefix("numcodecs."), **settings}
-    if name == "refmaker.hdf5":
-        return {"id": "refmaker_hdf5", **settings}
-    if name == "zstd":
-        return {"id": "zstd", "level": settings.get("level", 0), "checksum": settings.get("checksum", False)}
-    if name in _PLAIN3:
-        return {"id": _PLAIN3[name], **({"level": settings["level"]} if "level" in settings else {})}
-    raise Unsupported(f"codec {name!r} is not known here")

@@ -23,6 +23,7 @@ from refmaker.manifest.manifest import ManifestArray
 from refmaker.manifest.references import References
 from refmaker.mapping.layout import split_rows
 from refmaker.zarr.chunk_grid import grid_of
+from refmaker.zarr.metadata import ArrayMetadata
 
 __all__ = ["NOTE", "columns_of"]
 
@@ -122,7 +123,7 @@ def _array(column: Any, stored: np.dtype[Any], name: str, rows: _Rows, offset: i
         np.uint64(rows.start) + cell.astype("u8") * np.uint64(part),
         np.full(len(cell), part, "u8"),
     )
-    return ManifestArray(metadata, attributes, grid, references)
+    return ManifestArray(ArrayMetadata.from_json(metadata), attributes, grid, references)
 
 
 def _form(column: Any, stored: np.dtype[Any]) -> tuple[str, tuple[int, ...]]:

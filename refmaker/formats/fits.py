@@ -17,12 +17,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import numpy as np
-
 from refmaker.conventions.names import zarr_name_problem
 from refmaker.errors import RefmakerError, Unsupported
 from refmaker.formats.columns import NOTE, columns_of
-from refmaker.formats.kerchunk_references import Found, manifest_of, settled
+from refmaker.formats.kerchunk_references import Found, dtype_of, manifest_of, settled
 from refmaker.manifest.manifest import Manifest, ManifestArray
 
 __all__ = ["scan_fits"]
@@ -92,7 +90,7 @@ def _table(found: Found, name: str, number: int, hdu: Any, size: int) -> None:
     found.arrays.update(arrays)
     for path, array in arrays.items():
         found.sources[path] = f"/{number}/{path.removeprefix(name + '/')}"
-        found.note(path, NOTE if array.metadata["compressor"] is not None else "the only column of its table")
+        found.note(path, NOTE if array.metadata.codecs else "the only column of its table")
         if "scale_factor" in array.attributes:
             found.note(path, "values are as stored: scale_factor and add_offset are TSCAL and TZERO")
 
@@ -195,7 +193,7 @@ def _called(url: str, storage_options: Mapping[str, Any], numbers: list[int]) ->
 def _mended(array: ManifestArray, hdu: Any, size: int) -> ManifestArray:
     """Put right what kerchunk says of an HDU."""
     if hdu.is_image:
-        array.metadata["filters"] = None
+        array.metadata = array.metadata.replaced(filters=None)
     if array.references.offset.tolist() != [hdu.fileinfo()["datLoc"]]:
         raise Unsupported("kerchunk finds its data elsewhere than astropy")
     array = settled(array, size)
@@ -203,7 +201,7 @@ def _mended(array: ManifestArray, hdu: Any, size: int) -> ManifestArray:
     array.attributes.update(_attributes(hdu.header))
     if hdu.is_image:
         _scale(array, hdu.header)
-    rank = len(array.metadata["shape"])
+    rank = len(array.metadata.shape)
     array.attributes["_ARRAY_DIMENSIONS"] = [f"axis{n}" for n in range(rank, 3, -1)] + ["z", "y", "x"][-rank:]
     return array
 
@@ -215,10 +213,9 @@ def _scale(array: ManifestArray, header: Any) -> None:
     blank = header.get("BLANK") if bits > 0 else None
     sign, dtype = _UNSIGNED.get(bits, (None, ""))
     if scale == 1 and zero == sign:
-        stored = array.metadata["dtype"]
-        stored = stored if stored[0] in "<>|" else np.dtype(stored).str
+        stored = dtype_of(array).str
         codec = {"id": "fixedscaleoffset", "scale": 1, "offset": zero, "dtype": dtype, "astype": stored}
-        array.metadata.update(dtype=dtype, filters=[codec])
+        array.metadata = array.metadata.replaced(dtype=dtype, filters=[codec])
         blank = None if blank is None else int(blank) + int(zero)
     elif (scale, zero) != (1.0, 0.0):
         array.attributes.update(scale_factor=scale, add_offset=zero)
@@ -247,7 +244,7 @@ def _name_dimensions(found: Found) -> None:
     lengths: dict[str, set[int]] = {}
     images = {path: array for path, array in found.arrays.items() if "/" not in path}
     for array in images.values():
-        for name, extent in zip(array.attributes["_ARRAY_DIMENSIONS"], array.metadata["shape"], strict=True):
+        for name, extent in zip(array.attributes["_ARRAY_DIMENSIONS"], array.metadata.shape, strict=True):
             lengths.setdefault(name, set()).add(extent)
     for path, array in images.items():
         names = array.attributes["_ARRAY_DIMENSIONS"]

@@ -20,7 +20,7 @@ import numpy as np
 
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.formats.grib_datasets import put_together
-from refmaker.formats.kerchunk_references import Found, codecs_of, manifest_of, settled
+from refmaker.formats.kerchunk_references import Found, codecs_of, dtype_of, manifest_of, settled
 from refmaker.formats.messages import Message
 from refmaker.manifest.manifest import Manifest, ManifestArray
 
@@ -199,7 +199,7 @@ def _check(handle: _Handle) -> None:
 def _prove(manifest: Manifest, name: str, handle: _Handle, data: bytes) -> None:
     """Raise `Unsupported` where what readers will see is not what eccodes says."""
     array = manifest.arrays[name]
-    shape = tuple(array.metadata["shape"])
+    shape = array.metadata.shape
     expected = handle.field()
     if expected.size != np.prod(shape, dtype="i8"):
         raise Unsupported(f"{expected.size} values on a grid of {shape}")
@@ -223,7 +223,7 @@ def _decoded(array: ManifestArray, data: bytes) -> np.ndarray:
 
     numcodecs.register_codec(GRIBCodec, "grib")
     references = array.references
-    dtype = np.dtype(array.metadata["dtype"])
+    dtype = dtype_of(array)
     stored: Any = references.inline.get(0)
     if stored is None:
         start = int(references.offset[0])
@@ -238,8 +238,8 @@ def _described(number: int, name: str, manifest: Manifest, handle: _Handle, offs
     level = str(handle.get("typeOfLevel", "", str))
     values: dict[str, float | int] = {}
     for path, array in manifest.arrays.items():
-        if not array.metadata["shape"] and path != name:
-            values[path] = np.frombuffer(array.references.inline[0], array.metadata["dtype"])[0].item()
+        if not array.metadata.shape and path != name:
+            values[path] = np.frombuffer(array.references.inline[0], dtype_of(array))[0].item()
     if "time" in values and "valid_time" in values:
         # kerchunk has whole units of the step only.
         hours, rest = divmod(values["valid_time"] - values["time"], 3600)
@@ -247,7 +247,7 @@ def _described(number: int, name: str, manifest: Manifest, handle: _Handle, offs
     parameter = tuple(int(handle.get(k, -1)) for k in ("paramId", "discipline", "parameterCategory", "parameterNumber"))
     grid = str(handle.get("md5GridSection", "", str))
     moved = {path: _moved(array, offset, size) for path, array in manifest.arrays.items()}
-    kind = (level, str(handle.get("stepType", "", str)), grid, moved[name].metadata["dtype"])
+    kind = (level, str(handle.get("stepType", "", str)), grid, dtype_of(moved[name]).str)
     return Message(
         number,
         name,

@@ -165,12 +165,9 @@ def _field(found: Found, path: str, variable: _Variable, dimensions: list[str]) 
     cell = np.array(cells, "i8")[order]
     grid = (*lengths, *first.grid)
     missing = math.prod(grid) - len(cell)
-    metadata = {
-        **first.metadata,
-        "shape": [*lengths, *first.metadata["shape"]],
-        "chunks": [*([1] * len(lengths)), *first.metadata["chunks"]],
-        "fill_value": "NaN" if missing else None,
-    }
+    own = first.metadata
+    metadata = own.with_extent((*lengths, *own.shape), (*([1] * len(lengths)), *own.chunk_shape))
+    metadata = metadata.with_fill_value("NaN" if missing else None)
     attributes = _common([m.attributes[m.name] for m in variable.messages])
     attributes["_ARRAY_DIMENSIONS"] = [*dimensions, *first.attributes["_ARRAY_DIMENSIONS"]]
     references = References(cell, np.broadcast_to(np.uint32(0), (len(cell),)), offset, size)

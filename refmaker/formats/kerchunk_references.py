@@ -22,6 +22,10 @@ from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 from refmaker.mapping.layout import split_rows
 from refmaker.zarr.chunk_grid import grid_of
+from refmaker.zarr.codec_list import Codecs
+from refmaker.zarr.data_types import numpy_dtype
+from refmaker.zarr.metadata import make_metadata
+from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["Found", "codecs_of", "inlined", "itemsize", "manifest_of", "number_text", "settled", "strict_value"]
 
@@ -121,15 +125,29 @@ def number_text(value: float) -> str:
 
 def codecs_of(array: ManifestArray) -> list[dict[str, Any]]:
     """Return the configurations of an array's codecs, in the order of encoding."""
-    compressor = array.metadata.get("compressor")
-    return [*(array.metadata.get("filters") or []), *([] if compressor is None else [compressor])]
+    return array.metadata.codecs
+
+
+def dtype_of(array: ManifestArray) -> np.dtype[Any]:
+    """Return the dtype of the elements of an array that kerchunk made.
+
+    Raises
+    ------
+    Unsupported
+        It is not known here.
+    """
+    try:
+        found = numpy_dtype(array.metadata)
+    except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
+        raise Unsupported(f"the data type {str(array.metadata.data_type)[:80]}") from error
+    if found is None:
+        raise Unsupported(f"the data type {str(array.metadata.data_type)[:80]}")
+    return found
 
 
 def itemsize(array: ManifestArray) -> int:
     """Return the bytes of an element."""
-    dtype = array.metadata["dtype"]
-    plain = dtype if isinstance(dtype, str) else [tuple(member) for member in dtype]
-    return int(np.dtype(plain).itemsize)
+    return dtype_of(array).itemsize
 
 
 def settled(array: ManifestArray, size: int) -> ManifestArray:
@@ -145,16 +163,16 @@ def settled(array: ManifestArray, size: int) -> ManifestArray:
     Unsupported
         References lie beyond the end of the file, or are not as long as their chunks.
     """
-    references, metadata = array.references, dict(array.metadata)
+    references, metadata = array.references, array.metadata
     stop = references.offset + references.size
     if (stop < references.offset).any() or (stop > np.uint64(size)).any():
         raise Unsupported(f"the file is truncated: it has {size} bytes, and chunks up to byte {int(stop.max())}")
-    chunk = math.prod(metadata["chunks"]) * itemsize(array)
+    chunk = math.prod(metadata.chunk_shape) * itemsize(array)
     if not codecs_of(array) and (references.size != np.uint64(chunk)).any():
         wrong = int(references.size[references.size != np.uint64(chunk)][0])
         raise Unsupported(f"a chunk stored without compression has {wrong} bytes instead of {chunk}")
     if len(references) == array.cells:
-        metadata["fill_value"] = None
+        metadata = metadata.with_fill_value(None)
     # One target, of which nothing but its place is known yet.
     references = replace(references, target=np.broadcast_to(np.uint32(0), (len(references.cell),)))
     return _split(replace(array, metadata=metadata, references=references), chunk)
@@ -163,11 +181,11 @@ def settled(array: ManifestArray, size: int) -> ManifestArray:
 def _split(array: ManifestArray, size: int) -> ManifestArray:
     """Cut an array that is one large block without codecs into several chunks."""
     references = array.references
-    if codecs_of(array) or array.metadata.get("order", "C") != "C" or len(references.cell) != 1 or array.cells != 1:
+    if codecs_of(array) or array.metadata.order != "C" or len(references.cell) != 1 or array.cells != 1:
         return array
-    shape = tuple(array.metadata["shape"])
+    shape = array.metadata.shape
     chunks = split_rows(shape, itemsize(array), SPLIT)
-    if size <= SPLIT or shape != tuple(array.metadata["chunks"]) or chunks == shape:
+    if size <= SPLIT or shape != array.metadata.chunk_shape or chunks == shape:
         return array
     part = math.prod(chunks) * itemsize(array)
     grid = grid_of(shape, chunks)
@@ -176,23 +194,14 @@ def _split(array: ManifestArray, size: int) -> ManifestArray:
     parts = References(
         cell, np.broadcast_to(np.uint32(0), (len(cell),)), offset, np.full(len(cell), part, "u8"), references.inline
     )
-    return replace(array, metadata={**array.metadata, "chunks": list(chunks)}, grid=grid, references=parts)
+    return replace(array, metadata=array.metadata.with_extent(shape, chunks), grid=grid, references=parts)
 
 
 def inlined(values: np.ndarray, dimensions: list[str], attributes: Mapping[str, Any]) -> ManifestArray:
     """Return an array whose values are in the manifest."""
     shape = [int(extent) for extent in values.shape]
-    metadata = {
-        "zarr_format": 2,
-        "shape": shape,
-        "chunks": [max(extent, 1) for extent in shape],
-        "dtype": values.dtype.str,
-        "compressor": None,
-        "fill_value": None,
-        "order": "C",
-        "filters": None,
-    }
+    chunks = [max(extent, 1) for extent in shape]
+    metadata, named = make_metadata(2, shape, chunks, ZarrDtype(values.dtype), Codecs(), None, dimensions)
     references = replace(References.empty(), inline={0: values.tobytes()} if values.size else {})
     kept = {name: strict_value(value) for name, value in attributes.items()}
-    kept["_ARRAY_DIMENSIONS"] = list(dimensions)
-    return ManifestArray(metadata, kept, tuple(-(-n // max(n, 1)) for n in shape), references)
+    return ManifestArray(metadata, kept | named, tuple(-(-n // max(n, 1)) for n in shape), references)

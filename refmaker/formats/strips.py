@@ -20,7 +20,7 @@ import numpy as np
 
 from refmaker import limits
 from refmaker.errors import Unsupported
-from refmaker.formats.kerchunk_references import SPLIT, codecs_of, itemsize
+from refmaker.formats.kerchunk_references import SPLIT, codecs_of, dtype_of, itemsize
 from refmaker.manifest.manifest import ManifestArray
 from refmaker.manifest.references import References
 from refmaker.mapping.layout import split_rows
@@ -88,7 +88,7 @@ def whole_strips(array: ManifestArray, level: Any, shown: Shown) -> tuple[Manife
 def _joined(array: ManifestArray, axis: int) -> ManifestArray | None:
     """Put strips without compression together, where they follow one another in the file; None where they do not."""
     metadata, references = array.metadata, array.references
-    shape, strips = tuple(metadata["shape"]), array.grid[axis]
+    shape, strips = metadata.shape, array.grid[axis]
     if len(references.cell) != prod(array.grid) or prod(array.grid[axis + 1 :]) != 1 or references.inline:
         return None
     offset, size = (column.reshape(-1, strips) for column in (references.offset, references.size))
@@ -98,7 +98,7 @@ def _joined(array: ManifestArray, axis: int) -> ManifestArray | None:
     rows = split_rows(shape[axis:], itemsize(array), SPLIT)
     if rows[1:] != shape[axis + 1 :]:
         return None
-    chunks = [*metadata["chunks"][:axis], *rows]
+    chunks = (*metadata.chunk_shape[:axis], *rows)
     parts = shape[axis] // rows[0]
     if parts * rows[0] != shape[axis]:
         return None
@@ -108,16 +108,16 @@ def _joined(array: ManifestArray, axis: int) -> ManifestArray | None:
     target = np.broadcast_to(np.uint32(0), cell.shape)
     return replace(
         array,
-        metadata={**metadata, "chunks": chunks},
-        grid=grid_of(shape, tuple(chunks)),
+        metadata=metadata.with_extent(shape, chunks),
+        grid=grid_of(shape, chunks),
         references=References(cell, target, starts.astype("u8"), np.full(len(cell), part, "u8")),
     )
 
 
 def _padded(array: ManifestArray, axis: int, shown: Shown) -> tuple[ManifestArray, str]:
     """Keep the last strip of every image in the manifest, padded."""
-    references, chunks = array.references, tuple(array.metadata["chunks"])
-    dtype = np.dtype(array.metadata["dtype"])
+    references, chunks = array.references, array.metadata.chunk_shape
+    dtype = dtype_of(array)
     positions = np.stack(np.unravel_index(references.cell, array.grid), axis=-1) if array.grid else np.empty((0, 0))
     last = positions[:, axis] == array.grid[axis] - 1
     if int(last.sum()) * prod(chunks) * dtype.itemsize > limits.INLINE * 4:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from refmaker.errors import FormatError, RefmakerError, Unsupported
-from refmaker.formats.kerchunk_references import Found, codecs_of, manifest_of, settled, strict_value
+from refmaker.formats.kerchunk_references import Found, codecs_of, dtype_of, manifest_of, settled, strict_value
 from refmaker.formats.strips import has_short_strips, references_of, whole_strips
 from refmaker.formats.tags import add_georeferencing, metadata_of
 from refmaker.manifest.manifest import ManifestArray
@@ -154,7 +154,7 @@ def _whole(array: ManifestArray, series: Any, number: int) -> tuple[ManifestArra
     if not has_short_strips(level.keyframe):
         return array, ""
     with series.aszarr(level=number) as store:
-        chunks = tuple(array.metadata["chunks"])
+        chunks = array.metadata.chunk_shape
         return whole_strips(array, level, lambda position: _by_tifffile(store, level.shape, position, chunks))
 
 
@@ -171,7 +171,7 @@ def _notes(found: Found, path: str, array: ManifestArray) -> None:
         found.note(path, f"readers need imagecodecs ({', '.join(needed)})")
     absent = array.cells - len(array.references)
     if absent:
-        fill = array.metadata.get("fill_value")
+        fill = array.metadata.fill_value
         found.note(path, f"{absent} tiles were never written: they are {fill}, which xarray masks everywhere")
 
 
@@ -184,8 +184,8 @@ def _prove(array: ManifestArray, series: Any, level: int, read: Callable[[int, i
         They differ, or cannot be decoded.
     """
     references = array.references
-    chunks = tuple(array.metadata["chunks"])
-    dtype = np.dtype(array.metadata["dtype"])
+    chunks = array.metadata.chunk_shape
+    dtype = dtype_of(array)
     if not codecs_of(array) or not len(references.cell) or np.prod(chunks, dtype="i8") * dtype.itemsize > PROOF:
         return
     with series.aszarr(level=level) as store:

@@ -25,6 +25,7 @@ from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
 from refmaker.zarr import strict_json as strict
+from refmaker.zarr.metadata import ArrayMetadata
 
 __all__ = ["FORMAT", "read_columns", "write_columns"]
 
@@ -62,7 +63,7 @@ def write_columns(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     for name, array in manifest.arrays.items():
         columns = [[*_described(column), put(column)] for column in _columns(array.references)]
         data = put(np.frombuffer(b"".join(array.references.inline.values()), "u1"))
-        arrays[name] = [array.metadata, array.attributes, list(array.grid), columns, data]
+        arrays[name] = [array.metadata.to_json(), array.attributes, list(array.grid), columns, data]
     document = {
         "zarr_format": manifest.zarr_format,
         "groups": manifest.groups,
@@ -128,7 +129,9 @@ def read_columns(path: str | os.PathLike[str]) -> Manifest:
     start = _HEAD.size + text
     document = strict.parse(bytes(view[_HEAD.size : start]), structure="columns", source=os.fspath(path))
     arrays = {
-        name: ManifestArray(metadata, attributes, tuple(grid), _references(view[start:], columns, data))
+        name: ManifestArray(
+            ArrayMetadata.from_json(metadata), attributes, tuple(grid), _references(view[start:], columns, data)
+        )
         for name, (metadata, attributes, grid, columns, data) in document["arrays"].items()
     }
     return Manifest(

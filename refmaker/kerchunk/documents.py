@@ -13,6 +13,7 @@ from refmaker.kerchunk.extension import EXTENSION_FORMAT
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.redaction import redact
 from refmaker.zarr.keys import ancestors
+from refmaker.zarr.node_documents import array_documents, group_documents
 
 __all__ = ["CONSOLIDATED", "below", "consolidated", "documents", "extension"]
 
@@ -27,18 +28,11 @@ def below(path: str, name: str) -> str:
 def documents(manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield key and JSON of the Zarr metadata, group by group, then array by array."""
     for path, attributes in _groups(manifest).items():
-        if manifest.zarr_format == 3:
-            group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-            yield below(path, "zarr.json"), group
-        else:
-            yield below(path, ".zgroup"), {"zarr_format": 2}
-            yield below(path, ".zattrs"), attributes
+        for name, document in group_documents(manifest.zarr_format, attributes).items():
+            yield below(path, name), document
     for path, array in manifest.arrays.items():
-        if manifest.zarr_format == 3:
-            yield below(path, "zarr.json"), {**array.metadata, "attributes": array.attributes}
-        else:
-            yield below(path, ".zarray"), array.metadata
-            yield below(path, ".zattrs"), array.attributes
+        for name, document in array_documents(array.metadata, array.attributes).items():
+            yield below(path, name), document
 
 
 def consolidated(found: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:

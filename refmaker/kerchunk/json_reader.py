@@ -29,7 +29,6 @@ from refmaker.kerchunk.nodes import take_nodes
 from refmaker.kerchunk.urls import UrlTable, url_table
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.types import type_records
-from refmaker.zarr.chunk_keys import chunk_layout
 from refmaker.zarr.keys import check_key, chunk_like, owner_of, path_depth
 from refmaker.zarr.strict_json import key_name, malformed, parse, shown
 
@@ -164,7 +163,7 @@ def _by_array(refs: dict[str, Any], manifest: Manifest, source: str) -> tuple[di
                 others[key] = value
                 continue
             if owner not in parts:
-                layout = chunk_layout(arrays[owner].metadata, manifest.zarr_format, structure=owner, source=source)
+                layout = arrays[owner].metadata.layout(structure=owner, source=source)
                 parts[owner] = Chunks(owner, layout, source)
             chunks = parts[owner]
             prefix = chunks.key("")
@@ -199,7 +198,7 @@ def _sort_run(runs: _Runs, run: Run, parts: dict[str, Chunks], manifest: Manifes
         if owner is None:
             raise UnusualError
         if owner not in parts:
-            layout = chunk_layout(manifest.arrays[owner].metadata, manifest.zarr_format, structure=owner, source=source)
+            layout = manifest.arrays[owner].metadata.layout(structure=owner, source=source)
             parts[owner] = Chunks(owner, layout, source)
         chunks = parts[owner]
         lead = chunks.key(chunks.layout.head) if chunks.layout.grid else chunks.key("")

@@ -16,6 +16,7 @@ from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 from refmaker.zarr.chunk_keys import chunk_layout
 from refmaker.zarr.keys import METADATA
+from refmaker.zarr.metadata import ArrayMetadata
 from refmaker.zarr.strict_json import key_name, malformed, parse, utf8_checked
 
 __all__ = ["LEAVES", "MetadataElsewhereError", "take_nodes"]
@@ -117,4 +118,4 @@ def _check_format(group: Document, zarr_format: int, where: str, source: str) ->
 def _array(metadata: Document, attributes: Document, zarr_format: int, where: str, source: str) -> ManifestArray:
     layout = chunk_layout(metadata, zarr_format, structure=where, source=source)
     check_codecs(metadata, structure=where, source=source)
-    return ManifestArray(metadata, attributes, layout.grid, References.empty())
+    return ManifestArray(ArrayMetadata.from_json(metadata), attributes, layout.grid, References.empty())

@@ -15,7 +15,7 @@ from refmaker import limits
 from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.references import References
-from refmaker.zarr.chunk_keys import ChunkLayout, chunk_layout
+from refmaker.zarr.chunk_keys import ChunkLayout
 from refmaker.zarr.keys import METADATA, ancestors, chunk_like, owner_of, path_depth
 from refmaker.zarr.strict_json import key_name, shown
 
@@ -73,7 +73,10 @@ def check_manifest(manifest: Manifest, *, streamed: bool = False) -> dict[str, C
     layouts = {}
     for path, array in manifest.arrays.items():
         structure = f"array {shown(path)}"
-        layout = chunk_layout(array.metadata, manifest.zarr_format, structure=structure)
+        if array.metadata.zarr_format != manifest.zarr_format:
+            message = "metadata of another Zarr format than the manifest's"
+            raise ManifestError(message, structure=structure, expected=manifest.zarr_format)
+        layout = array.metadata.layout(structure=structure)
         if layout.grid != tuple(array.grid):
             message = "grid contradicts the metadata"
             raise ManifestError(message, structure=structure, expected=layout.grid, got=shown(array.grid))

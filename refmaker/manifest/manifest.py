@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from refmaker.manifest.references import References
+from refmaker.model import JSON
 from refmaker.redaction import redact
+from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 
 __all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target"]
-
-JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class ManifestArray:
     Attributes
     ----------
     metadata
-        The JSON of `.zarray` (Zarr 2), or of `zarr.json` without `attributes` (Zarr 3).
+        What Zarr needs to read the array: shape, chunks, data type, codecs, fill value.
     attributes
         The JSON of `.zattrs`, or `attributes` of `zarr.json`. Strict: no NaN, no infinity.
     grid
         Number of chunks along each dimension, () for a scalar.
     """
 
-    metadata: dict[str, Any]
+    metadata: ArrayMetadata
     attributes: dict[str, Any]
     grid: tuple[int, ...]
     references: References
@@ -107,7 +107,7 @@ class Manifest:
         `refmaker.manifest.types`. None where nothing is known, as in foreign manifests.
     """
 
-    zarr_format: Literal[2, 3]
+    zarr_format: ZarrFormat
     groups: dict[str, dict[str, Any]]
     arrays: dict[str, ManifestArray]
     targets: Sequence[Target]

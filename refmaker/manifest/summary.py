@@ -6,14 +6,13 @@ not as the Zarr specifications have it is shown as it stands, never an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from refmaker.manifest.manifest import JSON, Manifest, ManifestArray
+from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.references import References
-from refmaker.model import Chunked, Contiguous, Dataset, Tree
+from refmaker.model import JSON, Chunked, Contiguous, Dataset, Tree
 
 __all__ = ["ArraySummary", "summarise"]
 
@@ -66,20 +65,19 @@ def summarise(manifest: Manifest, tree: Tree | None = None) -> list[ArraySummary
         What the source holds, where the manifest comes from a scan. A manifest may have to write out chunks that the
         source does not store; with the tree, these count as missing.
     """
-    read = _read_v3 if manifest.zarr_format == 3 else _read_v2
     summaries = []
     for path, array in manifest.arrays.items():
-        dimensions, chunks, dtype, codecs = read(array)
+        metadata = array.metadata
         dataset = None if tree is None else _dataset(tree, "/" + path)
         stored, size = _in_source(dataset) or _in_manifest(manifest, array.references)
         summaries.append(
             ArraySummary(
                 path="/" + path,
-                shape=tuple(array.metadata["shape"]),
-                dimensions=_names(dimensions),
-                chunks=chunks,
-                dtype=dtype,
-                codecs=codecs,
+                shape=metadata.shape,
+                dimensions=_names(metadata.dimension_names(array.attributes)),
+                chunks=metadata.chunk_shape,
+                dtype=metadata.data_type,
+                codecs=metadata.codec_names,
                 stored_size=size,
                 chunks_stored=stored,
                 chunks_inlined=len(array.references.inline),
@@ -115,21 +113,3 @@ def _names(dimensions: object) -> list[str | None] | None:
     if not isinstance(dimensions, list):
         return None
     return [None if name is None else str(name) for name in dimensions]
-
-
-def _read_v2(array: ManifestArray) -> tuple[object, tuple[int, ...], JSON, list[str]]:
-    metadata = array.metadata
-    codecs = [*(metadata.get("filters") or []), metadata.get("compressor")]
-    names = [_name(codec, "id") for codec in codecs if codec is not None]
-    return array.attributes.get("_ARRAY_DIMENSIONS"), tuple(metadata["chunks"]), metadata.get("dtype"), names
-
-
-def _read_v3(array: ManifestArray) -> tuple[object, tuple[int, ...], JSON, list[str]]:
-    metadata = array.metadata
-    chunks = tuple(metadata["chunk_grid"]["configuration"]["chunk_shape"])
-    names = [_name(codec, "name") for codec in metadata.get("codecs") or []]
-    return metadata.get("dimension_names"), chunks, metadata.get("data_type"), names
-
-
-def _name(codec: object, key: str) -> str:
-    return str(codec.get(key, "?")) if isinstance(codec, Mapping) else str(codec)

@@ -33,10 +33,10 @@ from refmaker.mapping.dtypes import zarr_dtype
 from refmaker.mapping.fill import FillPlan, plan_fill
 from refmaker.mapping.layout import Layout, Rules, lay_out, split_rows
 from refmaker.model import JSON, ArrayType, Contiguous, Datatype, ObjectReference
-from refmaker.zarr import v2, v3
 from refmaker.zarr.chunk_grid import check_extents, grid_of
 from refmaker.zarr.codec_list import Codecs
 from refmaker.zarr.edges import EdgeAllowance
+from refmaker.zarr.metadata import ArrayMetadata, make_metadata, masks_fill_value
 from refmaker.zarr.text import ENCODING, NOT_UTF8, has_other_text, is_text
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
@@ -158,19 +158,17 @@ def assemble(
 
 def _metadata(
     variable: Variable, dtype: ZarrDtype, layout: Layout, plan: FillPlan, options: BuildOptions
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[ArrayMetadata, dict[str, JSON]]:
     """Return the metadata and the attributes."""
     attributes: dict[str, JSON] = dict(variable.attributes)
     if plan.drop:
         attributes.pop("_FillValue", None)
     else:
         attributes["_FillValue"] = _as_read(plan.attribute, dtype.dtype, attributes)
-    shape, chunks = variable.shape, layout.chunks
-    if options.zarr_format == 3:
-        metadata = v3.array_metadata(shape, chunks, dtype, layout.codecs, plan.fill_value, variable.dimensions)
-        return metadata, attributes
-    attributes["_ARRAY_DIMENSIONS"] = list(variable.dimensions)
-    return v2.array_metadata(shape, chunks, dtype, layout.codecs, plan.fill_value), attributes
+    metadata, own = make_metadata(
+        options.zarr_format, variable.shape, layout.chunks, dtype, layout.codecs, plan.fill_value, variable.dimensions
+    )
+    return metadata, attributes | own
 
 
 def _fill(
@@ -182,7 +180,7 @@ def _fill(
 
     def plan(room: bool) -> FillPlan:
         return plan_fill(
-            dtype, fill, attribute, encoded, missing=missing > 0, room=room, zarr_format=options.zarr_format
+            dtype, fill, attribute, encoded, missing=missing > 0, room=room, masks=masks_fill_value(options.zarr_format)
         )
 
     wished = plan(True)

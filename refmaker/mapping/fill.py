@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def plan_fill(
     *,
     missing: bool,
     room: bool,
-    zarr_format: Literal[2, 3],
+    masks: bool,
 ) -> FillPlan:
     """Decide on `fill_value`, the `_FillValue` attribute, and on materialising missing chunks.
 
@@ -82,6 +82,8 @@ def plan_fill(
         Chunks of the grid are missing.
     room
         They would fit into the manifest.
+    masks
+        Readers mask what a missing chunk reads as: see `ArrayMetadata.masks_fill_value`.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def plan_fill(
     """
     notes = [UNDEFINED_NOTE] if missing and fill.value is None else []
     if not dtype.text and dtype.dtype.itemsize > limits.FILL_ELEMENT:
-        return _plan_large(dtype, encoded, notes, needed=missing or zarr_format == 3)
+        return _plan_large(dtype, encoded, notes, needed=missing or not masks)
     element = None if dtype.text else _element(dtype, fill)
     pattern = _pattern(dtype, fill) if missing else None
     if pattern is not None:
@@ -100,11 +102,11 @@ def plan_fill(
                 "are too many to be written out"
             )
         plan = _plan_complete(dtype, _as_element(attribute, dtype.dtype), encoded, notes)
-        if zarr_format == 3:
+        if not masks:
             plan = _plan_v3(dtype, element, attribute, encoded, notes)
         plan.materialise, plan.element = True, pattern
         return plan
-    if zarr_format == 3:
+    if not masks:
         return _plan_v3(dtype, element, attribute, encoded, notes)
     masked = None if dtype.text else _as_element(attribute, dtype.dtype)
     if not missing:

@@ -263,7 +263,7 @@ def without_unknown_codecs(opened: LoadedManifest) -> LoadedManifest:
     """Return a manifest from elsewhere without the arrays whose codecs are none that it may name."""
     withheld = {}
     for path, array in opened.lookup.manifest.arrays.items():
-        unknown = unknown_codecs(array.metadata)
+        unknown = unknown_codecs(array.metadata.document)
         if unknown:
             withheld[path] = (
                 f"the codec {unknown[0][:80]!r} is none that a manifest from elsewhere may name; give allow_local=True "

@@ -16,8 +16,9 @@ from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.replay.keys import ChunkKeyEncoding, cell_of
 from refmaker.zarr import strict_json as strict
-from refmaker.zarr.chunk_keys import ChunkLayout, chunk_layout
+from refmaker.zarr.chunk_keys import ChunkLayout
 from refmaker.zarr.keys import ancestors
+from refmaker.zarr.node_documents import array_documents, group_documents
 
 __all__ = ["Lookup", "ChunkRef"]
 
@@ -127,11 +128,9 @@ class Lookup:
         attributes = self.groups.get(path) if array is None else array.attributes
         if attributes is None:
             return {}
-        if self.manifest.zarr_format == 3:
-            head = {"zarr_format": 3, "node_type": "group"} if array is None else array.metadata
-            return {"zarr.json": {**head, "attributes": attributes}}
-        first = {".zgroup": {"zarr_format": 2}} if array is None else {".zarray": array.metadata}
-        return {**first, ".zattrs": attributes}
+        if array is None:
+            return group_documents(self.manifest.zarr_format, attributes)
+        return array_documents(array.metadata, attributes)
 
     def owner(self, key: str) -> str | None:
         """Return the path of the array that `key` lies below, or None."""
@@ -150,7 +149,7 @@ class Lookup:
         found = self._key_encodings.get(path)
         if found is None:
             array = self.manifest.arrays[path]
-            layout = chunk_layout(array.metadata, self.manifest.zarr_format, structure=f"metadata of array {path!r}")
+            layout = array.metadata.layout(structure=f"metadata of array {path!r}")
             if layout.grid != array.grid:
                 raise ManifestError("chunk grid and metadata differ", path=path, expected=layout.grid, got=array.grid)
             found = self._key_encodings[path] = ChunkKeyEncoding(layout)

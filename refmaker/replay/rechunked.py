@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
 from refmaker.replay.decoding import pipeline
-from refmaker.replay.elements import elements_of
 from refmaker.replay.rechunked_array import RechunkedArray, rows_of
+from refmaker.zarr.elements import elements_of
 
 __all__ = ["rechunked"]
 
@@ -44,9 +42,9 @@ def rechunked(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, Rechun
     """
     arrays, targets, decoded = dict(manifest.arrays), list(manifest.targets), {}
     for path, array in manifest.arrays.items():
-        found = _coarse(path, array, manifest.zarr_format, size)
+        found = _coarse(path, array, size)
         if found is not None:
-            arrays[path] = _shown(found, len(targets), manifest.zarr_format)
+            arrays[path] = _shown(found, len(targets))
             decoded[len(targets)] = found
             targets.append(Target(f"decoded view of {path}"))
     view = replace(manifest, arrays=arrays, targets=tuple(targets))
@@ -55,11 +53,11 @@ def rechunked(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, Rechun
     return view, decoded
 
 
-def _coarse(path: str, array: ManifestArray, zarr_format: int, size: int) -> RechunkedArray | None:
-    elements = elements_of(array.metadata, zarr_format)
+def _coarse(path: str, array: ManifestArray, size: int) -> RechunkedArray | None:
+    elements = elements_of(array.metadata)
     if elements is None or not all(array.grid):
         return None
-    chunk = _chunk_shape(array.metadata, zarr_format)
+    chunk = array.metadata.chunk_shape
     bytes_of_chunk = elements.size * math.prod(chunk)
     found = pipeline(elements.codecs, bytes_of_chunk) if 0 < bytes_of_chunk < _FAR else None
     if found is None:
@@ -82,19 +80,9 @@ def _factor(grid: tuple[int, ...], chunk: int, size: int) -> tuple[int, ...]:
     return tuple(factor)
 
 
-def _chunk_shape(metadata: Mapping[str, Any], zarr_format: int) -> tuple[int, ...]:
-    shape = metadata["chunks"] if zarr_format == 2 else metadata["chunk_grid"]["configuration"]["chunk_shape"]
-    return tuple(shape)
-
-
-def _shown(coarse: RechunkedArray, code: int, zarr_format: int) -> ManifestArray:
+def _shown(coarse: RechunkedArray, code: int) -> ManifestArray:
     """Return the array as the view has it."""
-    metadata = dict(coarse.source.metadata)
-    if zarr_format == 2:
-        metadata |= {"chunks": list(coarse.shape), "compressor": None, "filters": None, "order": "C"}
-    else:
-        metadata["chunk_grid"] = {"name": "regular", "configuration": {"chunk_shape": list(coarse.shape)}}
-        metadata["codecs"] = metadata["codecs"][:1]
+    metadata = coarse.source.metadata.uncompressed(coarse.shape)
     return ManifestArray(metadata, coarse.source.attributes, coarse.grid, _references(coarse, code))
 
 

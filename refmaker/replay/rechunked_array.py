@@ -15,7 +15,7 @@ from refmaker.manifest.manifest import ManifestArray
 from refmaker.manifest.references import References
 from refmaker.ranges import distinct
 from refmaker.replay.decoding import Pipeline
-from refmaker.replay.elements import Elements
+from refmaker.zarr.elements import Elements
 
 __all__ = ["RechunkedArray", "rows_of"]
 

@@ -34,8 +34,7 @@ def _inlined(array: ManifestArray) -> int:
     held = array.references.inline
     if not held:
         return 0
-    grid = array.metadata.get("chunk_grid", {})
-    chunk = math.prod(array.metadata["chunks"] if "chunks" in array.metadata else grid["configuration"]["chunk_shape"])
+    chunk = math.prod(array.metadata.chunk_shape)
     return sum(max(size, chunk) for size in {id(data): len(data) for data in held.values()}.values())
 
 

@@ -80,7 +80,7 @@ class CombinedArray:
     @property
     def dimensions(self) -> tuple[str, ...] | None:
         """The names of its dimensions."""
-        return dimensions_of(self.array, self.coordinates.manifest.zarr_format)
+        return dimensions_of(self.array)
 
     def refers(self, part: Part) -> bool:
         """Return whether any chunk refers to a file."""
@@ -204,14 +204,14 @@ class CombinedArray:
         if not len(cells):
             array, dim, cells = self._beside(dim, part)
         first = int(np.unravel_index(cells, array.grid)[dim].min()) * _chunks(array)[dim]
-        return np.arange(first, min(first + extent, array.metadata["shape"][dim]))
+        return np.arange(first, min(first + extent, array.metadata.shape[dim]))
 
     def _beside(self, dim: int, part: Part) -> tuple[ManifestArray, int, Integers]:
         """Find an array of the same dimension of which chunks refer to a file."""
         name = None if self.dimensions is None else self.dimensions[dim]
         manifest = self.coordinates.manifest
         for path, array in manifest.arrays.items():
-            names = dimensions_of(array, manifest.zarr_format) or ()
+            names = dimensions_of(array) or ()
             if name in names and prefix_of(path) == prefix_of(self.path):
                 cells = self.coordinates.cells(path, part)
                 if len(cells):
@@ -346,8 +346,7 @@ def _owner(manifest: Manifest, path: str) -> str | None:
 
 
 def _chunks(array: ManifestArray) -> Sequence[int]:
-    found: Sequence[int] = array.metadata.get("chunks") or array.metadata["chunk_grid"]["configuration"]["chunk_shape"]
-    return found
+    return array.metadata.chunk_shape
 
 
 def _taken(shown: Any, columns: Sequence[Integers]) -> npt.NDArray[Any]:

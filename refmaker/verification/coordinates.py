@@ -59,7 +59,7 @@ class Coordinates:
         while True:
             found = f"{group}/{name}" if group else name
             array = self.manifest.arrays.get(found)
-            if array is not None and dimensions_of(array, self.manifest.zarr_format) == (name,):
+            if array is not None and dimensions_of(array) == (name,):
                 return found
             if not group or group == prefix_of(path).rstrip("/"):
                 return None
@@ -147,11 +147,9 @@ def _unreadable(error: Exception) -> Unreadable:
     return Unreadable(cause.split("\n", 1)[0])
 
 
-def dimensions_of(array: ManifestArray, zarr_format: int) -> tuple[str, ...] | None:
+def dimensions_of(array: ManifestArray) -> tuple[str, ...] | None:
     """Return the names of the dimensions of an array."""
-    names = (
-        array.attributes.get("_ARRAY_DIMENSIONS") if zarr_format == 2 else array.metadata.get("dimension_names")
-    )  # fmt: skip
+    names = array.metadata.dimension_names(array.attributes)
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 

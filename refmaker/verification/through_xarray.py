@@ -1,8 +1,8 @@
 """A manifest held against its file as users see both: through xarray.
 
-Contract: done in a process of its own (`refmaker.verification.shown`), in bounded time. What the engine "refmaker" shows
-otherwise than xarray's netCDF-4 engine is a difference; what xarray's own Zarr engine does is a note, since JSON and
-Zarr cannot tell it all. What could not be compared is said.
+Contract: done in a process of its own (`refmaker.verification.shown`), in bounded time. What the engine "refmaker"
+shows otherwise than xarray's netCDF-4 engine is a difference; what xarray's own Zarr engine does is a note, since JSON
+and Zarr cannot tell it all. What could not be compared is said.
 """
 
 from __future__ import annotations

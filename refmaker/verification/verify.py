@@ -339,7 +339,7 @@ class _Run:
             cause = str(error) if isinstance(error, RefmakerError) else f"{type(error).__name__}: {error}"
             raise _UnreadableError("zarr cannot open it: " + cause.split("\n", 1)[0]) from error
         original = self.originals.find(code, path, np.dtype(shown.dtype))
-        if plan.missing and not original.undefined and plan.array.metadata.get("fill_value") is None:
+        if plan.missing and not original.undefined and plan.array.metadata.fill_value is None:
             plan.problems.append(f"{counted(plan.missing, 'chunk')} missing without a fill value")
         item = _TEXT_SIZE if shown.dtype.kind in "OT" else shown.dtype.itemsize
         blocks = blocks_of(plan.array.grid, item * math.prod(shown.chunks), plan.cells)

@@ -6,18 +6,107 @@ under their `numcodecs.` names. Dimension names stand in `dimension_names`.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from refmaker.errors import Unsupported
 from refmaker.model import JSON
+from refmaker.zarr.array_metadata import ArrayMetadata, Endian, ZarrFormat, codec_name, require_kind
 from refmaker.zarr.codec_list import Codecs
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
-__all__ = ["array_metadata"]
+__all__ = ["ArrayMetadata3", "array_metadata", "numcodecs_config", "regular_grid"]
 
 _OWN = {"refmaker_hdf5": "refmaker.hdf5"}
+
+
+@dataclass(frozen=True)
+class ArrayMetadata3(ArrayMetadata):
+    """The metadata of an array in Zarr 3: the content of `zarr.json` without `attributes`."""
+
+    zarr_format: ClassVar[ZarrFormat] = 3
+    masks_fill_value: ClassVar[bool] = False
+
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        return tuple(self.document["chunk_grid"]["configuration"]["chunk_shape"])
+
+    @property
+    def data_type(self) -> JSON:
+        found: JSON = self.document.get("data_type")
+        return found
+
+    @property
+    def element_type(self) -> JSON:
+        return self.data_type
+
+    @property
+    def endian(self) -> Endian:
+        for codec in self.document["codecs"]:
+            if codec_name(codec, "name") == "bytes" and isinstance(codec, Mapping):
+                settings = codec.get("configuration")
+                found = settings.get("endian") if isinstance(settings, Mapping) else None
+                return "little" if found == "little" else "big" if found == "big" else "none"
+        return "none"
+
+    @property
+    def codecs(self) -> list[Any]:
+        return [codec for codec in self.document["codecs"] if codec_name(codec, "name") != "bytes"]
+
+    @property
+    def codec_names(self) -> list[str]:
+        return [codec_name(codec, "name") for codec in self.document.get("codecs") or []]
+
+    def numcodecs_configs(self) -> list[Any]:
+        return [numcodecs_config(codec) for codec in self.codecs]
+
+    def check(self) -> None:
+        require_kind("data_type", self.data_type, str, dict)
+        codecs = self.document.get("codecs")
+        require_kind("codecs", codecs, list)
+        for codec in codecs or ():
+            require_kind("codecs", codec, str, dict)
+
+    def dimension_names(self, attributes: Mapping[str, Any]) -> Any:
+        return self.document.get("dimension_names")
+
+    def with_dimension_names(
+        self, names: Sequence[str], attributes: Mapping[str, Any]
+    ) -> tuple[ArrayMetadata, dict[str, Any]]:
+        return self.replaced(dimension_names=list(names)), dict(attributes)
+
+    def with_extent(self, shape: Sequence[int], chunks: Sequence[int] | None = None) -> ArrayMetadata:
+        return self.replaced(shape=list(shape), **({} if chunks is None else {"chunk_grid": regular_grid(chunks)}))
+
+    def uncompressed(self, chunks: Sequence[int]) -> ArrayMetadata:
+        return self.replaced(chunk_grid=regular_grid(chunks), codecs=self.document["codecs"][:1])
+
+    def holding(self, dtype: np.dtype[Any], *, text: bool) -> ArrayMetadata:
+        if text:
+            return self.replaced(codecs=[{"name": "vlen-utf8", "configuration": {}}])
+        ordered = dtype.itemsize > 1 and dtype.kind != "S"
+        codec = {"name": "bytes", **({"configuration": {"endian": "little"}} if ordered else {})}
+        named = {} if dtype.kind == "S" else {"data_type": dtype.newbyteorder("=").name}
+        return self.replaced(codecs=[codec], **named)
+
+    def with_leading_axis(self) -> ArrayMetadata:
+        return self.replaced(codecs=[_shift_transpose(codec) for codec in self.document["codecs"]])
+
+
+def regular_grid(chunks: Sequence[int]) -> dict[str, Any]:
+    """Return a regular chunk grid as Zarr 3 writes it."""
+    return {"name": "regular", "configuration": {"chunk_shape": list(chunks)}}
+
+
+def _shift_transpose(codec: Any) -> Any:
+    """Return a codec for chunks with one more dimension in front."""
+    if not isinstance(codec, Mapping) or codec.get("name") != "transpose":
+        return codec
+    order = [0, *(int(axis) + 1 for axis in codec["configuration"]["order"])]
+    return {**codec, "configuration": {"order": order}}
 
 
 def array_metadata(
@@ -44,7 +133,7 @@ def array_metadata(
         "node_type": "array",
         "shape": list(shape),
         "data_type": data_type,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
+        "chunk_grid": regular_grid(chunks),
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": fill_value,
         "codecs": [serializer, *map(_codec, codecs.configs)],
@@ -90,3 +179,31 @@ def _structured(dtype: np.dtype[Any]) -> JSON:
         raise Unsupported("big-endian members of a compound have no form in Zarr 3")
     described: list[JSON] = [{"name": name, "data_type": _data_type(member)} for name, member in fields]
     return {"name": "struct", "configuration": {"fields": described}}
+
+
+_CORE = {"gzip": "gzip", "blosc": "blosc", "crc32c": "crc32c"}
+
+
+def numcodecs_config(codec: Any) -> dict[str, Any]:
+    """Return a codec of Zarr 3 as numcodecs has it.
+
+    Raises
+    ------
+    Unsupported
+        There is none like it, or it is not known here.
+    """
+    if not isinstance(codec, Mapping):
+        codec = {"name": codec}
+    name = str(codec.get("name"))
+    settings = dict(codec.get("configuration") or {})
+    if name in ("vlen-utf8", "vlen-bytes"):
+        return {"id": name}
+    if name.startswith("numcodecs."):
+        return {"id": name.removeprefix("numcodecs."), **settings}
+    if name == "refmaker.hdf5":
+        return {"id": "refmaker_hdf5", **settings}
+    if name == "zstd":
+        return {"id": "zstd", "level": settings.get("level", 0), "checksum": settings.get("checksum", False)}
+    if name in _CORE:
+        return {"id": _CORE[name], **({"level": settings["level"]} if "level" in settings else {})}
+    raise Unsupported(f"codec {name!r} is not known here")

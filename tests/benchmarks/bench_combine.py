@@ -34,6 +34,7 @@ import refmaker
 from refmaker.kerchunk.json_writer import iter_json
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
+from refmaker.zarr.metadata import ArrayMetadata
 
 
 def with_kerchunk(files: Sequence[str]) -> str:
@@ -140,7 +141,7 @@ def _array(
         "dimension_separator": ".",
     }
     attributes = {"units": "hours since 2000-01-01" if name == "time" else "1", "_ARRAY_DIMENSIONS": list(dims)}
-    return ManifestArray(metadata, attributes, grid, references)
+    return ManifestArray(ArrayMetadata.from_json(metadata), attributes, grid, references)
 
 
 def measure_manifests(count: int, jobs: int) -> None:
@@ -161,7 +162,7 @@ def in_process(folder: str, jobs: int) -> None:
     combined, cpu_combined = time.perf_counter() - start, time.process_time() - cpu_start
     manifest.to_json(str(Path(folder) / "all.json"))
     whole = time.perf_counter() - start
-    length = manifest.arrays["time"].metadata["shape"]
+    length = manifest.arrays["time"].metadata.document["shape"]
     if length != [24 * len(paths)] or manifest.chunks != 96 * len(paths) + 3:
         sys.exit(f"wrong: {length}, {manifest.chunks}")
     print(

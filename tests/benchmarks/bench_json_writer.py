@@ -16,6 +16,7 @@ import numpy as np
 import ujson
 
 from refmaker.manifest import Manifest, ManifestArray, References, Target
+from refmaker.zarr.metadata import ArrayMetadata
 
 URL = "s3://some-bucket/path/to/archive/file_0001.nc"
 
@@ -30,7 +31,9 @@ def make_manifest(refs: int) -> Manifest:
     shape = [extent * 8 for extent in grid]
     metadata = {"zarr_format": 2, "shape": shape, "chunks": [8, 8, 8], "dtype": "<f4", "order": "C"}
     metadata |= {"fill_value": 0, "filters": None, "compressor": None}
-    return Manifest(2, {"": {}}, {"data": ManifestArray(metadata, {}, grid, columns)}, (Target(URL),))
+    return Manifest(
+        2, {"": {}}, {"data": ManifestArray(ArrayMetadata.from_json(metadata), {}, grid, columns)}, (Target(URL),)
+    )
 
 
 def write_dict(manifest: Manifest, path: str) -> None:

@@ -47,7 +47,7 @@ class TestCombine:
         assert result.exit_code == 0
         assert result.stdout == ""
         assert result.stderr == "3 inputs -> all.json: 2 arrays, 7 chunks, along time (12)\n"
-        assert refmaker.open_manifest("all.json").arrays["x"].metadata["shape"] == [12]
+        assert refmaker.open_manifest("all.json").arrays["x"].metadata.document["shape"] == [12]
 
     def test_manifests_and_stdout(self, run: Run, files: list[Path]) -> None:
         for number, file in enumerate(files):
@@ -145,7 +145,7 @@ class TestCombine:
             "--jobs", "2", "--inline-limit", "1000",
         )  # fmt: skip
         assert result.exit_code == 0
-        assert refmaker.open_manifest("all.json").arrays["x"].metadata["shape"] == [8]
+        assert refmaker.open_manifest("all.json").arrays["x"].metadata.document["shape"] == [8]
 
     def test_on_a_cluster(self, run: Run, files: list[Path]) -> None:
         pytest.importorskip("distributed")
@@ -194,7 +194,7 @@ class TestAppend:
         before = Path("some.json").read_bytes()
         assert run("append", "some.json", files[2], "-o", "more.json").exit_code == 0
         assert Path("some.json").read_bytes() == before
-        assert refmaker.open_manifest("more.json").arrays["x"].metadata["shape"] == [12]
+        assert refmaker.open_manifest("more.json").arrays["x"].metadata.document["shape"] == [12]
 
     def test_not_to_a_source_file(self, run: Run, files: list[Path]) -> None:
         before = files[0].read_bytes()

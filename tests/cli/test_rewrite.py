@@ -14,6 +14,7 @@ import refmaker
 from refmaker.errors import ManifestError
 from refmaker.manifest import Manifest, ManifestArray, References, Target
 from refmaker.manifest.rewriting import moved_url, with_targets_moved
+from refmaker.zarr.metadata import ArrayMetadata
 
 from .conftest import Run
 from .test_convert import values
@@ -28,7 +29,7 @@ def held(*urls: str) -> Manifest:
         np.full(count, 5, "u8"),
     )
     metadata = {"zarr_format": 2, "shape": [count], "chunks": [1], "dtype": "|u1", "compressor": None}
-    array = ManifestArray(metadata, {}, (count,), References(*columns))
+    array = ManifestArray(ArrayMetadata.from_json(metadata), {}, (count,), References(*columns))
     return Manifest(2, {"": {}}, {"x": array}, tuple(Target(url, 100, "etag", 1.5) for url in urls))
 
 

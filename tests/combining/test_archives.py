@@ -490,7 +490,7 @@ def test_values_between_each_other_have_to_be_named(tmp_path: Path) -> None:
     paths = made((first, second), tmp_path)
     with pytest.raises(refmaker.CombineError, match="'lat' lie between those of other inputs"):
         refmaker.combine(paths)
-    assert refmaker.combine(paths, concat="lat").arrays["lat"].metadata["shape"] == [10]
+    assert refmaker.combine(paths, concat="lat").arrays["lat"].metadata.document["shape"] == [10]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from refmaker.errors import ManifestError, SourceError, TargetChanged
 from refmaker.kerchunk.parquet_writer import load_parquet
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
+from refmaker.zarr.metadata import ArrayMetadata
 
 from .making import LAT, LON, joined, original, shown, values, write
 
@@ -393,7 +394,7 @@ class TestOnMismatch:
             for n, (start, rows) in enumerate(((0, 6), (6, 8), (14, 3)))
         ]
         manifest = refmaker.combine(paths, on_mismatch="split")
-        assert manifest.arrays["t2m"].metadata["chunks"] == [2, 4, 3]
+        assert manifest.arrays["t2m"].metadata.document["chunks"] == [2, 4, 3]
         xr.testing.assert_identical(shown(manifest), joined(*paths))
 
     @pytest.mark.parametrize(
@@ -473,7 +474,7 @@ class TestAppending:
         combined = refmaker.combine([first, second])
         first.unlink()
         second.unlink()
-        assert refmaker.append(combined, [third]).arrays["time"].metadata["shape"] == [12]
+        assert refmaker.append(combined, [third]).arrays["time"].metadata.document["shape"] == [12]
 
     def test_again(self, tmp_path: Path) -> None:
         first, second = days(tmp_path, 2)
@@ -600,7 +601,7 @@ class TestSpill:
 def steps(number: int) -> Manifest:
     """Return a manifest of 10,000 references."""
     time, x = (scanned_array(name, extent, chunk) for name, extent, chunk in (("time", 100, 100), ("x", 10_000, 1)))
-    x.metadata |= {"shape": [100, 100], "chunks": [1, 1]}
+    x.metadata.document.update({"shape": [100, 100], "chunks": [1, 1]})
     x.attributes["_ARRAY_DIMENSIONS"] = ["time", "y"]
     x.grid = (100, 100)
     time.references.inline = {0: (np.arange(100.0) + 100 * number).tobytes()}
@@ -616,4 +617,6 @@ def scanned_array(name: str, extent: int, chunk: int) -> ManifestArray:
         "zarr_format": 2, "shape": [extent], "chunks": [chunk], "dtype": "<f8",
         "compressor": None, "fill_value": None, "order": "C", "filters": None,
     }  # fmt: skip
-    return ManifestArray(metadata, {"_ARRAY_DIMENSIONS": [name]}, (-(-extent // chunk),), References.empty())
+    return ManifestArray(
+        ArrayMetadata.from_json(metadata), {"_ARRAY_DIMENSIONS": [name]}, (-(-extent // chunk),), References.empty()
+    )

@@ -36,7 +36,7 @@ def test_refused_by_name(tmp_path: Path) -> None:
     assert "checksum" in manifest.refusals["/odd"]
     assert manifest.refusals["/odd"].endswith("(in 1 of 70 inputs)")
     assert manifest.refusals["/odd"].startswith(refmaker.scan(str(paths[66])).refusals["/odd"])
-    assert manifest.arrays["good"].metadata["shape"] == [280]
+    assert manifest.arrays["good"].metadata.document["shape"] == [280]
 
 
 def test_root(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "bench_combine.py"
 
 def test_two_thousand() -> None:
     manifest = refmaker.combine([synthetic(number) for number in np.random.default_rng(1).permutation(2000).tolist()])
-    assert manifest.arrays["time"].metadata["shape"] == [48_000]
+    assert manifest.arrays["time"].metadata.document["shape"] == [48_000]
     times = np.frombuffer(manifest.arrays["time"].references.inline[0], "<f8")
     assert (times == np.arange(48_000)).all()
     for variable in range(4):

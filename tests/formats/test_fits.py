@@ -179,7 +179,7 @@ def test_columns(tmp_path, kind, lone):
         values = np.array(file[1].data["x"])
     assert (shown.dtype, shown.shape) == (expected.dtype, expected.shape)
     assert shown.tobytes() == expected.tobytes()
-    assert (manifest.arrays["T/x"].metadata["compressor"] is None) == lone
+    assert (manifest.arrays["T/x"].metadata.document["compressor"] is None) == lone
     with xr.open_dataset(manifest, engine="refmaker", group="T") as opened:
         assert opened["x"].dims[0] == "row"
         if kind != "L":
@@ -263,7 +263,7 @@ def test_one_large_image_is_split(tmp_path, monkeypatch):
     monkeypatch.setattr(kerchunk_references, "SPLIT", 4096)
     path = write(tmp_path, fits.PrimaryHDU(counting(">i2", 64, 128)))
     manifest = scan(path)
-    assert manifest.arrays["PRIMARY"].metadata["chunks"] == [16, 128]
+    assert manifest.arrays["PRIMARY"].metadata.document["chunks"] == [16, 128]
     np.testing.assert_array_equal(read(manifest, "PRIMARY"), fits.getdata(path))
 
 

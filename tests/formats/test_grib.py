@@ -125,7 +125,7 @@ def test_several_fields_in_a_message(tmp_path):
 def test_bytes_behind_the_last_message(tmp_path, behind):
     """kerchunk's own scan does not end on these."""
     manifest = scan(write(tmp_path, message(), b"\0" * 5, message(level=850), behind))
-    assert manifest.arrays["t"].metadata["shape"] == [2, 31, 16]
+    assert manifest.arrays["t"].metadata.document["shape"] == [2, 31, 16]
 
 
 def test_cut_file(tmp_path):

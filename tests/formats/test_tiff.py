@@ -298,7 +298,7 @@ def test_one_large_block_is_split(tmp_path, monkeypatch):
     monkeypatch.setattr(kerchunk_references, "SPLIT", 4096)
     path = write(tmp_path / "a.tif", counting("<u2", 64, 128))
     manifest = scan(path)
-    assert manifest.arrays["0"].metadata["chunks"] == [16, 128]
+    assert manifest.arrays["0"].metadata.document["chunks"] == [16, 128]
     np.testing.assert_array_equal(read(manifest, "0"), tifffile.imread(path))
 
 
@@ -309,7 +309,7 @@ def test_codecs_that_decode_otherwise_are_refused(tmp_path, monkeypatch):
     real = tiff_module.settled
 
     def forgetful(array, size):
-        array.metadata["filters"] = None
+        array.metadata.document["filters"] = None
         return real(array, size)
 
     monkeypatch.setattr(tiff_module, "settled", forgetful)
@@ -340,7 +340,7 @@ def test_cut_files(tmp_path, options):
     with tifffile.TiffWriter(path) as file:
         for page in pages:
             file.write(page, metadata=None, contiguous=False, **options)
-    assert scan(str(path)).arrays["0"].metadata["shape"] == [3, 64, 64]
+    assert scan(str(path)).arrays["0"].metadata.document["shape"] == [3, 64, 64]
     data = path.read_bytes()
     for end in range(8, len(data), 61):
         path.write_bytes(data[:end])

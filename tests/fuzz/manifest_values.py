@@ -108,7 +108,7 @@ class ShownArray:
             row = self.rows.get(cell)
             if row is None:
                 fill = np.empty((), self.dtype)
-                fill[()] = _fill(self.array.metadata["fill_value"], self.dtype)
+                fill[()] = _fill(self.array.metadata.document["fill_value"], self.dtype)
                 return fill
             start, size = int(references.offset[row]), int(references.size[row])
             stored = self.targets[int(references.target[row])][start : start + size]
@@ -117,10 +117,10 @@ class ShownArray:
         for codec in self.codecs:
             stored = codec.decode(stored)
         if self.dtype == object:
-            return np.asarray(stored, object).reshape(self.chunks, order=self.array.metadata["order"])
+            return np.asarray(stored, object).reshape(self.chunks, order=self.array.metadata.document["order"])
         if isinstance(stored, np.ndarray):
             stored = stored.tobytes() if stored.flags.c_contiguous else np.ascontiguousarray(stored).tobytes()
-        return np.frombuffer(stored, self.dtype).reshape(self.chunks, order=self.array.metadata["order"])
+        return np.frombuffer(stored, self.dtype).reshape(self.chunks, order=self.array.metadata.document["order"])
 
 
 def opened_arrays(manifest: Manifest, path: Path, data: bytes) -> dict[str, ShownArray]:

@@ -676,7 +676,7 @@ def read_config(data: bytes) -> object:
     from refmaker.codecs.config import plan_from_json
     from refmaker.codecs.sequences import SequencesCodec
     from refmaker.replay.decoding import pipeline
-    from refmaker.replay.elements import elements_of
+    from refmaker.zarr.elements import elements_of
 
     try:
         config = json.loads(data)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from refmaker.manifest import Manifest, ManifestArray, References, Target
 from refmaker.zarr.keys import ancestors
+from refmaker.zarr.metadata import ArrayMetadata
 
 
 def strict_json(text):
@@ -47,7 +48,12 @@ def metadata(grid, zarr_format=2, *, chunk=1, separator=None, encoding="default"
 
 
 def array(grid, references=None, *, attributes=None, **options):
-    return ManifestArray(metadata(grid, **options), attributes or {}, tuple(grid), references or References.empty())
+    return ManifestArray(
+        ArrayMetadata.from_json(metadata(grid, **options)),
+        attributes or {},
+        tuple(grid),
+        references or References.empty(),
+    )
 
 
 def rows(cell, offset, size, target=None):
@@ -82,11 +88,11 @@ def plain_refs(manifest):
     for path, a in manifest.arrays.items():
         prefix = path + "/" if path else ""
         if manifest.zarr_format == 2:
-            refs |= {prefix + ".zarray": a.metadata, prefix + ".zattrs": a.attributes}
+            refs |= {prefix + ".zarray": a.metadata.to_json(), prefix + ".zattrs": a.attributes}
         else:
-            refs[prefix + "zarr.json"] = a.metadata | {"attributes": a.attributes}
+            refs[prefix + "zarr.json"] = a.metadata.to_json() | {"attributes": a.attributes}
         r = a.references
-        name = lambda cell: prefix + chunk_name(a.metadata, a.grid, cell)  # noqa: B023,E731
+        name = lambda cell: prefix + chunk_name(a.metadata.document, a.grid, cell)  # noqa: B023,E731
         urls = [t.url for t in manifest.targets]
         columns = (r.cell.tolist(), r.target.tolist(), r.offset.tolist(), r.size.tolist())
         refs |= {name(cell): [urls[target], offset, size] for cell, target, offset, size in zip(*columns, strict=True)}
@@ -185,12 +191,14 @@ def manifests(draw, *, zarr_formats=(2, 3), extents=extents, most=2**63):
         if path in groups:
             continue
         arrays[path] = ManifestArray(
-            metadata(
-                grid,
-                zarr_format,
-                chunk=draw(st.integers(1, 3)),
-                separator=draw(st.sampled_from([None, ".", "/"])),
-                encoding=draw(st.sampled_from(["default", "v2"])),
+            ArrayMetadata.from_json(
+                metadata(
+                    grid,
+                    zarr_format,
+                    chunk=draw(st.integers(1, 3)),
+                    separator=draw(st.sampled_from([None, ".", "/"])),
+                    encoding=draw(st.sampled_from(["default", "v2"])),
+                )
             ),
             draw(attributes),
             tuple(grid),

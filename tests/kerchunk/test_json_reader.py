@@ -113,7 +113,7 @@ def test_bare_nan_becomes_what_zarr_writes():
         b'{"x/.zarray": {"zarr_format":2,"shape":[],"chunks":[],"fill_value":NaN}, "x/.zattrs": "{\\"a\\":-Infinity}"}'
     )
     manifest = read(text)
-    assert manifest.arrays["x"].metadata["fill_value"] == "NaN"
+    assert manifest.arrays["x"].metadata.document["fill_value"] == "NaN"
     assert manifest.arrays["x"].attributes == {"a": "-Infinity"}
     assert b"".join(iter_json(manifest))
 

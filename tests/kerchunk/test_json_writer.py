@@ -1,6 +1,7 @@
 """The writer against a plain one, the round trip, and stock readers on what was written."""
 
 import tracemalloc
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from refmaker.errors import ManifestError, OutputError
 from refmaker.kerchunk.json_writer import iter_json, read_json, write_json
 from refmaker.manifest import Manifest, ManifestArray, References, Target
+from refmaker.zarr.metadata import ArrayMetadata
 from tests.kerchunk.making import array, comparable, manifests, metadata, parsed_refs, plain_refs, rows, strict_json
 
 
@@ -121,7 +123,14 @@ def with_references(**changes):
         (Manifest(2, {"": {}}, {"x": array((), attributes={"v": np.float32(1)})}, ()), "'x/.zattrs'"),
         (
             Manifest(
-                2, {"": {}}, {"x": ManifestArray(metadata(()) | {"fill_value": NAN}, {}, (), References.empty())}, ()
+                2,
+                {"": {}},
+                {
+                    "x": ManifestArray(
+                        ArrayMetadata.from_json(metadata(()) | {"fill_value": NAN}), {}, (), References.empty()
+                    )
+                },
+                (),
             ),
             "'x/.zarray'",
         ),
@@ -141,7 +150,15 @@ def with_references(**changes):
         (Manifest(2, {"": {}, "a/" * 1000 + "a": {}}, {}, ()), "over 1000 levels"),
         (Manifest(4, {"": {}}, {}, ()), "2 or 3"),
         (Manifest(3, {"": {}}, {"x": array(())}, ()), "'x'"),
-        (Manifest(2, {"": {}}, {"x": ManifestArray(metadata((3,)), {}, (4,), References.empty())}, ()), "'x'"),
+        (
+            Manifest(
+                2,
+                {"": {}},
+                {"x": replace(array((3,)), grid=(4,))},
+                (),
+            ),
+            "'x'",
+        ),
         (one(cell=[3]), "'x'"),
         (one(cell=[-1]), "'x'"),
         (one(target=[1]), "'x'"),
@@ -229,7 +246,7 @@ def test_stock_reference_filesystem_and_zarr(tmp_path, zarr_format, separator, e
         grid = tuple(-(-n // c) for n, c in zip(value.shape, chunks[path], strict=True))
         refs = rows(cells, offsets, sizes, codes)
         refs.inline = inline
-        arrays[path] = ManifestArray(document, {"units": "µm"}, grid, refs)
+        arrays[path] = ManifestArray(ArrayMetadata.from_json(document), {"units": "µm"}, grid, refs)
     for target, data in zip(targets, stored, strict=True):
         (tmp_path / target.url.rpartition("/")[2]).write_bytes(data)
     manifest = Manifest(zarr_format, {"": {"title": "é"}}, arrays, targets)

@@ -24,7 +24,8 @@ from refmaker.kerchunk import parquet_shard_codec as codec
 from refmaker.kerchunk.fetch import load_bytes
 from refmaker.kerchunk.open import open_manifest
 from refmaker.kerchunk.parquet_writer import load_parquet, write_parquet
-from refmaker.manifest import Manifest, ManifestArray, References, Target
+from refmaker.manifest import Manifest, References, Target
+from refmaker.zarr.metadata import ArrayMetadata
 from tests.kerchunk.making import array, comparable, manifests, metadata, rows
 
 pa = pytest.importorskip("pyarrow")
@@ -57,8 +58,9 @@ def foreign(path: Path) -> None:
 def as_read(manifest: Manifest) -> Manifest:
     """Return a manifest as it comes back from a set."""
     for held in manifest.arrays.values():
-        if "dimension_separator" in held.metadata or manifest.zarr_format == 2:
-            held.metadata = {**held.metadata, "dimension_separator": "."}
+        if "dimension_separator" in held.metadata.document or manifest.zarr_format == 2:
+            document = {**held.metadata.document, "dimension_separator": "."}
+            held.metadata = ArrayMetadata.from_json(document)
         r = held.references
         empty = (r.offset == 0) & (r.size == 0)
         inline = r.inline | {int(cell): b"" for cell in r.cell[empty]}
@@ -535,7 +537,12 @@ def test_after_a_fork_locks_are_free(tmp_path: Path) -> None:
 
 
 def test_root_array(tmp_path: Path) -> None:
-    held = Manifest(2, {}, {"": ManifestArray(metadata((3,)), {}, (3,), rows([1], [5], [6]))}, (Target("u"),))
+    held = Manifest(
+        2,
+        {},
+        {"": array((3,), references=rows([1], [5], [6]))},
+        (Target("u"),),
+    )
     found = load_parquet(stored(tmp_path, held))
     assert found.groups == {}
     assert found.arrays[""].references.at(1) == (0, 5, 6)

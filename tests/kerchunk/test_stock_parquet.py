@@ -58,7 +58,7 @@ def data_at(folder: Path, lead: str) -> tuple[Target, ...]:
 
 def a_set(folder: Path, lead: str, *, record_size: int = 100_000, names: tuple[str, ...] = ("x", "g/h/x")) -> Path:
     node = array((10,), references(2), chunk=4, attributes={"_ARRAY_DIMENSIONS": ["n"]})
-    node.metadata["fill_value"] = -1
+    node.metadata.document["fill_value"] = -1
     groups: dict[str, dict[str, Any]] = {"": {"title": "é"}}
     groups |= {"g": {"of": "g"}, "g/h": {}} if names != ("x",) else {}
     write_parquet(

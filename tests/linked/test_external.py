@@ -83,7 +83,7 @@ def test_segments_end_where_chunks_end(tmp_path: Path, monkeypatch: pytest.Monke
     manifest = scan(path)
     np.testing.assert_array_equal(read_array(manifest, "d"), _expected(monkeypatch, path))
     array = manifest.arrays["d"]
-    assert (array.metadata["chunks"], array.references.target.tolist()) == ([4, width], [1, 2, 3])
+    assert (array.metadata.document["chunks"], array.references.target.tolist()) == ([4, width], [1, 2, 3])
 
 
 def test_chunks_over_an_end_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ def test_large_blocks_are_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     path = _make(tmp_path, [("a.bin", 0, h5py.h5f.UNLIMITED)], {}, (rows, 1 << 20), "u1")
     array = scan(path).arrays["d"]
     assert math.prod(array.grid) == len(array.references.cell) == 2
-    assert array.metadata["chunks"] == [40, 1 << 20]
+    assert array.metadata.document["chunks"] == [40, 1 << 20]
 
 
 def test_strict(tmp_path: Path) -> None:

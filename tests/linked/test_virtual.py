@@ -72,8 +72,8 @@ def test_against_libhdf5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: 
 def test_filtered_chunks_become_references(tmp_path: Path) -> None:
     manifest = _check(_virtual(tmp_path, _rows(tmp_path, 3, **GZIP)))
     array = manifest.arrays["v"]
-    assert array.metadata["chunks"] == [2, 3]
-    assert array.metadata["compressor"]["id"] == "zlib"
+    assert array.metadata.document["chunks"] == [2, 3]
+    assert array.metadata.document["compressor"]["id"] == "zlib"
     assert status(manifest, "/v") == "mapped"
     references = array.references
     assert (len(references.cell), references.inline) == (12, {})
@@ -92,7 +92,7 @@ def test_new_axis(tmp_path: Path) -> None:
         _source(tmp_path, f"s{k}.h5", np.full((4, 6), k, "<i4"), **GZIP)
         layout[k] = h5py.VirtualSource(f"s{k}.h5", "a", (4, 6))
     manifest = _check(_virtual(tmp_path, layout))
-    assert manifest.arrays["v"].metadata["chunks"] == [1, 2, 3]
+    assert manifest.arrays["v"].metadata.document["chunks"] == [1, 2, 3]
     assert not manifest.arrays["v"].references.inline
 
 
@@ -105,7 +105,7 @@ def test_contiguous_rows(tmp_path: Path, turns: bool) -> None:
         layout[where] = h5py.VirtualSource(f"s{k}.h5", "a", (4, 100))
     manifest = _check(_virtual(tmp_path, layout))
     array = manifest.arrays["v"]
-    assert array.metadata["chunks"] == ([1, 100] if turns else [4, 100])
+    assert array.metadata.document["chunks"] == ([1, 100] if turns else [4, 100])
     assert not array.references.inline
 
 
@@ -117,7 +117,7 @@ def test_contiguous_files_of_different_length(tmp_path: Path) -> None:
         layout[at : at + rows] = h5py.VirtualSource(f"s{k}.h5", "a", (rows, 64))
         at += rows
     manifest = _check(_virtual(tmp_path, layout, fillvalue=-1))
-    assert manifest.arrays["v"].metadata["chunks"] == [10, 64]
+    assert manifest.arrays["v"].metadata.document["chunks"] == [10, 64]
     assert len(manifest.arrays["v"].references.cell) == 9
 
 
@@ -127,14 +127,14 @@ def test_plane_of_a_contiguous_source(tmp_path: Path) -> None:
     layout = h5py.VirtualLayout((4, 100), "<i4")
     layout[...] = h5py.VirtualSource("s.h5", "a", (4, 5, 100))[:, 2, :]
     manifest = _check(_virtual(tmp_path, layout))
-    assert manifest.arrays["v"].metadata["chunks"] == [1, 100]
+    assert manifest.arrays["v"].metadata.document["chunks"] == [1, 100]
     assert not manifest.arrays["v"].references.inline
 
 
 def test_unfiltered_chunks_are_divided(tmp_path: Path) -> None:
     """Sources of 6 rows in chunks of 4: their chunks do not line up, but runs of 2 rows do."""
     manifest = _check(_virtual(tmp_path, _rows(tmp_path, 3, rows=6, width=50, chunks=(4, 50))))
-    assert manifest.arrays["v"].metadata["chunks"] == [2, 50]
+    assert manifest.arrays["v"].metadata.document["chunks"] == [2, 50]
     assert not manifest.arrays["v"].references.inline
 
 
@@ -437,7 +437,7 @@ def test_unlimited_grows_with_its_sources(tmp_path: Path) -> None:
             file["a"].resize(rows, 0)
             file["a"][...] = np.arange(rows * 3).reshape(rows, 3)
         manifest = _check(path)
-        assert manifest.arrays["v"].metadata["shape"] == [rows, 3]
+        assert manifest.arrays["v"].metadata.document["shape"] == [rows, 3]
 
 
 @pytest.mark.parametrize("where", ["prefix", "origin", "absolute", "last-part", "cwd", "symlink"])
@@ -578,5 +578,5 @@ def test_sources_far_apart(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "v.h5", "w", libver="latest") as file:
         h5py.h5d.create(file.id, b"v", h5py.h5t.STD_I32LE, space, plist)
     array = scan(str(tmp_path / "v.h5")).arrays["v"]
-    assert array.metadata["shape"] == [(2 << 50) + 4]
+    assert array.metadata.document["shape"] == [(2 << 50) + 4]
     assert array.references.cell.tolist() == [0, 1 << 48, 2 << 48]

@@ -7,6 +7,7 @@ import pytest
 
 from refmaker.manifest import Manifest, ManifestArray, References, Target
 from refmaker.manifest.summary import ArraySummary, summarise
+from refmaker.zarr.metadata import ArrayMetadata
 
 V2 = {
     "zarr_format": 2,
@@ -35,7 +36,7 @@ def manifest(metadata: dict[str, object], attributes: dict[str, object]) -> Mani
         inline={1: b"abc"},
         whole={2: 1},
     )
-    array = ManifestArray(metadata, attributes, (3, 1), references)
+    array = ManifestArray(ArrayMetadata.from_json(metadata), attributes, (3, 1), references)
     return Manifest(metadata["zarr_format"], {"": {}}, {"g/x": array}, (Target("a", 1000), Target("b", 20)))
 
 

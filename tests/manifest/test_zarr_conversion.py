@@ -14,6 +14,7 @@ from refmaker.manifest import Manifest, ManifestArray, References, Target
 from refmaker.manifest.zarr_conversion import with_zarr_format
 from refmaker.replay.filesystem import FileSystem
 from refmaker.scanning.scan import scan
+from refmaker.zarr.metadata import ArrayMetadata
 from tests.kerchunk.making import array, metadata, rows
 
 netCDF4 = pytest.importorskip("netCDF4")
@@ -81,7 +82,7 @@ def test_as_before(tmp_path: Path, fill: Fill, source: Format) -> None:
     again = with_zarr_format(other, source)
     assert fill not in SIMPLE or not other.refusals
     for name in again.arrays:
-        documents = [dict(held.arrays[name].metadata) for held in (again, made)]
+        documents = [held.arrays[name].metadata.to_json() for held in (again, made)]
         if source == 3 and len(made.arrays[name].references) == made.arrays[name].cells:
             for document in documents:  # no chunk is missing, so that it does not matter
                 del document["fill_value"]
@@ -110,14 +111,14 @@ def one(document: dict[str, Any], held: References | None = None, attributes: di
     return Manifest(
         document["zarr_format"],
         {"": {"a": 1}},
-        {"g/x": ManifestArray(document, attributes or {}, (2,), held)},
+        {"g/x": ManifestArray(ArrayMetadata.from_json(document), attributes or {}, (2,), held)},
         (Target("u"),),
         sources={"g/x": (0, "/y")},
     )
 
 
 V2 = metadata((2,)) | {"fill_value": None}
-V3 = with_zarr_format(one(V2), 3).arrays["g/x"].metadata
+V3 = with_zarr_format(one(V2), 3).arrays["g/x"].metadata.to_json()
 PART = rows([1], [2], [4])
 
 
@@ -175,18 +176,18 @@ def test_what_is_not_exact_is_refused_by_name(manifest: Manifest, reason: str) -
 def test_masks() -> None:
     """Zarr 2 masks `fill_value`, Zarr 3 the attribute; a missing chunk reads as `fill_value` in both."""
     other = with_zarr_format(one(V2 | {"fill_value": 7}, PART), 3).arrays["g/x"]
-    assert (other.metadata["fill_value"], other.attributes) == (7, {"_FillValue": 7})
-    back = with_zarr_format(one(other.metadata, PART, other.attributes), 2).arrays["g/x"]
-    assert (back.metadata["fill_value"], back.attributes) == (7, {"_FillValue": 7})
+    assert (other.metadata.document["fill_value"], other.attributes) == (7, {"_FillValue": 7})
+    back = with_zarr_format(one(other.metadata.document, PART, other.attributes), 2).arrays["g/x"]
+    assert (back.metadata.document["fill_value"], back.attributes) == (7, {"_FillValue": 7})
     other = with_zarr_format(one(V2 | {"dtype": "<f8", "fill_value": "NaN"}, PART), 3).arrays["g/x"]
-    assert (other.metadata["fill_value"], other.attributes) == ("NaN", {"_FillValue": "AAAAAAAA+H8="})
+    assert (other.metadata.document["fill_value"], other.attributes) == ("NaN", {"_FillValue": "AAAAAAAA+H8="})
     other = with_zarr_format(one(V2, None, {"_FillValue": -5}), 3).arrays["g/x"]
-    assert (other.metadata["fill_value"], other.attributes) == (0, {"_FillValue": -5})
+    assert (other.metadata.document["fill_value"], other.attributes) == (0, {"_FillValue": -5})
 
 
 def test_root_array() -> None:
     held = array((2,), rows([0, 1], [1, 2], [3, 4]))
-    held.metadata = V2
+    held.metadata = ArrayMetadata.from_json(V2)
     other = with_zarr_format(Manifest(2, {}, {"": held}, (Target("u"),)), 3)
     assert list(other.arrays) == [""]
     assert other.groups == {}

@@ -48,7 +48,7 @@ def test_a_checksum_at_the_end_is_kept(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         file.create_dataset("d", data=np.arange(100, dtype="<i4"), chunks=(30,), fletcher32=True, compression="gzip")
     kept = scan(str(path), keep_checksums=True)
-    assert kept.arrays["d"].metadata["filters"] == [{"id": "zlib", "level": 4}, {"id": "fletcher32"}]
+    assert kept.arrays["d"].metadata.document["filters"] == [{"id": "zlib", "level": 4}, {"id": "fletcher32"}]
     assert (kept.arrays["d"].references.size == scan(str(path)).arrays["d"].references.size + 4).all()
     np.testing.assert_array_equal(open_array(kept, tmp_path, "d")[...], np.arange(100))
     content = bytearray(path.read_bytes())
@@ -179,6 +179,6 @@ def test_filters_that_round_what_is_written_are_left_out(tmp_path: Path, number:
         dataset.write_direct_chunk((14,), values[14:].tobytes(), 3)
     manifest = scan(str(path))
     assert not manifest.refusals
-    assert manifest.arrays["d"].metadata["filters"] is None
+    assert manifest.arrays["d"].metadata.document["filters"] is None
     assert len(manifest.arrays["d"].references.cell) == 2
     np.testing.assert_array_equal(open_array(manifest, tmp_path, "d")[...], values)

@@ -151,7 +151,7 @@ def test_enumerations_say_their_names_where_netcdf4_has_no_type(tmp_path: Path) 
         given = f.create_dataset("given", data=np.array([1, 0], "i2"), dtype=ENUM)
         given.attrs["flag_meanings"] = "a b"
     manifest = scan(str(path))
-    assert manifest.arrays["plain"].metadata["dtype"] == "<i2"
+    assert manifest.arrays["plain"].metadata.document["dtype"] == "<i2"
     assert manifest.arrays["plain"].attributes["flag_values"] == [0, 1]
     assert manifest.arrays["plain"].attributes["flag_meanings"] == "RED GREEN_PEA"
     assert "flag_values" not in manifest.arrays["given"].attributes

@@ -32,7 +32,7 @@ def plan(
         fill = np.array(fill, dtype.dtype).tobytes()
     if encoded is None and isinstance(attribute, np.generic) and np.isfinite(attribute):
         encoded = attribute.item()
-    found = plan_fill(dtype, FillValue(fill), attribute, encoded, missing=missing, room=room, zarr_format=zarr_format)
+    found = plan_fill(dtype, FillValue(fill), attribute, encoded, missing=missing, room=room, masks=zarr_format == 2)
     json.dumps([found.fill_value, found.attribute], allow_nan=False)
     return found
 

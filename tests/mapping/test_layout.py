@@ -72,18 +72,18 @@ def test_contiguous() -> None:
     array, status, need, notes = build(Contiguous(100, 24), (2, 3))
     assert (status, need, notes) == ("mapped", False, [])
     assert rows(array) == [(0, 100, 24)]
-    assert array.metadata["chunks"] == [2, 3]
+    assert array.metadata.document["chunks"] == [2, 3]
     assert array.attributes == {"_ARRAY_DIMENSIONS": ["d0", "d1"]}
 
 
 def test_scalar() -> None:
     array = build(Contiguous(100, 4), (), kind="scalar")[0]
-    assert (array.grid, rows(array), array.metadata["chunks"]) == ((), [(0, 100, 4)], [])
+    assert (array.grid, rows(array), array.metadata.document["chunks"]) == ((), [(0, 100, 4)], [])
 
 
 def test_large_contiguous_blocks_are_split_on_whole_rows() -> None:
     array = build(Contiguous(100, 4 * 12 * 10), (12, 10), subchunk_size=4 * 10 * 5)[0]
-    assert array.metadata["chunks"] == [4, 10]
+    assert array.metadata.document["chunks"] == [4, 10]
     assert rows(array) == [(0, 100, 160), (1, 260, 160), (2, 420, 160)]
 
 
@@ -116,7 +116,7 @@ def test_pieces_of_a_split_cover_the_block(shape: tuple[int, ...], limit: int) -
     values = np.arange(size // 4).reshape(shape)
     for cell, offset, stored in found:
         where = np.unravel_index(cell, array.grid) if array.grid else ()
-        part = values[tuple(slice(p * c, p * c + c) for p, c in zip(where, array.metadata["chunks"], strict=True))]
+        part = values[tuple(slice(p * c, p * c + c) for p, c in zip(where, array.metadata.chunk_shape, strict=True))]
         assert part.ravel().tolist() == list(range((offset - 1000) // 4, (offset - 1000 + stored) // 4))
 
 
@@ -139,8 +139,8 @@ def test_small_chunks_are_read_on_demand() -> None:
 
 def test_extents_of_zero_have_no_chunks() -> None:
     array = build(Chunked((2, 3), index()), (0, 3))[0]
-    assert (array.grid, array.metadata["shape"], array.metadata["chunks"]) == ((0, 1), [0, 3], [2, 3])
-    assert build(Contiguous(None, 0), (0,))[0].metadata["chunks"] == [1]
+    assert (array.grid, array.metadata.document["shape"], array.metadata.document["chunks"]) == ((0, 1), [0, 3], [2, 3])
+    assert build(Contiguous(None, 0), (0,))[0].metadata.document["chunks"] == [1]
 
 
 def test_cells_move_to_the_grid_of_a_longer_extent() -> None:
@@ -154,7 +154,7 @@ def test_cells_move_to_the_grid_of_a_longer_extent() -> None:
 def test_chunks_that_all_skip_a_filter() -> None:
     storage = Chunked((4,), index((0, 100, 16, 1), (1, 200, 16, 1)))
     array = build(storage, (8,), filters=(SHUFFLE,))[0]
-    assert array.metadata["filters"] is None
+    assert array.metadata.document["filters"] is None
     assert rows(array) == [(0, 100, 16), (1, 200, 16)]
 
 
@@ -210,11 +210,11 @@ def test_codecs_of_a_dataset_without_chunks_do_not_matter() -> None:
 def test_storage_that_was_never_allocated_is_compressed() -> None:
     array, status, _, _ = build(Contiguous(None, 4 << 22), (1 << 22,))
     assert status == "mapped"
-    assert array.metadata["compressor"]["id"] == "zlib"
+    assert array.metadata.document["compressor"]["id"] == "zlib"
     assert sum(map(len, array.references.inline.values())) < 1 << 20
     assert all(zlib.decompress(c) == bytes(4 << 20) for c in array.references.inline.values())
     huge, _, _, notes = build(Contiguous(None, 4 << 50), (1 << 50,))
-    assert (len(huge.references), huge.metadata["fill_value"]) == (0, 0)
+    assert (len(huge.references), huge.metadata.document["fill_value"]) == (0, 0)
     assert notes
 
 

@@ -60,7 +60,7 @@ def test_as_many_as_asked(tmp_path, asked, chunk, stored, inlined, zarr_format):
 def test_a_rest_that_is_too_large_for_the_manifest(tmp_path):
     path, data = one(tmp_path, 14)
     manifest = scan(str(path), records_per_chunk=6, inline_limit=71)
-    assert manifest.arrays["v"].metadata["chunks"] == [2, 3]
+    assert manifest.arrays["v"].metadata.document["chunks"] == [2, 3]
     assert manifest.arrays["v"].references.inline == {}
     assert any("chunks of 6 records are not possible" in note for note in notes(manifest, "/v"))
     np.testing.assert_array_equal(open_array(manifest, tmp_path, "v")[...], data)
@@ -70,7 +70,7 @@ def test_where_other_data_lie_between(tmp_path):
     manifest = scan(str(two(tmp_path)), records_per_chunk=3)
     for path in ("/a", "/b"):
         assert any("records_per_chunk=3 is not possible" in note for note in notes(manifest, path))
-        assert manifest.arrays[path[1:]].metadata["chunks"] == [1]
+        assert manifest.arrays[path[1:]].metadata.document["chunks"] == [1]
     for asked in (None, 1):
         assert notes(scan(str(two(tmp_path)), records_per_chunk=asked), "/a") == []
 
@@ -80,7 +80,7 @@ def test_without_the_option(tmp_path, monkeypatch):
     for part, chunk in ((4 << 20, 12), (72, 6), (71, 4), (3, 1)):
         monkeypatch.setattr(walk_module, "RECORD_PART", part)
         manifest = scan(str(path))
-        assert manifest.arrays["v"].metadata["chunks"] == [chunk, 3]
+        assert manifest.arrays["v"].metadata.document["chunks"] == [chunk, 3]
         assert notes(manifest, "/v") == []
         np.testing.assert_array_equal(open_array(manifest, tmp_path, "v")[...], data)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
+from refmaker.zarr.metadata import ArrayMetadata
 
 __all__ = ["DATA", "FILL", "HEAD", "VALUES", "array", "manifest", "references", "scene"]
 
@@ -59,7 +60,7 @@ def array(
             "chunk_key_encoding": {"name": encoding, "configuration": settings},
             "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
         }
-    return ManifestArray(metadata, attributes or {}, grid, held)
+    return ManifestArray(ArrayMetadata.from_json(metadata), attributes or {}, grid, held)
 
 
 def manifest(arrays: dict[str, ManifestArray], targets: list[Target] | None = None, **rest: Any) -> Manifest:
@@ -68,7 +69,7 @@ def manifest(arrays: dict[str, ManifestArray], targets: list[Target] | None = No
     for path in arrays:
         for depth in range(1, path.count("/") + 1):
             groups["/".join(path.split("/")[:depth])] = {}
-    zarr_format = next((a.metadata["zarr_format"] for a in arrays.values()), 2)
+    zarr_format = next((a.metadata.document["zarr_format"] for a in arrays.values()), 2)
     return Manifest(zarr_format, groups, arrays, tuple(targets or []), **rest)
 
 
@@ -82,5 +83,5 @@ def scene(url: str, *, zarr_format: int = 2, **recorded: Any) -> Manifest:
     attributes = {"_ARRAY_DIMENSIONS": ["y", "x"]} if zarr_format == 2 else {}
     node = array((6, 4), (2, 4), held, zarr_format=zarr_format, attributes=attributes)
     if zarr_format == 3:
-        node.metadata["dimension_names"] = ["y", "x"]
+        node.metadata.document["dimension_names"] = ["y", "x"]
     return manifest({"g/x": node}, [Target(url, **recorded)], refusals={"/g/bad": "time datatype"})

@@ -204,9 +204,9 @@ def test_absent_chunks_within_one_of_the_view(dtype: str, fill: Any, value: Any,
         rows[cell] = (0, len(data), len(packed))
         data += packed
     node = array((6, 9), (3, 3), references(rows))
-    node.metadata |= {"dtype": dtype, "fill_value": fill, "compressor": {"id": "zlib", "level": 1}}
+    node.metadata.document.update({"dtype": dtype, "fill_value": fill, "compressor": {"id": "zlib", "level": 1}})
     if shuffled:
-        node.metadata["filters"] = [{"id": "shuffle", "elementsize": kind.itemsize}]
+        node.metadata.document["filters"] = [{"id": "shuffle", "elementsize": kind.itemsize}]
     fsspec.filesystem("memory").pipe("/adversary/fills", bytes(data))
     made = manifest({"v": node}, [Target("memory://adversary/fills")])
     for target in (1, 200, "1MiB"):

@@ -81,7 +81,7 @@ def compressed(values: np.ndarray, chunks: tuple[int, ...], rng: Any, order: str
         rows[cell] = (0, len(data), len(stored))
         data += stored + bytes(int(rng.integers(0, 9)))
     node = array(values.shape, chunks, references(rows, inline))
-    node.metadata |= {"compressor": {"id": "zlib", "level": 1}, "order": order, "dtype": values.dtype.str}
+    node.metadata.document.update({"compressor": {"id": "zlib", "level": 1}, "order": order, "dtype": values.dtype.str})
     return bytes(data), manifest({"v": node}, [Target("memory://decoded/v")])
 
 
@@ -137,7 +137,7 @@ def test_every_byte_is_written(fill: int, shape: Any, chunks: Any, monkeypatch: 
     ones = np.ones(chunks, "<i4").tobytes()
     for size, here in ((1 << 20, [0, 2]), (1, [1]), (60, range(int(np.prod(grid))))):
         node = array(shape, chunks, references({}, dict.fromkeys(here, ones)))
-        node.metadata |= {"compressor": None, "dtype": "<i4", "fill_value": fill}
+        node.metadata.document.update({"compressor": None, "dtype": "<i4", "fill_value": fill})
         fs = FileSystem(manifest({"v": node}, []), view="decoded", chunk_target=size)
         found = np.concatenate(
             [np.frombuffer(data, "<i4") for data in fs.cat(fs.find("v")).values() if data[:1] != b"{"]
@@ -179,8 +179,8 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_text_and_unknown_codecs_are_as_they_are() -> None:
     rows = references({0: (0, len(HEAD), 32)})
     text, other = array((4,), (4,), references({}, {0: b"text"})), array((6, 4), (2, 4), rows)
-    text.metadata |= {"dtype": "|O", "filters": [{"id": "vlen-utf8"}]}
-    other.metadata |= {"filters": [{"id": "delta", "dtype": "<i4"}]}
+    text.metadata.document.update({"dtype": "|O", "filters": [{"id": "vlen-utf8"}]})
+    other.metadata.document.update({"filters": [{"id": "delta", "dtype": "<i4"}]})
     fsspec.filesystem("memory").pipe("/decoded/a", DATA)
     held = manifest({"t": text, "o": other}, [Target("memory://decoded/a")])
     fs, plain = FileSystem(held, view="decoded"), FileSystem(held)
@@ -224,7 +224,7 @@ def faulty(tmp_path: Path, change: Any, **recorded: Any) -> FileSystem:
         data += block
     (tmp_path / "a").write_bytes(data)
     node = array((8, 4), (2, 4), references(rows))
-    node.metadata |= {"filters": configs[:1], "compressor": configs[1]}
+    node.metadata.document.update({"filters": configs[:1], "compressor": configs[1]})
     return FileSystem(manifest({"g/x": node}, [Target(str(tmp_path / "a"), **recorded)]), view="decoded")
 
 

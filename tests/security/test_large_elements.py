@@ -111,4 +111,4 @@ def test_large_elements_that_are_stored(tmp_path: Path) -> None:
         file.create_dataset("e", data=values, chunks=(1,), compression="gzip")
     manifest = scan(str(path))
     assert not manifest.refusals
-    assert manifest.arrays["d"].metadata["fill_value"] is None
+    assert manifest.arrays["d"].metadata.document["fill_value"] is None

@@ -157,8 +157,8 @@ def test_known_codecs_are_those_that_readers_have() -> None:
 
 def test_dtypes_are_names(tmp_path: Path) -> None:
     """numpy evaluates some texts that are given to it as a dtype."""
-    from refmaker.replay.elements import elements_of
     from refmaker.zarr.dtype_json import dtype_of_text
+    from refmaker.zarr.elements import elements_of
 
     for text in ("(2,)i4", "i4,i4", ", ", "[" * 1000, "O" * 10**6, "(" * 50_000 + "i4", "i4\n", ""):
         with bounded(), pytest.raises(ValueError, match="no name of a dtype"):

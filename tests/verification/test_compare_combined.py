@@ -198,7 +198,7 @@ class TestWrong:
     def test_a_chunk_dropped(self, manifest: Manifest) -> None:
         references = manifest.arrays["t2m"].references
         columns = {name: getattr(references, name)[:-1] for name in ("cell", "target", "offset", "size")}
-        manifest.arrays["t2m"].metadata["fill_value"] = 0.0
+        manifest.arrays["t2m"].metadata.document["fill_value"] = 0.0
         assert found(changed(manifest, "t2m", **columns))["/t2m"][0] == "differs"
 
     def test_a_file_changed(self, manifest: Manifest, tmp_path: Path) -> None:

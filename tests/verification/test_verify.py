@@ -26,6 +26,7 @@ from refmaker.errors import ManifestError, SourceError
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
 from refmaker.verification.verify import ArrayResult, Progress, VerifyReport, verify
+from refmaker.zarr.metadata import ArrayMetadata
 from tests.servers import RangeServer, range_server
 
 __all__ = ["range_server"]
@@ -327,7 +328,7 @@ class TestGood:
         node = array("<i4", (3,), {0: np.array([1, -2, 2**22], "<i4").tobytes()})
         manifest = Manifest(2, {"": {}}, {"a": node}, (Target(str(tmp_path / "x.h5")),))
         nothing_found(check(manifest))
-        node.metadata["dtype"] = "<i2"
+        node.metadata.document["dtype"] = "<i2"
         node.references.inline[0] = b"\0" * 6
         assert by_path(check(manifest))["/a"].status == "skipped"
 
@@ -350,7 +351,7 @@ def array(
     references = References(
         np.array(cell, "i8"), np.array(target, "u4"), np.array(offset, "u8"), np.array(size, "u8"), inline
     )
-    return ManifestArray(metadata, {}, grid, references)
+    return ManifestArray(ArrayMetadata.from_json(metadata), {}, grid, references)
 
 
 def text(items: list[str]) -> bytes:
@@ -572,7 +573,7 @@ class TestDamage:
         manifest = refmaker.scan(str(tmp_path / "x.h5"))
         assert len(manifest.arrays["a"].references) == 400
         nothing_found(check(manifest, sample=5))
-        manifest.arrays["a"].metadata["fill_value"] = 6
+        manifest.arrays["a"].metadata.document["fill_value"] = 6
         index, expected, got = first(only(check(manifest, sample=5), "/a"))
         assert not 100 <= index[0] < 900
         assert (expected, got) == (5, 6)
@@ -580,7 +581,7 @@ class TestDamage:
     def test_beyond_the_extent_of_an_unlimited_dimension(self, tmp_path: Path) -> None:
         write_netcdf4(tmp_path / "x.nc")
         manifest = refmaker.scan(str(tmp_path / "x.nc"))
-        assert manifest.arrays["short"].metadata["shape"] == [7]
+        assert manifest.arrays["short"].metadata.document["shape"] == [7]
         references = manifest.arrays["short"].references
         data = np.array([4, -9], "<i2").tobytes()
         references.cell = references.cell[references.cell != 2]

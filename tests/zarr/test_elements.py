@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refmaker.replay.elements import elements_of
+from refmaker.zarr.elements import elements_of
+from refmaker.zarr.metadata import ArrayMetadata2, ArrayMetadata3
 
 ZLIB = {"id": "zlib", "level": 4}
 
@@ -41,7 +42,7 @@ def v3(data_type: Any, fill: Any, *codecs: Any, endian: str | None = "little") -
     ],
 )
 def test_zarr_2(dtype: Any, fill: Any, expected: bytes) -> None:
-    found = elements_of(v2(dtype, fill), 2)
+    found = elements_of(ArrayMetadata2(v2(dtype, fill)))
     assert found is not None
     assert (found.size, found.fill) == (len(expected), expected)
 
@@ -74,17 +75,17 @@ def test_zarr_2(dtype: Any, fill: Any, expected: bytes) -> None:
     ],
 )
 def test_zarr_3(data_type: Any, fill: Any, endian: str | None, expected: bytes) -> None:
-    found = elements_of(v3(data_type, fill, endian=endian), 3)
+    found = elements_of(ArrayMetadata3(v3(data_type, fill, endian=endian)))
     assert found is not None
     assert (found.size, found.fill) == (len(expected), expected)
 
 
 def test_codecs() -> None:
-    found = elements_of(v2("<i4", 0, filters=[{"id": "shuffle"}], compressor=ZLIB, order="F"), 2)
+    found = elements_of(ArrayMetadata2(v2("<i4", 0, filters=[{"id": "shuffle"}], compressor=ZLIB, order="F")))
     assert found is not None
     assert ([codec["id"] for codec in found.codecs], found.order) == (["shuffle", "zlib"], "F")
     codecs = [{"name": "numcodecs.shuffle", "configuration": {"elementsize": 4}}, {"name": "gzip"}]
-    found = elements_of(v3("int32", 0, *codecs), 3)
+    found = elements_of(ArrayMetadata3(v3("int32", 0, *codecs)))
     assert found is not None
     assert [dict(codec) for codec in found.codecs] == [{"id": "shuffle", "elementsize": 4}, {"id": "gzip"}]
 
@@ -107,7 +108,7 @@ def test_codecs() -> None:
     ],
 )
 def test_not_known_in_zarr_2(metadata: dict[str, Any]) -> None:
-    assert elements_of(metadata, 2) is None
+    assert elements_of(ArrayMetadata2(metadata)) is None
 
 
 @pytest.mark.parametrize(
@@ -126,4 +127,4 @@ def test_not_known_in_zarr_2(metadata: dict[str, Any]) -> None:
     ],
 )
 def test_not_known_in_zarr_3(metadata: dict[str, Any]) -> None:
-    assert elements_of(metadata, 3) is None
+    assert elements_of(ArrayMetadata3(metadata)) is None

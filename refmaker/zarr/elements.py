@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from refmaker import limits
-from refmaker.zarr.dtype_json import dtype_of_text
+from refmaker.zarr.data_types import numpy_dtype
+from refmaker.zarr.metadata import ArrayMetadata
 
 __all__ = ["Elements", "elements_of"]
 
-_NAMED = re.compile("bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
 _FLOATS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 _MAX_ITEM = limits.ELEMENT_SIZE
 _CODECS3 = {"gzip": "gzip", "zstd": "zstd", "blosc": "blosc", "refmaker.hdf5": "refmaker_hdf5"}
@@ -49,68 +48,38 @@ class Elements:
     codecs: tuple[Mapping[str, Any], ...]
 
 
-def elements_of(metadata: Mapping[str, Any], zarr_format: int) -> Elements | None:
+def elements_of(metadata: ArrayMetadata) -> Elements | None:
     """Read what the metadata of an array say of its elements; None for what is not known here."""
     try:
-        return _elements2(metadata) if zarr_format == 2 else _elements3(metadata)
+        dtype, codecs = numpy_dtype(metadata), _codecs(metadata)
+        if dtype is None or dtype.hasobject or codecs is None:
+            return None
+        return _checked(dtype, metadata.fill_value, metadata.document.get("order", "C"), codecs)
     except (TypeError, ValueError, KeyError, OverflowError, AttributeError, binascii.Error, RecursionError):
         return None
 
 
-def _elements2(metadata: Mapping[str, Any]) -> Elements | None:
-    dtype = _dtype2(metadata["dtype"])
-    codecs = [*(metadata.get("filters") or []), *([metadata["compressor"]] if metadata.get("compressor") else [])]
-    order = metadata.get("order", "C")
-    if dtype.hasobject or order not in ("C", "F"):
+def _codecs(metadata: ArrayMetadata) -> list[Any] | None:
+    """Return the bytes-to-bytes codecs as numcodecs has them, None where there are others."""
+    if metadata.zarr_format == 2:
+        return metadata.codecs
+    first, *rest = metadata.document["codecs"]
+    if first["name"] != "bytes" or metadata.document.get("storage_transformers"):
         return None
-    return _checked(dtype, metadata.get("fill_value"), order, codecs)
-
-
-def _dtype2(named: Any) -> np.dtype[Any]:
-    if not isinstance(named, list):
-        return dtype_of_text(named)
-    return np.dtype([(name, _dtype2(inner), *map(tuple, shape)) for name, inner, *shape in named])
-
-
-def _elements3(metadata: Mapping[str, Any]) -> Elements | None:
-    first, *rest = metadata["codecs"]
-    if first["name"] != "bytes" or metadata.get("storage_transformers"):
-        return None
-    dtype = _dtype3(metadata["data_type"])
     codecs = []
     for codec in rest:
         name: str = codec["name"]
         known = name.removeprefix("numcodecs.") if name.startswith("numcodecs.") else _CODECS3.get(name)
-        if known is None or dtype is None:
+        if known is None:
             return None
         codecs.append({**codec.get("configuration", {}), "id": known})
-    if dtype is None:
-        return None
-    big = first.get("configuration", {}).get("endian") == "big"
-    return _checked(dtype.newbyteorder(">") if big else dtype.newbyteorder("<"), metadata["fill_value"], "C", codecs)
-
-
-def _dtype3(named: Any) -> np.dtype[Any] | None:
-    if isinstance(named, str):
-        raw = re.fullmatch(r"r(\d{1,6})", named)
-        if raw:
-            return None if int(raw[1]) % 8 else np.dtype(f"V{int(raw[1]) // 8}")
-        return np.dtype(named) if _NAMED.fullmatch(named) else None
-    name, configuration = named["name"], named.get("configuration", {})
-    if name == "null_terminated_bytes":
-        return np.dtype(f"S{int(configuration['length_bytes'])}")
-    if name == "raw_bytes":
-        return np.dtype(f"V{int(configuration['length_bytes'])}")
-    if name in ("numpy.datetime64", "numpy.timedelta64"):
-        return np.dtype("i8")
-    if name in ("structured", "struct"):
-        members = [(member, _dtype3(inner)) for member, inner in configuration["fields"]]
-        return None if any(inner is None for _, inner in members) else np.dtype(members)
-    return None
+    return codecs
 
 
 def _checked(dtype: np.dtype[Any], fill: Any, order: str, codecs: list[Any]) -> Elements | None:
     if not 0 < dtype.itemsize <= _MAX_ITEM or not all(isinstance(codec, Mapping) for codec in codecs):
+        return None
+    if order not in ("C", "F"):
         return None
     return Elements(dtype.itemsize, _fill(dtype, fill), order, tuple(codecs))
 
