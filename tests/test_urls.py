@@ -13,7 +13,7 @@ import pytest
 
 import refmaker
 from refmaker import urls
-from refmaker.batch.discovery import Roots, find_sources
+from refmaker.batch.discovery import Inputs, find_sources
 from refmaker.sources import open
 from refmaker.urls import filesystem_of, first_link, is_local, links, local_path, protocol_of, text_of
 
@@ -115,7 +115,7 @@ def test_local_names_with_colons(tmp_path: Path, name: str, form: str, lead: str
     assert refmaker.open_manifest(out).chunks == refmaker.open_manifest(f"file://{out}").chunks == 4
     data = refmaker.FileSystem(out).cat("x/3")
     assert (np.frombuffer(data, "<i8") == 7).all()
-    assert [entry.url for entry in find_sources(Roots((str(tmp_path / "data"),)))] == [str(path)]
+    assert [entry.url for entry in find_sources(Inputs((str(tmp_path / "data"),)))] == [str(path)]
     assert refmaker.combine([out]).chunks == 4
 
 
@@ -138,7 +138,7 @@ def test_an_object_with_colons_is_scanned_and_read(tmp_path: Path) -> None:
         manifest = refmaker.scan("memory://urls/run::1.h5")
         assert [target.url for target in manifest.targets] == ["memory://urls/run::1.h5"]
         assert (np.frombuffer(refmaker.FileSystem(manifest).cat("x/0"), "<i8") == 2).all()
-        assert [entry.url for entry in find_sources(Roots(("memory://urls",), pattern="*"))] == [
+        assert [entry.url for entry in find_sources(Inputs(("memory://urls",), pattern="*"))] == [
             "memory://urls/run",
             "memory://urls/run::1.h5",
         ]

@@ -75,8 +75,8 @@ def scan_with_kerchunk(
         run([lambda: _inline_small(manifest, space, scan_options.inline_threshold)])
     for array in manifest.arrays.values():
         array.references = space.settle(array.references)
-    if scan_options.zarr_format == 3:
-        manifest = _converted(manifest, 3)
+    if scan_options.zarr_format != manifest.zarr_format:
+        manifest = _converted(manifest, scan_options.zarr_format)
     if scan_options.strict and manifest.refusals:
         path, reason = next(iter(manifest.refusals.items()))
         raise Unsupported(reason, path=path)

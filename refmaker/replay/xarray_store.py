@@ -139,9 +139,10 @@ class GroupStore(AbstractDataStore):
         if variable.dtype.kind not in "iufb":
             attributes |= {} if fill is None else {"_FillValue": fill}
         elif "_FillValue" in types:
-            own = self.manifest.arrays[self._path(name)].attributes.get("_FillValue")
-            zarr2 = self.manifest.zarr_format == 2 and own is not None
-            attributes["_FillValue"] = restored(own if zarr2 else fill, types["_FillValue"])
+            array = self.manifest.arrays[self._path(name)]
+            own = array.attributes.get("_FillValue")
+            in_place_of_own = array.metadata.masks_fill_value and own is not None
+            attributes["_FillValue"] = restored(own if in_place_of_own else fill, types["_FillValue"])
         made = Variable(variable.dims, variable._data, attributes, variable.encoding, fastpath=True)
         return self._as_text(name, made) if _is_text(made) else made
 

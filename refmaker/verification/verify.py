@@ -216,7 +216,7 @@ def _zarr_reader(manifest: Any, name: str | None, options: Mapping[str, Any], za
         fs = FileSystem(manifest, check="off", asynchronous=True, **given)
         store: Any = zarr.storage.FsspecStore(fs, read_only=True, path="")
         return lambda path, form: zarr.open_array(store=store, path=path, mode="r", zarr_format=form)
-    if zarr_format == 3:
+    if zarr_format > int(zarr.__version__.split(".")[0]):
         raise SourceError(f"the manifest has Zarr 3 metadata, which zarr {zarr.__version__} does not read")
     mapper = FileSystem(manifest, check="off", **given).get_mapper("", check=False, create=False)
     return lambda path, form: zarr.open_array(store=mapper, path=path, mode="r")

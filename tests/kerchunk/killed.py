@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from refmaker.kerchunk import replacing
 from refmaker.kerchunk.parquet_writer import write_parquet
-from refmaker.manifest import Manifest, Target, replacing
+from refmaker.manifest import Manifest, Target
 from tests.kerchunk.making import array, rows
 
 CALLS = ("mkdir", "open", "fsync", "rename", "unlink", "rmdir", "close", "chmod")

@@ -13,10 +13,10 @@ import pytest
 from refmaker import atomic
 from refmaker.atomic import atomic_write
 from refmaker.errors import ManifestError, OutputError
+from refmaker.kerchunk import replacing
 from refmaker.kerchunk.open import open_manifest
 from refmaker.kerchunk.parquet_writer import load_parquet, write_parquet
 from refmaker.leftovers import beside, claimed
-from refmaker.manifest import replacing
 from refmaker.replay.filesystem import FileSystem
 
 pytest.importorskip("pyarrow")

@@ -4,9 +4,10 @@ import asyncio
 import time
 
 import pytest
-from refmaker.sources.retry import RetryPolicy, retry_async
 
-QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.02, slowest=1e3)
+from refmaker.sources.attempts import Attempts, attempt
+
+QUICK = Attempts(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.02, slowest=1e3)
 
 
 class Work:
@@ -23,7 +24,7 @@ class Work:
 
 
 def run(work, retry_after=lambda error: 0.0 if isinstance(error, ConnectionError | TimeoutError) else None, size=0):
-    return asyncio.run(retry_async(work, retry_after, size, QUICK))
+    return asyncio.run(attempt(work, retry_after, size, QUICK))
 
 
 def test_what_passes():
@@ -70,7 +71,7 @@ def test_many_bytes_may_take_longer():
 
 
 def test_the_server_says_when():
-    asked = RetryPolicy(attempts=2, pause=0.0, longest_pause=0.03, timeout=1)
+    asked = Attempts(attempts=2, pause=0.0, longest_pause=0.03, timeout=1)
     began = time.perf_counter()
-    asyncio.run(retry_async(Work(ConnectionError()), lambda error: 1e9, 0, asked))
+    asyncio.run(attempt(Work(ConnectionError()), lambda error: 1e9, 0, asked))
     assert 0.03 <= time.perf_counter() - began < 5
