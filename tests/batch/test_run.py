@@ -314,7 +314,7 @@ def test_manifests_that_are_not_seen(archive: Path, out: Path, monkeypatch: pyte
             (out / item.argument.output).unlink(missing_ok=True)
             return found
 
-    monkeypatch.setattr("refmaker.batch.run._SIGHT", 0.0)
+    monkeypatch.setattr("refmaker.batch.run.VISIBILITY_TIMEOUT", 0.0)
     result = run(archive, out, engine=Elsewhere())
     assert result.counts == {"failed": 4}
     assert "share the output directory" in str(ledger_rows(out)[str(archive / "a.nc")].error)

@@ -15,11 +15,13 @@ import pytest
 from refmaker.combining.encodings import ArrayEncoding
 from refmaker.combining.values import MOST, decoded, dtype_of, encoded, sameness
 from refmaker.errors import FormatError, Unsupported
+from refmaker.zarr.metadata import ArrayMetadata
 
 
 def form(dtype: Any = "<i4", chunks: tuple[int, ...] = (4,), **metadata: Any) -> ArrayEncoding:
     plain = {"zarr_format": 2, "dtype": dtype, "chunks": list(chunks), "compressor": None, "filters": None}
-    return ArrayEncoding(2, {**plain, "fill_value": None, "order": "C", **metadata}, {}, None, chunks)
+    own = ArrayMetadata.from_json({**plain, "fill_value": None, "order": "C", **metadata})
+    return ArrayEncoding(own, {}, None, chunks)
 
 
 class Trap:

@@ -265,7 +265,7 @@ DEEP = b"[" * 100_000
         (v1({}, refmaker=[]), "refmaker"),
         *((v1({}, refmaker={"format": f}), "refmaker.format") for f in (0, 2, "1", None, True, 1.0)),
         *(
-            (v1({}, refmaker={"format": 1} | part), f"refmaker.{next(iter(part))}|url of a target")
+            (v1({}, refmaker={"format": 1} | part), f"refmaker.{next(iter(part))}|url of a target|lone surrogate")
             for part in (
                 {"targets": {}},
                 {"targets": [1]},

@@ -18,7 +18,7 @@ __all__ = ["read_array", "reason", "status"]
 def read_array(manifest: Manifest, name: str) -> np.ndarray:
     """Return the values that a Zarr 2 reader sees."""
     array = manifest.arrays[name]
-    metadata = array.metadata
+    metadata = array.metadata.document
     dtype = _dtype(metadata["dtype"])
     shape, chunks = tuple(metadata["shape"]), tuple(metadata["chunks"])
     out = np.empty(tuple(-(-n // c) * c for n, c in zip(shape, chunks, strict=True)), dtype)

@@ -66,7 +66,7 @@ def test_values_are_those_of_libhdf5(tmp_path: Path, zarr_format: Any, inline_th
             assert np.array_equal(np.asarray(want), np.asarray(got, np.asarray(want).dtype)), name
             assert np.shape(got) == np.shape(want)
     for array in manifest.arrays.values():
-        json.dumps([array.metadata, array.attributes], allow_nan=False)
+        json.dumps([array.metadata.to_json(), array.attributes], allow_nan=False)
         references = array.references
         assert not set(references.cell.tolist()) & set(references.inline)
         assert (np.diff(references.cell) > 0).all()

@@ -183,7 +183,7 @@ def check_chunks(case: Case, manifest: Manifest, records_per_chunk: int | None) 
     """Make sure that records are merged as asked, or that the report says why not."""
     if not case.recorded or "v" not in manifest.arrays:
         return
-    metadata = manifest.arrays["v"].metadata
+    metadata = manifest.arrays["v"].metadata.document
     records = metadata["shape"][0]
     line = next(line for line in manifest.objects if line.path == "/v")
     if not records:

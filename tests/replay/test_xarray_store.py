@@ -118,7 +118,7 @@ def test_text_that_is_not_valid(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as f:
         f["v"] = np.array([b"caf\xe9", b"b"], "S5")
     got = xr.open_dataset(refmaker.scan(str(tmp_path / "a.h5")), engine="refmaker")
-    assert got["v"].values.tolist() == ["caf\udce9", "b"]
+    assert got["v"].values.tolist() == [b"caf\xe9", b"b"]  # as h5py shows them
 
 
 def tree(path: Path) -> Path:
