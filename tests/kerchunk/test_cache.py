@@ -218,7 +218,7 @@ def test_who_waits_too_long_parses(tmp_path: Path, folder: Path, monkeypatch: py
 def test_processes_parse_once(tmp_path: Path, folder: Path) -> None:
     path = written(tmp_path / "m.json")
     code = (
-        "import sys, time, json; from refmaker.manifest import cache; import os\n"
+        "import sys, time, json; from refmaker.kerchunk import cache; import os\n"
         "cache.MIN_SIZE = 0; cache.SETTLED = -1.0; calls = []; plain = cache.read_json\n"
         "def slow(data, source): calls.append(1); time.sleep(0.3); return plain(data, source=source)\n"
         "cache.read_json = slow\n"
