@@ -207,7 +207,7 @@ def test_arrays_whose_keys_are_spelled_otherwise(tmp_path: Path) -> None:
     mapper = fsspec.get_mapper("refmaker://", fo=fo)
     lookup = mapper.fs
     mapper[".zattrs"]
-    document = lookup._view.opened.lookup.manifest.arrays["g/x"].metadata
+    document = lookup._view.opened.lookup.manifest.arrays["g/x"].metadata.document
     lookup._view.opened.lookup.layout("g/x")
     document["dimension_separator"] = "/"
     if ZARR == 3:

@@ -159,16 +159,17 @@ def test_dtypes_are_names(tmp_path: Path) -> None:
     """numpy evaluates some texts that are given to it as a dtype."""
     from refmaker.zarr.dtype_json import dtype_of_text
     from refmaker.zarr.elements import elements_of
+    from refmaker.zarr.metadata import ArrayMetadata
 
     for text in ("(2,)i4", "i4,i4", ", ", "[" * 1000, "O" * 10**6, "(" * 50_000 + "i4", "i4\n", ""):
         with bounded(), pytest.raises(ValueError, match="no name of a dtype"):
             dtype_of_text(text)
-        assert elements_of({**PLAIN, "dtype": text}, 2) is None
+        assert elements_of(ArrayMetadata.from_json({**PLAIN, "dtype": text})) is None
     nested: Any = "<i4"
     for _ in range(300):
         nested = [["a", nested]]
     with bounded():
-        elements_of({**PLAIN, "dtype": nested}, 2)
+        elements_of(ArrayMetadata.from_json({**PLAIN, "dtype": nested}))
     refmaker.FileSystem(document({"dtype": ", "}), view="decoded").cat("x/.zarray")
 
 
