@@ -289,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _range(self, size: int) -> tuple[int, int] | None:
         """Return start and stop of the Range header."""
-        found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("ByteRange", ""))
+        found = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if found is None or found[0] == "bytes=-":
             return None
         if not found[1]:
@@ -309,7 +309,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = not chunked
 
     def _send(self, status: int, headers: dict[str, str], body: bytes, *, cut: bool = False) -> None:
-        numbers = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("ByteRange", ""))
+        numbers = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         first, last = (int(numbers[1]), int(numbers[2])) if numbers else (None, None)
         request = Served(self.command, self.path.lstrip("/"), first, last, status, dict(self.headers.items()))
         with self.server.owner.lock:

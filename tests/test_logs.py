@@ -19,7 +19,7 @@ def test_libraries(caplog: pytest.LogCaptureFixture) -> None:
         logger.debug(SIGNED)
         logger.debug("%s: %s", "asked for", {"url": SIGNED})
         logger.debug("the word is %s", "hunter3")
-        headers = {"Authorization": b"AWS4 hunter2", "X-Amz-Security-Token": "hunter2", "ByteRange": "0-1"}
+        headers = {"Authorization": b"AWS4 hunter2", "X-Amz-Security-Token": "hunter2", "Range": "0-1"}
         logger.debug("headers: %s", headers)
         logger.debug("x-amz-security-token:hunter2\nhost:h")
         logger.debug("<SecretAccessKey>hunter2</SecretAccessKey>")

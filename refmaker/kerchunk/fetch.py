@@ -102,7 +102,7 @@ def cat(filesystem: Any, path: str, *, end: int | None = None) -> bytes:
 async def _over_http(filesystem: Any, path: str, end: int | None) -> bytes:
     options = dict(filesystem.kwargs)
     if end is not None:
-        options["headers"] = {**options.get("headers", {}), "ByteRange": f"bytes=0-{end - 1}"}
+        options["headers"] = {**options.get("headers", {}), "Range": f"bytes=0-{end - 1}"}
     session = await filesystem.set_session()
     async with session.get(filesystem.encode_url(path), **options) as answer:
         if answer.status == 404:

@@ -2,7 +2,7 @@
 
 Contract: an asynchronous filesystem is used only in the loop that it was made for; anything else is called in a
 thread. Over HTTP, an answer that is not the range asked for is refused before its body is read: RFC 9110 allows a
-server to ignore `ByteRange`, and a login page has a length too.
+server to ignore `Range`, and a login page has a length too.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class HttpStore(FsspecStore):
         options = dict(filesystem.kwargs)
         headers = dict(options.pop("headers", None) or {})
         if stop is not None:
-            headers["ByteRange"] = f"bytes={start}-{stop - 1}"
+            headers["Range"] = f"bytes={start}-{stop - 1}"
         if self.match is not None:
             headers["If-Match"] = self.match
         session = await filesystem.set_session()
@@ -203,7 +203,7 @@ class S3Store(FsspecStore):
         if version:
             asked["VersionId"] = version
         if stop is not None:
-            asked["ByteRange"] = f"bytes={start}-{stop - 1}"
+            asked["Range"] = f"bytes={start}-{stop - 1}"
         if self.match is not None:
             asked["IfMatch"] = self.match
         try:

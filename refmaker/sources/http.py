@@ -75,7 +75,7 @@ class HttpStore(AsyncStore):
         # A compressed answer would be a range of something else than the file.
         headers = {
             **options.pop("headers", {}),
-            "ByteRange": f"bytes={start}-{stop - 1}",
+            "Range": f"bytes={start}-{stop - 1}",
             "Accept-Encoding": "identity",
         }
         session = await self.filesystem.set_session()

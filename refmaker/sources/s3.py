@@ -65,7 +65,7 @@ class S3Store(AsyncStore):
         options = {} if version is None else {"VersionId": version}
         began = perf_counter()
         answer = await self.filesystem._call_s3(
-            "get_object", Bucket=bucket, Key=key, ByteRange=f"bytes={start}-{stop - 1}", **options
+            "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}", **options
         )
         waited = perf_counter() - began
         async with answer["Body"] as body:
