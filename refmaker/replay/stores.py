@@ -16,9 +16,8 @@ from typing import Any, Protocol
 
 from refmaker import limits
 from refmaker.errors import SourceError
-from refmaker.manifest.manifest import Target
+from refmaker.file_version import Check, FileVersion, Target
 from refmaker.replay.connections import Pool, belongs_here, call
-from refmaker.replay.identity import Check, Seen
 from refmaker.replay.read_errors import IncompleteRead, VersionMismatch
 from refmaker.sources.async_store import as_bytes, bounded_body
 from refmaker.sources.http import explanation
@@ -82,9 +81,9 @@ class FsspecStore:
             return as_bytes(await call(self.filesystem, "cat_file", self.path))
         return as_bytes(await call(self.filesystem, "cat_file", self.path, start=start, end=stop))
 
-    async def seen(self) -> Seen:
+    async def seen(self) -> FileVersion:
         """Look the target up."""
-        return Seen.of(await call(self.filesystem, "info", self.path))
+        return FileVersion.of(await call(self.filesystem, "info", self.path))
 
     async def _look(self) -> None:
         """Make sure that the target is the file that was scanned, unless that was done lately."""
@@ -99,9 +98,9 @@ class FsspecStore:
             self.pool.forget(mark)
             raise
 
-    def compare(self, seen: Seen) -> None:
+    def compare(self, seen: FileVersion) -> None:
         """Raise `VersionMismatch` if a version is not the one that was scanned."""
-        if differences := seen.differences(self.record, self.check):
+        if differences := self.record.version.differences(seen, self.check):
             raise VersionMismatch(differences)
 
     @property
@@ -135,7 +134,7 @@ class FsspecStore:
             message = "the server sent another range"
             raise SourceError(message, expected=f"bytes {first}-{last}", got=content_range or "none")
         size = None if found[3] == "*" else int(found[3])
-        self.compare(Seen(size, None, None))
+        self.compare(FileVersion(size))
         if int(found[2]) != last:
             kind = SourceError if size is not None and size <= last else IncompleteRead
             message = "the server sent another length: a changed file, or a server that does not serve ranges?"
@@ -190,7 +189,7 @@ class HttpStore(FsspecStore):
             raise SourceError("the server sent no file", got=what)
         elif wanted is not None and (wanted[0] or size != wanted[1]):
             raise SourceError("the server ignored the range and sent something else", got=what)
-        self.compare(Seen.of_headers(size, headers))
+        self.compare(FileVersion.of_headers(size, headers))
 
 
 class S3Store(FsspecStore):
@@ -225,7 +224,7 @@ class S3Store(FsspecStore):
             size = self.ranged(wanted, answer["ContentRange"])
         elif wanted is not None and (wanted[0] or size != wanted[1]):
             raise SourceError("the server ignored the range and sent something else", got=f"{size} bytes")
-        self.compare(Seen.of({**answer, "size": size}))
+        self.compare(FileVersion.of({**answer, "size": size}))
 
 
 def _code(error: BaseException) -> str | None:

@@ -1,6 +1,6 @@
 """A file in a store: what the rounds of a scan ask for, served concurrently on the event loop of its filesystem.
 
-Contract: `Store.open` gives the identity of a file and the bytes it begins with, `Store.read` gives ranges of it, each
+Contract: `Store.open` gives the version of a file and the bytes it begins with, `Store.read` gives ranges of it, each
 of exactly its length and of that same version of the file, or raises. `AsyncStore` has what all stores on an event loop
 share: bounded concurrency, repeated attempts, finite times, errors that name url and range. Its subclasses ask once.
 """
@@ -17,9 +17,9 @@ from typing import Any, Protocol, TypeVar
 from refmaker import limits
 from refmaker.descriptors import most_open
 from refmaker.errors import RefmakerError, SourceError, cause_of
+from refmaker.file_version import FileVersion
 from refmaker.retry import Gate, is_overload, retry_after
 from refmaker.sources import attempts
-from refmaker.sources.identity import Identity
 from refmaker.sources.range_planner import Rates
 
 __all__ = [
@@ -58,8 +58,8 @@ class Store(Protocol):
     rates: Rates
     concurrency: int
 
-    def open(self, size: int) -> tuple[Identity, bytes]:
-        """Return identity and beginning of the file: mostly `size` bytes, fewer or more as the store will have it."""
+    def open(self, size: int) -> tuple[FileVersion, bytes]:
+        """Return version and beginning of the file: mostly `size` bytes, fewer or more as the store will have it."""
 
     def read(self, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
         """Return ranges of the file, all fetched together."""
@@ -84,7 +84,7 @@ class AsyncStore:
         self.url = url
         self.filesystem = filesystem
         self.path = path
-        self.identity = Identity(url, 0, None, None)
+        self.version = FileVersion()
         self.rates = Rates(self.request)
         self.attempts = attempts.ATTEMPTS
         self.ranged = True
@@ -96,8 +96,8 @@ class AsyncStore:
         loop: asyncio.AbstractEventLoop = self.filesystem.loop
         return loop
 
-    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
-        """Ask for identity and beginning once; `time` may be extended for more bytes. See `Store.open`."""
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
+        """Ask for version and beginning once; `time` may be extended for more bytes. See `Store.open`."""
         raise NotImplementedError
 
     async def range(self, start: int, stop: int) -> bytes:
@@ -113,10 +113,10 @@ class AsyncStore:
 
     # The Store.
 
-    def open(self, size: int) -> tuple[Identity, bytes]:
+    def open(self, size: int) -> tuple[FileVersion, bytes]:
         """See `Store.open`."""
-        self.identity, data = self._run(self._open(size))
-        return self.identity, data
+        self.version, data = self._run(self._open(size))
+        return self.version, data
 
     def read(self, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
         """See `Store.read`."""
@@ -126,7 +126,7 @@ class AsyncStore:
         """See `Store.check`."""
         self._run(self._patiently(self.verify, 0))
 
-    async def _open(self, size: int) -> tuple[Identity, bytes]:
+    async def _open(self, size: int) -> tuple[FileVersion, bytes]:
         try:
             return await self._patiently(partial(self.first, size), size)
         except RefmakerError:

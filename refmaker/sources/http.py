@@ -16,8 +16,8 @@ from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.file_version import FileVersion, check_unchanged
 from refmaker.sources.async_store import NO_SIZE, WHOLE_LIMIT, AsyncStore, content_range
-from refmaker.sources.identity import Identity, etag_of, time_of
 
 __all__ = ["HttpStore"]
 
@@ -31,7 +31,7 @@ _TAG = re.compile("<[^<>]{0,1000}>")
 class HttpStore(AsyncStore):
     """A file over HTTP."""
 
-    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
         """See `AsyncStore.first`."""
         began = perf_counter()
         async with await self._get(0, size) as response:
@@ -41,7 +41,7 @@ class HttpStore(AsyncStore):
                 raise FormatError("the file is empty", structure="superblock", address=0, source=self.url)
             await self._raise_for_416(response)
             self._raise_for_status(response)
-            identity, data = await (
+            version, data = await (
                 self._part(response, size) if response.status == 206 else self._whole(response, time)
             )
             none = response.headers.get("Accept-Ranges", "").strip().lower() == "none"
@@ -50,7 +50,7 @@ class HttpStore(AsyncStore):
             # A whole file that was asked for as a range that holds all of it says nothing.
             self.ranged = not none and len(data) <= size and await self._serves_ranges(len(data))
         self.rates.note(waited, len(data), perf_counter() - began - waited)
-        return identity, data
+        return version, data
 
     async def range(self, start: int, stop: int) -> bytes:
         """See `AsyncStore.range`."""
@@ -81,7 +81,7 @@ class HttpStore(AsyncStore):
         session = await self.filesystem.set_session()
         return session.get(self.filesystem.encode_url(self.path), headers=headers, **options)
 
-    async def _part(self, response: Any, size: int) -> tuple[Identity, bytes]:
+    async def _part(self, response: Any, size: int) -> tuple[FileVersion, bytes]:
         found = content_range(response.headers.get("Content-Range"))
         if found is None or found[2] is None:
             raise SourceError(NO_SIZE, source=self.url, got=response.headers.get("Content-Range"))
@@ -91,9 +91,9 @@ class HttpStore(AsyncStore):
         data = await _body(response, min(size, total))
         if len(data) != min(size, total):
             raise ConnectionError(f"an answer of {len(data)} bytes instead of {min(size, total)}")
-        return Identity(self.url, total, etag_of(response.headers), time_of(response.headers)), data
+        return FileVersion.of_headers(total, response.headers), data
 
-    async def _whole(self, response: Any, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+    async def _whole(self, response: Any, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
         """Take the file from a server that ignores ranges."""
         size = response.content_length
         if size is None and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -117,7 +117,7 @@ class HttpStore(AsyncStore):
             )
         if size is not None and len(data) != size:
             raise ConnectionError(f"an answer of {len(data)} bytes instead of {size}")
-        return Identity(self.url, len(data), etag_of(response.headers), time_of(response.headers)), data
+        return FileVersion.of_headers(len(data), response.headers), data
 
     async def _serves_ranges(self, size: int) -> bool:
         """Return whether a server that sent the file for a range that holds all of it knows ranges nevertheless."""
@@ -137,7 +137,7 @@ class HttpStore(AsyncStore):
         """Raise unless an answer is the range that was asked for, of the file that was opened."""
         found = content_range(response.headers.get("Content-Range"))
         size = response.content_length if response.status == 200 else None if found is None else found[2]
-        self.identity.check(size, etag_of(response.headers), time_of(response.headers))
+        check_unchanged(self.url, self.version, FileVersion.of_headers(size, response.headers))
         if response.status != 206:
             raise SourceError(f"the server ignored the range (status {response.status})", source=self.url)
         if found is None or found[:2] != (start, stop):

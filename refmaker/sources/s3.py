@@ -13,8 +13,8 @@ from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.file_version import FileVersion, check_unchanged
 from refmaker.sources.async_store import AsyncStore, bounded_body, content_range
-from refmaker.sources.identity import Identity, etag_of, time_of
 
 __all__ = ["CONNECTIONS", "S3Store"]
 
@@ -28,7 +28,7 @@ class S3Store(AsyncStore):
     concurrency = CONNECTIONS
     request = 2e-3
 
-    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
         """See `AsyncStore.first`."""
         try:
             answer, data, place = await self._get(0, size)
@@ -40,7 +40,7 @@ class S3Store(AsyncStore):
             raise SourceError("the service sent something else than the range", source=self.url, got=place)
         if place[1] != min(size, place[2]) or len(data) != place[1]:
             raise ConnectionError(f"an answer of {len(data)} bytes instead of {min(size, place[2])}")
-        return Identity(self.url, place[2], etag_of(answer), time_of(answer)), data
+        return FileVersion.of({**answer, "size": place[2]}), data
 
     async def range(self, start: int, stop: int) -> bytes:
         """See `AsyncStore.range`."""
@@ -53,7 +53,7 @@ class S3Store(AsyncStore):
                 raise TargetChanged("the file became shorter while it was scanned", source=self.url) from error
             raise
         if place is not None:
-            self.identity.check(place[2], etag_of(answer), time_of(answer))
+            check_unchanged(self.url, self.version, FileVersion.of({**answer, "size": place[2]}))
         if place is None or place[:2] != (start, stop):
             raise SourceError(
                 "the service sent another range", source=self.url, expected=f"bytes {start} to {stop}", got=place
