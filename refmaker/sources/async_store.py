@@ -18,14 +18,14 @@ from refmaker import limits
 from refmaker.descriptors import most_open
 from refmaker.errors import RefmakerError, SourceError, cause_of
 from refmaker.file_version import FileVersion
-from refmaker.retry import Gate, is_overload, retry_after
-from refmaker.sources import attempts
+from refmaker.retry import Gate, RetryPolicy, is_overload, retry_after, retry_timed
 from refmaker.sources.range_planner import Rates
 
 __all__ = [
     "AsyncStore",
     "NO_RANGES",
     "NO_SIZE",
+    "SCAN_POLICY",
     "Store",
     "WHOLE_LIMIT",
     "as_bytes",
@@ -45,6 +45,7 @@ NO_RANGES = (
     "the server sends whole files only and ignores ranges: no reader can read this array from there. Download the file "
     "and scan the copy, or have it served by a server that knows ranges (RFC 9110, 14.2)"
 )
+SCAN_POLICY = RetryPolicy(limits.SCAN_ATTEMPTS)
 # As many connections as aiohttp keeps; s3fs and others are asked to.
 CONCURRENCY = 100
 _ORIGINS = 1000
@@ -86,7 +87,7 @@ class AsyncStore:
         self.path = path
         self.version = FileVersion()
         self.rates = Rates(self.request)
-        self.attempts = attempts.ATTEMPTS
+        self.policy = SCAN_POLICY
         self.ranged = True
         self._gate: Gate | None = None
 
@@ -179,7 +180,7 @@ class AsyncStore:
                 gate.slow_down()
 
         async with gate:
-            return await attempts.attempt(work, self.retry_after, size, self.attempts, failed)
+            return await retry_timed(work, self.policy, self.retry_after, size=size, failed=failed)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the filesystem's loop, and wait."""

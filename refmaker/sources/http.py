@@ -103,7 +103,7 @@ class HttpStore(AsyncStore):
         until = time.when() or 0.0
 
         def came(number: int) -> None:  # a server that sends slowly for ever is not waited for
-            time.reschedule(until + number / self.attempts.slowest)
+            time.reschedule(until + number / self.policy.slowest)
 
         data = b"" if size is not None and size > WHOLE_LIMIT else await _body(response, WHOLE_LIMIT, came)
         if size == 0 or (size is None and not data):

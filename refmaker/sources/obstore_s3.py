@@ -22,7 +22,7 @@ __all__ = ["ObstoreS3", "options_of", "store_for"]
 
 _KEYS = {"key": "access_key_id", "secret": "secret_access_key", "token": "session_token"}
 _PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_S3_ADDRESSING_STYLE")
-# Several attempts, their pauses and their times are ours: see `attempts`.
+# Several attempts, their pauses and their times are ours: see `refmaker.retry`.
 _ONCE = {"max_retries": 0}
 _TIMEOUT = "1 hour"
 

@@ -20,7 +20,7 @@ from refmaker.file_version import FileVersion
 from refmaker.manifest.manifest import ManifestArray, Target
 from refmaker.replay.targets import Targets
 from refmaker.urls import filesystem_of, is_local, local_path
-from refmaker.verification.retrying import RetryPolicy
+from refmaker.verification.retrying import CountedRetries
 from refmaker.verification.values import counted
 from refmaker.zarr.chunk_keys import ChunkLayout
 
@@ -48,18 +48,18 @@ class TargetResult:
     reason: str | None = None
 
 
-def check_targets(targets: Targets, patience: RetryPolicy | None = None) -> list[TargetResult]:
+def check_targets(targets: Targets, retries: CountedRetries | None = None) -> list[TargetResult]:
     """Look up every target, several at a time."""
-    patience = RetryPolicy() if patience is None else patience
+    retries = CountedRetries() if retries is None else retries
     with ThreadPoolExecutor(_LOOKUPS) as pool:
-        return list(pool.map(lambda code: _check(targets, code, patience), range(len(targets.records))))
+        return list(pool.map(lambda code: _check(targets, code, retries), range(len(targets.records))))
 
 
-def _check(targets: Targets, code: int, patience: RetryPolicy) -> TargetResult:
+def _check(targets: Targets, code: int, retries: CountedRetries) -> TargetResult:
     record = targets.records[code]
     try:
         url, options = targets.location(code)
-        seen = _look(url, options, patience)
+        seen = _look(url, options, retries)
     except RefmakerError as error:
         return TargetResult(record.url, "unreadable", None, error.message)
     differences = record.version.differences(seen)
@@ -74,7 +74,7 @@ def _check(targets: Targets, code: int, patience: RetryPolicy) -> TargetResult:
     return TargetResult(record.url, "same", seen.size, reason)
 
 
-def _look(url: str, options: Any, patience: RetryPolicy) -> FileVersion:
+def _look(url: str, options: Any, retries: CountedRetries) -> FileVersion:
     if is_local(url):
         try:
             status = os.stat(local_path(url))
@@ -86,7 +86,7 @@ def _look(url: str, options: Any, patience: RetryPolicy) -> FileVersion:
     try:
         filesystem, path = filesystem_of(url, options)
         filesystem.invalidate_cache()
-        return FileVersion.of(patience(lambda: filesystem.info(path)))
+        return FileVersion.of(retries(lambda: filesystem.info(path)))
     except Exception as error:  # every filesystem raises errors of its own
         cause = cause_of(error)
         raise SourceError(f"cannot be reached: {cause}", source=url) from error

@@ -10,15 +10,16 @@ import pytest
 
 from refmaker import Manifest, scan
 from refmaker.errors import FormatError, RefmakerError, SourceError, TargetChanged
-from refmaker.sources import async_store, attempts, http
+from refmaker.retry import RetryPolicy
+from refmaker.sources import async_store, http
 from refmaker.sources.range_planner import FIRST_READ, Rates
 from tests.servers import FAULTS, ODDITIES, RangeServer, range_server
 from tests.sources.files import classic_file, large_file, same, small_files
 
 __all__ = ["range_server"]
 
-QUICK = attempts.Attempts(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.25, slowest=1e9)
-ATTEMPTS = attempts.ATTEMPTS.attempts
+QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.25, slowest=1e9)
+ATTEMPTS = async_store.SCAN_POLICY.attempts
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def small(tmp_path_factory) -> tuple[bytes, Manifest]:
 
 @pytest.fixture
 def brief(monkeypatch) -> None:
-    monkeypatch.setattr(attempts, "ATTEMPTS", QUICK)
+    monkeypatch.setattr(async_store, "SCAN_POLICY", QUICK)
 
 
 @pytest.fixture(autouse=True)
