@@ -27,7 +27,7 @@ from refmaker.replay.read_errors import VersionMismatch, redact, secrets_of, tar
 from refmaker.replay.requests import ReadRequest
 from refmaker.replay.stores import Store, store_of
 from refmaker.retry import Gate
-from refmaker.sources.async_store import gate_of
+from refmaker.stores.gates import gate_of
 from refmaker.urls import is_local, local_path, protocol_of, resolve
 
 __all__ = ["Access", "ReadRequest", "Targets"]

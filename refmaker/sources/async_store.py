@@ -8,18 +8,16 @@ share: bounded concurrency, repeated attempts, finite times, errors that name ur
 from __future__ import annotations
 
 import asyncio
-import re
-import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from refmaker import limits
-from refmaker.descriptors import most_open
 from refmaker.errors import RefmakerError, SourceError, cause_of
 from refmaker.file_version import FileVersion
 from refmaker.retry import Gate, RetryPolicy, is_overload, retry_after, retry_timed
 from refmaker.sources.range_planner import Rates
+from refmaker.stores.gates import gate_of
 
 __all__ = [
     "AsyncStore",
@@ -28,16 +26,11 @@ __all__ = [
     "SCAN_POLICY",
     "Store",
     "WHOLE_LIMIT",
-    "as_bytes",
-    "bounded_body",
     "cause_of",
-    "content_range",
-    "gate_of",
 ]
 
 T = TypeVar("T")
 
-_PIECE = 1 << 20
 # A file of a server that ignores ranges is taken whole up to here.
 WHOLE_LIMIT = limits.WHOLE_FILE
 NO_SIZE = "the server does not tell the file's size; download it and scan the copy"
@@ -48,9 +41,6 @@ NO_RANGES = (
 SCAN_POLICY = RetryPolicy(limits.SCAN_ATTEMPTS)
 # As many connections as aiohttp keeps; s3fs and others are asked to.
 CONCURRENCY = 100
-_ORIGINS = 1000
-# Farther than 2**63 no file reaches.
-_CONTENT_RANGE = re.compile(r"bytes +([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 class Store(Protocol):
@@ -130,7 +120,8 @@ class AsyncStore:
     async def _open(self, size: int) -> tuple[FileVersion, bytes]:
         try:
             return await self._patiently(partial(self.first, size), size)
-        except RefmakerError:
+        except RefmakerError as error:
+            error.source = error.source or self.url
             raise
         except Exception as error:  # every filesystem raises errors of its own
             raise SourceError(f"cannot be reached: {cause_of(error)}", source=self.url) from error
@@ -199,56 +190,7 @@ class AsyncStore:
             future.cancel()
 
 
-_gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = weakref.WeakKeyDictionary()
-
-
-def gate_of(url: str, most: int) -> Gate:
-    """Return the gate of the server or bucket of a url, which all of its files share in the running event loop.
-
-    Parameters
-    ----------
-    most
-        Requests that are in flight at a time, where there are descriptors for them.
-    """
-    gates = _gates.setdefault(asyncio.get_running_loop(), {})
-    origin = "/".join(url.partition("::")[2 if "::" in url else 0].split("/", 3)[:3])
-    found = gates.get(origin)
-    if found is None:
-        while len(gates) >= _ORIGINS:
-            del gates[next(iter(gates))]
-        found = gates[origin] = Gate(most_open(most, share=3))
-    return found
-
-
 class _Short(Exception):
     """An answer of another length, which a new attempt may put right."""
 
     is_transient = True
-
-
-async def bounded_body(read: Callable[[int], Awaitable[bytes]], most: int) -> bytes:
-    """Read the body of an answer; of one that is longer than `most` bytes, one byte more. It may have no end."""
-    parts: list[bytes] = []
-    left = most + 1
-    while left > 0:
-        part = await read(min(left, _PIECE))
-        if not part:
-            break
-        parts.append(part)
-        left -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def content_range(header: str | None) -> tuple[int, int, int | None] | None:
-    """Read `Content-Range: bytes first-last/size` (RFC 9110, 14.4) as start, stop, size; None if it is not that."""
-    found = _CONTENT_RANGE.fullmatch((header or "").strip())
-    if found is None:
-        return None
-    return int(found[1]), int(found[2]) + 1, None if found[3] == "*" else int(found[3])
-
-
-def as_bytes(data: object) -> bytes:
-    """Return what a filesystem gave as bytes. Of a number, `bytes` would make so many zeros."""
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"the filesystem gave {type(data).__name__} for bytes")
-    return bytes(data)

@@ -14,8 +14,9 @@ from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
 from refmaker.file_version import FileVersion, check_unchanged
-from refmaker.sources.async_store import NO_SIZE, AsyncStore, as_bytes, cause_of
+from refmaker.sources.async_store import NO_SIZE, AsyncStore, cause_of
 from refmaker.sources.range_planner import Rates
+from refmaker.stores.answers import as_bytes
 
 __all__ = ["FsspecStore", "FsspecSyncStore"]
 

@@ -8,13 +8,13 @@ are asked for again here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
 from refmaker.file_version import FileVersion, check_unchanged
-from refmaker.sources.async_store import AsyncStore, bounded_body, content_range
+from refmaker.sources.async_store import AsyncStore
+from refmaker.stores.answers import bounded_body, content_range, error_code
 
 __all__ = ["CONNECTIONS", "S3Store"]
 
@@ -33,7 +33,7 @@ class S3Store(AsyncStore):
         try:
             answer, data, place = await self._get(0, size)
         except OSError as error:
-            if _code(error) in ("InvalidRange", "416"):
+            if error_code(error) in ("InvalidRange", "416"):
                 raise FormatError("the file is empty", structure="superblock", address=0, source=self.url) from error
             raise
         if place is None or place[0] != 0 or place[2] is None:
@@ -49,7 +49,7 @@ class S3Store(AsyncStore):
         except FileNotFoundError as error:
             raise TargetChanged("the file went away while it was scanned", source=self.url) from error
         except OSError as error:
-            if _code(error) in ("InvalidRange", "416"):
+            if error_code(error) in ("InvalidRange", "416"):
                 raise TargetChanged("the file became shorter while it was scanned", source=self.url) from error
             raise
         if place is not None:
@@ -72,14 +72,3 @@ class S3Store(AsyncStore):
             data = await bounded_body(body.read, stop - start)
         self.rates.note(waited, len(data), perf_counter() - began - waited)
         return answer, data, content_range(answer.get("ContentRange"))
-
-
-def _code(error: BaseException) -> str | None:
-    """Return the code of S3's error response that an error comes from."""
-    cause: BaseException | None = error
-    while cause is not None:
-        response = getattr(cause, "response", None)
-        if isinstance(response, Mapping):
-            return str(response.get("Error", {}).get("Code"))
-        cause = cause.__cause__
-    return None

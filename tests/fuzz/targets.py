@@ -806,7 +806,7 @@ def read_headers(data: bytes) -> object:
     from refmaker.replay.read_errors import VersionMismatch
     from refmaker.replay.stores import HttpStore
     from refmaker.retry import seconds_asked
-    from refmaker.sources.async_store import content_range
+    from refmaker.stores.answers import content_range
 
     lines = data.decode("latin-1").split("\n")
     headers = dict(line.split(": ", 1) for line in lines if ": " in line)

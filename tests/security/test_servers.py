@@ -15,6 +15,7 @@ from refmaker.kerchunk import fetch
 from refmaker.netcdf3 import walk
 from refmaker.retry import RetryPolicy
 from refmaker.sources import async_store, http
+from refmaker.stores.answers import bounded_body
 from tests.security.bounds import traced
 from tests.security.hostile_server import Answer, chunked, endless, served
 from tests.security.test_manifests import document
@@ -145,7 +146,7 @@ def test_bodies_are_read_no_further_than_they_may_be() -> None:
         asked.append(number)
         return bytes(number)
 
-    assert len(asyncio.run(async_store.bounded_body(read, 10))) == 11
+    assert len(asyncio.run(bounded_body(read, 10))) == 11
     assert asked == [11]
 
 
