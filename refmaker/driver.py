@@ -68,4 +68,4 @@ class Driver:
     def _count(self, left: int) -> None:
         self.done += 1
         if self.progress is not None and self.done % 64 == 0:
-            self.progress(Progress(self.done, self.done + left, self.rounds, self.source.identity.size))
+            self.progress(Progress(self.done, self.done + left, self.rounds, self.source.version.known_size))

@@ -1,8 +1,8 @@
 """Which version of a file was seen, and the one rule for whether it is still that one.
 
 Contract: pure. `FileVersion` holds what a store says of a file: size, ETag, modification time; None where it does not
-say. `FileVersion.difference` is the only place where two versions are compared: scanning, replay, batches, combining
-and `refmaker verify` all ask it.
+say. `Target` is a file with its version, as a manifest records it. `FileVersion.difference` is the only place where two
+versions are compared: scanning, replay, batches, combining and `refmaker verify` all ask it.
 
 The rule, for what was seen then and what is seen now:
 
@@ -22,11 +22,26 @@ go by. What one side does not know cannot differ.
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["SAME_TIME", "Basis", "Check", "FileVersion", "etag_of", "is_weak", "opaque", "time_of"]
+from refmaker.errors import RefmakerError, TargetChanged
+from refmaker.redaction import redact
+
+__all__ = [
+    "SAME_TIME",
+    "Basis",
+    "Check",
+    "FileVersion",
+    "Target",
+    "check_unchanged",
+    "etag_of",
+    "is_weak",
+    "opaque",
+    "time_of",
+]
 
 Check: TypeAlias = Literal["strict", "size", "off"]
 """How closely is looked: all of the rule, sizes only, not at all."""
@@ -70,6 +85,24 @@ class FileVersion:
         size = info.get("size")
         known = isinstance(size, int) and not isinstance(size, bool)
         return FileVersion(size if known else None, etag_of(info), time_of(info), coarse)
+
+    @staticmethod
+    def of_headers(size: int | None, headers: Mapping[str, str]) -> FileVersion:
+        """Return what an HTTP answer says of the whole file (RFC 9110, 8.8), which has `size` bytes."""
+        modified = time_of({"Last-Modified": headers.get("Last-Modified")})
+        return FileVersion(size, etag_of(headers), modified, coarse=True)
+
+    @staticmethod
+    def of_status(status: os.stat_result) -> FileVersion:
+        """Return what the system says of a local file."""
+        return FileVersion(status.st_size, None, status.st_mtime)
+
+    @property
+    def known_size(self) -> int:
+        """The size of a file that was opened: no store opens one without."""
+        if self.size is None:
+            raise RefmakerError("the size of an opened file is not known", expected="bytes", got=None)
+        return self.size
 
     def difference(self, now: FileVersion, check: Check = "strict") -> str | None:
         """Return what is not as it was then (`self`), None where it is the same file by the rule above.
@@ -115,6 +148,39 @@ class FileVersion:
             # The one who knows better may have rounded, or cut.
             return abs(then // 1 - there // 1) < SAME_TIME
         return abs(then - there) <= SAME_TIME
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file that references point into, as it was seen at scan time. Unknown parts are None.
+
+    `mtime` is in seconds since the epoch.
+    """
+
+    url: str
+    size: int | None = None
+    etag: str | None = None
+    mtime: float | None = None
+
+    @staticmethod
+    def of(url: str, version: FileVersion) -> Target:
+        """Return the record of a file that was seen in a version."""
+        return Target(url, version.size, version.etag, version.modified)
+
+    @property
+    def version(self) -> FileVersion:
+        """What was seen of the file, without where it is."""
+        return FileVersion(self.size, self.etag, self.mtime)
+
+    def __repr__(self) -> str:
+        return f"Target(url={redact(self.url)!r}, size={self.size}, etag={self.etag!r}, mtime={self.mtime})"
+
+
+def check_unchanged(url: str, then: FileVersion, now: FileVersion) -> None:
+    """Raise `TargetChanged` unless a file is still the one that a scan has opened."""
+    differences = then.difference(now)
+    if differences is not None:
+        raise TargetChanged(f"the file changed while it was scanned; scan it again ({differences})", source=url)
 
 
 def is_weak(etag: str | None) -> bool:

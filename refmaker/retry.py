@@ -25,7 +25,16 @@ from typing import Any, Final, TypeVar
 from refmaker import limits
 from refmaker.descriptors import give_back, is_exhausted
 
-__all__ = ["Gate", "RetryPolicy", "is_overload", "retry_after", "retry_async", "retry_sync", "seconds_asked"]
+__all__ = [
+    "Gate",
+    "RetryPolicy",
+    "is_overload",
+    "retry_after",
+    "retry_async",
+    "retry_sync",
+    "retry_timed",
+    "seconds_asked",
+]
 
 T = TypeVar("T")
 
@@ -65,11 +74,17 @@ class RetryPolicy:
         How often something is tried at most.
     pause, longest_pause
         Seconds: the longest pause before the second attempt, and before any, also where the server asks for more.
+    timeout
+        Seconds that an attempt may take beside the time for its bytes, where attempts are timed.
+    slowest
+        Bytes a second that are slow but not yet a failure.
     """
 
     attempts: int = limits.READ_ATTEMPTS
     pause: float = 0.2
     longest_pause: float = limits.LONGEST_PAUSE
+    timeout: float = limits.SCAN_TIMEOUT
+    slowest: float = limits.SLOWEST
 
     def delay(self, attempt: int, asked: float = 0.0) -> float:
         """Return the seconds before another attempt, after number `attempt` (from 1); the server asked for some."""
@@ -111,12 +126,38 @@ async def retry_async(
     raise RuntimeError("attempts do not end")
 
 
+async def retry_timed(
+    work: Callable[[asyncio.Timeout], Awaitable[T]],
+    policy: RetryPolicy,
+    passing: Callable[[Exception], float | None] | None = None,
+    *,
+    size: int,
+    failed: Callable[[Exception], None] | None = None,
+) -> T:
+    """Await `work` until it succeeds, every attempt within a time that its size sets; see `retry_async`.
+
+    Parameters
+    ----------
+    work
+        Takes the time that the attempt may last, which it may extend.
+    size
+        Bytes that the work fetches.
+    """
+
+    async def once() -> T:
+        async with asyncio.timeout(policy.timeout + size / policy.slowest) as time:
+            return await work(time)
+
+    return await retry_async(once, policy, passing, failed=failed)
+
+
 def retry_sync(
     work: Callable[[], T],
     policy: RetryPolicy,
     passing: Callable[[Exception], float | None] | None = None,
     *,
     deadline: float | None = None,
+    failed: Callable[[Exception], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """Call `work` until it succeeds; see `retry_async`. `deadline` is by `time.monotonic`."""
@@ -126,6 +167,8 @@ def retry_sync(
         except Exception as error:  # every store raises errors of its own
             delay = _delay(policy, attempt, error, passing or retry_after, deadline, time.monotonic)
             if delay is not None:
+                if failed is not None:
+                    failed(error)
                 sleep(delay)
                 continue
             raise

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from refmaker.sources.identity import Identity
+from refmaker.file_version import FileVersion
 
 __all__ = ["Buffer", "MissingBytes", "ShiftedWindow", "Source", "Window"]
 
@@ -91,9 +91,10 @@ class ShiftedWindow:
 
 
 class Source(Protocol):
-    """An opened source."""
+    """An opened source: the file at `url`, in the version that was opened."""
 
-    identity: Identity
+    url: str
+    version: FileVersion
 
     @property
     def window(self) -> Window:

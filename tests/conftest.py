@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 
-from refmaker.sources import attempts
+from refmaker.sources import async_store
 
 with contextlib.suppress(ImportError):
     import hdf5plugin  # noqa: F401
@@ -34,5 +35,6 @@ settings.load_profile("refmaker")
 def short_pauses() -> Iterator[None]:
     """Between attempts over loopback sockets there is nothing to wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attempts, "ATTEMPTS", attempts.Attempts(pause=0.002, longest_pause=0.01))
+        quick = replace(async_store.SCAN_POLICY, pause=0.002, longest_pause=0.01)
+        patch.setattr(async_store, "SCAN_POLICY", quick)
         yield

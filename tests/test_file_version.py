@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
+import json
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refmaker.file_version import FileVersion, is_weak, opaque
+from refmaker.errors import RefmakerError, TargetChanged
+from refmaker.file_version import Check, FileVersion, Target, check_unchanged, etag_of, is_weak, opaque, time_of
+from refmaker.manifest.manifest import Target as TargetOfManifests
 
 STRONG, WEAK, OTHER, WEAK_OTHER = '"a"', 'W/"a"', '"b"', 'W/"b"'
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,3 +124,88 @@ def test_nobody_else_compares_etags_or_times() -> None:
                 if any(isinstance(side, ast.Attribute) and side.attr in names for side in sides):
                     found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert found == [], found
+
+
+MOMENT = dt.datetime(2020, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+NOW = 1732319999.1234567
+
+
+@pytest.mark.parametrize(("info", "etag", "modified"), [
+    ({"ETag": '"abc"'}, '"abc"', None),
+    ({"etag": "abc", "LastModified": MOMENT}, "abc", MOMENT.timestamp()),
+    ({"ETag": "", "mtime": 7.5}, None, 7.5),
+    ({"mtime": 7.5, "created": 8.5}, None, 7.5),
+    ({"updated": "2020-01-02T03:04:05+00:00"}, None, MOMENT.timestamp()),
+    ({"updated": "1970-01-01T00:00:07Z"}, None, 7.0),
+    ({"Last-Modified": "Thu, 02 Jan 2020 03:04:05 GMT"}, None, MOMENT.timestamp()),
+    ({"Last-Modified": "yesterday", "created": 3}, None, 3.0),
+    ({"updated": "yesterday"}, None, None),
+    ({"mtime": True}, None, None),
+    ({"mtime": None}, None, None),
+    ({}, None, None),
+])  # fmt: skip
+@pytest.mark.parametrize(("size", "known"), [(5, 5), (0, 0), (None, None), (True, None), ("5", None)])
+def test_what_a_filesystem_says(
+    info: dict[str, object], etag: str | None, modified: float | None, size: object, known: int | None
+) -> None:
+    assert (etag_of(info), time_of(info)) == (etag, modified)
+    assert FileVersion.of({**info, "size": size}) == FileVersion(known, etag, modified)
+
+
+def test_what_the_headers_of_an_answer_say() -> None:
+    headers = {"ETag": 'W/"a"', "Last-Modified": "Thu, 02 Jan 2020 03:04:05 GMT", "created": "3", "size": "9"}
+    assert FileVersion.of_headers(7, headers) == FileVersion(7, 'W/"a"', MOMENT.timestamp(), coarse=True)
+    assert FileVersion.of_headers(None, {"ETag": "", "created": "3"}) == FileVersion(coarse=True)
+
+
+def test_what_the_system_says(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1234")
+    os.utime(tmp_path / "a", (1, 1.5))
+    assert FileVersion.of_status(os.stat(tmp_path / "a")) == FileVersion(4, None, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "strict", "size"),
+    [
+        ((), (5, "e", 1.0), 0, 0),
+        ((5, "e", 1.0), (), 0, 0),
+        ((5,), (6, "e", 1.0), 1, 1),
+        ((0,), (6, "e", 1.0), 1, 1),
+        ((5, "e", 1.0), (5, "f", 1.0), 1, 0),
+        ((5, "e", 1.0), (5, "e", 2.0), 0, 0),  # the same contents, uploaded again
+        ((5, None, 1.0), (5, "e", 2.0), 1, 0),
+        ((5, "e"), (5, '"e"'), 0, 0),
+        ((5, None, NOW), (5, None, json.loads(json.dumps(NOW))), 0, 0),
+        ((5, None, NOW), (5, None, NOW + 2e-6), 1, 0),
+        ((5, "e"), (6, "f"), 2, 1),
+    ],
+)
+def test_how_closely_is_looked(then: tuple, now: tuple, strict: int, size: int) -> None:
+    counts: dict[Check, int] = {"strict": strict, "size": size, "off": 0}
+    target, seen = Target("u", *then), FileVersion(*now)
+    assert {check: len(target.version.differences(seen, check)) for check in counts} == counts
+
+
+def test_a_scan_ends_when_its_file_changes() -> None:
+    then = FileVersion(5, STRONG, 1.0)
+    check_unchanged("u", then, FileVersion(5, STRONG, 2.0))
+    with pytest.raises(TargetChanged, match=r"u: .*5 bytes then, 6 now; ETag") as caught:
+        check_unchanged("u", then, FileVersion(6, OTHER))
+    assert "scan it again" in str(caught.value)
+
+
+def test_the_record_of_a_file_is_its_place_and_its_version() -> None:
+    target = Target("s3://b/a.nc", 5, STRONG, 1.0)
+    assert TargetOfManifests is Target
+    assert Target.of(target.url, target.version) == target
+    assert target.version == FileVersion(5, STRONG, 1.0)
+    assert Target("u").version == FileVersion()
+    assert asdict(target) == {"url": "s3://b/a.nc", "size": 5, "etag": STRONG, "mtime": 1.0}
+    assert replace(target, url="v").version == target.version
+    assert "hunter2" not in repr(Target("https://me:hunter2@host/a"))
+
+
+def test_an_opened_file_has_a_size() -> None:
+    assert FileVersion(0).known_size == 0
+    with pytest.raises(RefmakerError, match="size"):
+        _ = FileVersion().known_size

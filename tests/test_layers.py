@@ -39,6 +39,7 @@ LAYERS = [
     "refmaker.manifest",
     "refmaker.kerchunk",
     "refmaker.mapping",
+    "refmaker.stores",
     "refmaker.sources",
     "refmaker.linked",
     "refmaker.driver",

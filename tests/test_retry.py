@@ -7,13 +7,24 @@ import datetime as dt
 import errno
 import http.client
 import time
+from collections.abc import Awaitable, Callable
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 
 from refmaker.errors import SourceError
 from refmaker.replay.read_errors import IncompleteRead
-from refmaker.retry import Gate, RetryPolicy, is_overload, retry_after, retry_async, retry_sync, seconds_asked
+from refmaker.retry import (
+    Gate,
+    RetryPolicy,
+    is_overload,
+    retry_after,
+    retry_async,
+    retry_sync,
+    retry_timed,
+    seconds_asked,
+)
 
 QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=0.002)
 
@@ -196,3 +207,62 @@ def test_a_gate_slows_down_and_recovers() -> None:
         assert gate.allowed == 16
 
     asyncio.run(run())
+
+
+TIMED = RetryPolicy(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.02, slowest=1e3)
+
+
+def timed(work: Callable[[asyncio.Timeout], Awaitable[Any]], size: int = 0) -> Any:
+    return asyncio.run(retry_timed(work, TIMED, size=size))
+
+
+def test_no_attempt_lasts_for_ever() -> None:
+    calls = []
+
+    async def hang(timeout: asyncio.Timeout) -> None:
+        calls.append(1)
+        await asyncio.sleep(100)
+
+    with pytest.raises(TimeoutError):
+        timed(hang)
+    assert len(calls) == TIMED.attempts
+
+
+def test_many_bytes_may_take_longer() -> None:
+    async def slow(timeout: asyncio.Timeout) -> str:
+        await asyncio.sleep(0.04)
+        return "done"
+
+    async def extended(timeout: asyncio.Timeout) -> str:
+        timeout.reschedule(timeout.when() + 10)
+        return await slow(timeout)
+
+    with pytest.raises(TimeoutError):
+        timed(slow)
+    assert timed(slow, size=10_000) == "done"
+    assert timed(extended) == "done"
+
+
+def test_timed_attempts_are_those_of_the_policy() -> None:
+    work = Work(ConnectionError(), ConnectionError(), ConnectionError())
+    assert timed(lambda timeout: work.later()) == "done"
+    assert work.calls == 4
+    work = Work(ConnectionError(), KeyError("x"))
+    with pytest.raises(KeyError):
+        timed(lambda timeout: work.later())
+    assert work.calls == 2
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_who_counts_is_told_of_failures_that_are_tried_again(later: bool) -> None:
+    told: list[Exception] = []
+    work = Work(*[ConnectionError(n) for n in range(9)])
+
+    def run() -> str:
+        if later:
+            return asyncio.run(retry_async(work.later, QUICK, failed=told.append))
+        return retry_sync(work, QUICK, failed=told.append)
+
+    with pytest.raises(ConnectionError, match="3"):
+        run()
+    assert [error.args[0] for error in told] == [0, 1, 2]

@@ -23,7 +23,7 @@ from refmaker.batch.plan import LISTING, differences
 from refmaker.batch.remote_ledger import fetched
 from refmaker.batch.run import LEDGER
 from refmaker.errors import BatchError, SourceError, cause_of
-from refmaker.replay.identity import Seen
+from refmaker.file_version import FileVersion
 
 __all__ = ["CheckReport", "check", "choose_manifests", "opened_ledger"]
 
@@ -121,7 +121,7 @@ def check(
     report.sources = len(rows)
     report.new = sorted(url for url in listed if url not in rows)
     wanted = dict.fromkeys(target.url for row in rows.values() for target in (row.seen, *row.targets))
-    seen: dict[str, Seen | Exception] = dict(listed)
+    seen: dict[str, FileVersion | Exception] = dict(listed)
     seen.update(stat_many([url for url in wanted if url not in seen], options))
     sizes = place.sizes(row.output for row in rows.values() if row.status != "failed")
     for row in rows.values():
@@ -152,12 +152,14 @@ def choose_manifests(
     return [place.place(name) for name in sorted(random.Random(seed).sample(names, min(number, len(names))))]  # noqa: S311
 
 
-def _list(runs: Iterable[Run], place: Destination, options: Mapping[str, Any], report: CheckReport) -> dict[str, Seen]:
+def _list(
+    runs: Iterable[Run], place: Destination, options: Mapping[str, Any], report: CheckReport
+) -> dict[str, FileVersion]:
     """List what directories and patterns of all runs hold now."""
     roots = dict.fromkeys(
         (name, run.arguments.get("pattern")) for run in runs for name in listed_roots(run.arguments["roots"])
     )
-    found: dict[str, Seen] = {}
+    found: dict[str, FileVersion] = {}
     for name, pattern in roots:
         try:
             entries = find_sources(Inputs((name,), pattern, None, options), out=place.url)
@@ -173,11 +175,11 @@ def _list(runs: Iterable[Run], place: Destination, options: Mapping[str, Any], r
 
 def _never_was(row: Row) -> bool:
     """Return whether a row is about a name that led to nothing when it was asked for: one that was mistyped, say."""
-    return row.status == "failed" and (row.seen.size, row.seen.etag, row.seen.mtime) == (None, None, None)
+    return row.status == "failed" and row.seen.version == FileVersion()
 
 
 def _compare(
-    row: Row, seen: Mapping[str, Seen | Exception], sizes: Mapping[str, int | None], report: CheckReport
+    row: Row, seen: Mapping[str, FileVersion | Exception], sizes: Mapping[str, int | None], report: CheckReport
 ) -> None:
     url = row.seen.url
     for target in (row.seen, *row.targets):
@@ -193,7 +195,7 @@ def _compare(
         elif isinstance(found, Exception):
             report.unreadable[target.url] = cause_of(found)
         elif (
-            differing := found.differences(target, "strict")
+            differing := target.version.differences(found)
             if row.status == "failed"
             else differences(found, target, row)
         ):

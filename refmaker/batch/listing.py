@@ -18,8 +18,8 @@ from typing import Any
 
 from refmaker import netcdf3
 from refmaker.errors import SourceError, cause_of
+from refmaker.file_version import FileVersion
 from refmaker.hdf5.superblock import SIGNATURE
-from refmaker.replay.identity import Seen
 from refmaker.scanning.recognise import _head_is_recognised, has_known_suffix, is_recognised
 from refmaker.urls import filesystem_of, first_link, is_local, links, local_path, text_of
 
@@ -46,11 +46,11 @@ class Entry:
 
     url: str
     name: str
-    seen: Seen
+    seen: FileVersion
     problem: str | None = None
 
 
-UNKNOWN = Seen(None, None, None)
+UNKNOWN = FileVersion()
 
 
 def absolute(name: str) -> str:
@@ -63,10 +63,10 @@ def is_glob(name: str) -> bool:
     return "*" in name if name.startswith(("http://", "https://")) else glob.has_magic(name)
 
 
-def stat_local(path: str) -> Seen:
+def stat_local(path: str) -> FileVersion:
     """Return what tells the version of a local file. Raises `OSError`."""
     status = os.stat(path)
-    return Seen(status.st_size, None, status.st_mtime)
+    return FileVersion.of_status(status)
 
 
 def walk_local(folder: str, pattern: str | None, leave_out: str | None) -> Iterator[Entry]:
@@ -114,7 +114,7 @@ def _file(child: os.DirEntry[str], name: str, pattern: str | None) -> Iterator[E
     try:
         status = child.stat()
         if stat.S_ISREG(status.st_mode) and (is_recognised(child.path) if pattern is None else _matches(name, pattern)):
-            yield Entry(child.path, name, Seen(status.st_size, None, status.st_mtime))
+            yield Entry(child.path, name, FileVersion.of_status(status))
     except FileNotFoundError:  # it went away meanwhile, or is a link that leads nowhere
         if _matches(name, pattern) if pattern is not None else has_known_suffix(name):
             yield Entry(child.path, name, UNKNOWN)
@@ -206,7 +206,7 @@ class Remote:
                 return bytes(file.read(_HEAD))
         return bytes(self.filesystem.cat_file(path, start=0, end=_HEAD))
 
-    def files(self) -> dict[str, Seen]:
+    def files(self) -> dict[str, FileVersion]:
         """List all files below the url, by their paths below it; nothing where there is no such directory."""
         found = self._ask("find", self.path, detail=True)
         return {entry.name: entry.seen for entry in self._entries(found, self.path)}
@@ -227,7 +227,7 @@ class Remote:
         prefix = base.rstrip("/") + "/" if base.strip("/") else base
         for path, info in sorted(found.items()):
             if info.get("type") != "directory":
-                yield Entry(self.to_url(path), path.removeprefix(prefix).lstrip("/"), Seen.of(info))
+                yield Entry(self.to_url(path), path.removeprefix(prefix).lstrip("/"), FileVersion.of(info))
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         try:
@@ -239,7 +239,7 @@ class Remote:
             raise SourceError(f"cannot be listed: {cause_of(error)}", source=self.url) from error
 
 
-def _may_be_source(seen: Seen) -> bool:
+def _may_be_source(seen: FileVersion) -> bool:
     return seen.size is None or seen.size >= len(netcdf3.MAGIC[0])
 
 
@@ -250,9 +250,9 @@ def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     return future.exception() or future.result()
 
 
-def stat_many(urls: Sequence[str], storage_options: Mapping[str, Any]) -> dict[str, Seen | Exception]:
+def stat_many(urls: Sequence[str], storage_options: Mapping[str, Any]) -> dict[str, FileVersion | Exception]:
     """Ask for the version of each file, many at a time; return why where there is none."""
-    found: dict[str, Seen | Exception] = {}
+    found: dict[str, FileVersion | Exception] = {}
     remote = []
     for url in urls:
         if not is_local(url):
@@ -265,11 +265,11 @@ def stat_many(urls: Sequence[str], storage_options: Mapping[str, Any]) -> dict[s
     return found | dict(_stat_remote(remote, storage_options))
 
 
-def _stat_remote(urls: Iterable[str], options: Mapping[str, Any]) -> Iterator[tuple[str, Seen | Exception]]:
-    def info(url: str) -> Seen:
+def _stat_remote(urls: Iterable[str], options: Mapping[str, Any]) -> Iterator[tuple[str, FileVersion | Exception]]:
+    def info(url: str) -> FileVersion:
         filesystem, path = filesystem_of(url, options)
         filesystem.invalidate_cache(filesystem._parent(path))
-        return Seen.of(filesystem.info(path))
+        return FileVersion.of(filesystem.info(path))
 
     with ThreadPoolExecutor(_ASKED_TOGETHER) as pool:
         futures = [(url, pool.submit(info, url)) for url in urls]

@@ -16,8 +16,8 @@ from refmaker.batch.ledger import Row
 from refmaker.batch.listing import Entry, absolute, stat_many
 from refmaker.batch.scan_task import Settings, Task, failed_row
 from refmaker.errors import BatchError
+from refmaker.file_version import FileVersion
 from refmaker.manifest.manifest import Target
-from refmaker.replay.identity import Seen
 from refmaker.urls import links
 
 __all__ = ["LISTING", "NOT_THERE", "Plan", "differences", "make_plan"]
@@ -105,13 +105,13 @@ def _gone(missed: Sequence[Row], settings: Settings) -> list[Row]:
     return [row for row in missed if isinstance(seen.get(row.seen.url, FileNotFoundError()), FileNotFoundError)]
 
 
-def differences(seen: Seen, target: Target, row: Row) -> list[str]:
+def differences(seen: FileVersion, target: Target, row: Row) -> list[str]:
     """List what tells a file of a row from the version that was scanned.
 
     That nothing tells its version is a difference too; not so of a member of a container that is a target itself.
     """
-    found = seen.differences(target, "strict")
-    basis = seen.basis(target)
+    found = target.version.differences(seen)
+    basis = target.version.basis(seen)
     if found or basis in ("strong ETag", "modification time") or (target is row.seen and _in_container(row)):
         return found
     return ["nothing tells its version" + (" but a weak ETag" if basis == "weak ETag" else "")]
@@ -149,7 +149,7 @@ def _why(
     if row.status == "failed":
         if retry_failed:
             return "failed"
-        return "changed" if source.seen.differences(row.seen, "strict") else None
+        return "changed" if row.seen.version.differences(source.seen) else None
     if differences(source.seen, row.seen, row):
         return "changed"
     return None if sizes.get(output) == row.output_size else "its manifest is not there"
@@ -159,7 +159,7 @@ def _look_behind(
     kept: list[tuple[Task, Row]], sources: Sequence[Entry], storage_options: Mapping[str, Any], plan: Plan
 ) -> None:
     """Have sources done again where another file that their manifest refers to has changed."""
-    seen: dict[str, Seen | Exception] = {source.url: source.seen for source in sources}
+    seen: dict[str, FileVersion | Exception] = {source.url: source.seen for source in sources}
     behind = dict.fromkeys(target.url for _, row in kept for target in row.targets)
     seen.update(stat_many([url for url in behind if url not in seen], storage_options))
     for task, row in kept:
@@ -169,9 +169,9 @@ def _look_behind(
             plan.unchanged.append(row)
 
 
-def _changed(seen: Seen | Exception, target: Target, row: Row) -> bool:
+def _changed(seen: FileVersion | Exception, target: Target, row: Row) -> bool:
     return isinstance(seen, Exception) or bool(differences(seen, target, row))
 
 
 def _target(source: Entry) -> Target:
-    return Target(source.url, source.seen.size, source.seen.etag, source.seen.mtime)
+    return Target.of(source.url, source.seen)

@@ -25,7 +25,7 @@ from refmaker.batch.destination import Destination, temporary_folder
 from refmaker.batch.ledger import Ledger
 from refmaker.batch.listing import Remote
 from refmaker.errors import BatchError, cause_of
-from refmaker.replay.identity import Seen
+from refmaker.file_version import FileVersion
 
 __all__ = ["RemoteLedger", "fetched"]
 
@@ -96,7 +96,7 @@ class RemoteLedger:
         try:
             filesystem.invalidate_cache()
             content = filesystem.cat_file(path)
-            changed = Seen.of(filesystem.info(path)).mtime
+            changed = FileVersion.of(filesystem.info(path)).modified
         except FileNotFoundError:
             return None
         except Exception as error:  # every filesystem raises errors of its own

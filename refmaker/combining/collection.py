@@ -18,7 +18,6 @@ from refmaker.combining.rows import Columns, FileRows, MemoryRows, Rows, Spill
 from refmaker.errors import ManifestError
 from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
-from refmaker.replay.identity import recorded
 
 __all__ = ["Collection", "Series"]
 
@@ -174,7 +173,7 @@ class Collection:
             self.targets.append(target)
         elif self.targets[code] != target:
             seen = self.targets[code]
-            if recorded(seen).difference(recorded(target)) is not None:
+            if seen.version.difference(target.version) is not None:
                 self.changed[target.url] = None
             self.targets[code] = Target(
                 seen.url, *(other if one is None else one for one, other in _pairs(seen, target))

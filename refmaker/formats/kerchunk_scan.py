@@ -86,7 +86,7 @@ def scan_with_kerchunk(
 def _scanned(kind: Format, url: str, storage_options: Mapping[str, Any], space: AddressSpace) -> Found:
     # kerchunk is given the url that the target has, so that references need not be renamed.
     local = is_local(url)
-    name = space.identity.url if local else url
+    name = space.url if local else url
     if "::" in name and len(links(name)) == 1:
         raise Unsupported("kerchunk, which scans files of this format, takes no name with '::' in it: rename the file")
     with _ONE_AT_A_TIME:
@@ -107,15 +107,14 @@ def _manifest(found: Found, space: AddressSpace, scan_options: ScanOptions) -> M
         own = any(codec["id"].startswith("refmaker_") for codec in codecs_of(array))
         reports.append(ObjectReport("/" + path, "dataset", status, None, own, found.notes.get(path, [])))
     reports += [ObjectReport(path, "dataset", "refused", reason) for path, reason in refused.items()]
-    seen = space.identity
     return Manifest(
         zarr_format=2,
         groups={"": {}, **groups},
         arrays={selection.relative(path): array for path, array in arrays.items()},
-        targets=(Target(seen.url, seen.size, seen.etag, seen.mtime),),
+        targets=(Target.of(space.url, space.version),),
         refusals={"/" + selection.relative(path.strip("/")): reason for path, reason in refused.items()},
         objects=reports,
-        history=[f"scanned {seen.url} with kerchunk"],
+        history=[f"scanned {space.url} with kerchunk"],
         sources={
             selection.relative(path): (0, found.sources.get(path, "/" + path))
             for path in arrays

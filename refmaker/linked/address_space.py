@@ -22,9 +22,9 @@ import numpy.typing as npt
 from refmaker.conventions.names import escaped, is_utf8
 from refmaker.descriptors import most_open
 from refmaker.errors import RefmakerError, SourceError, TargetChanged, TruncatedError, Unsupported
+from refmaker.file_version import FileVersion, Target
 from refmaker.manifest.references import References
 from refmaker.sources.container import MemberSource
-from refmaker.sources.identity import Identity
 from refmaker.sources.local import LocalSource
 from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.sources.open import is_local, open_source
@@ -50,7 +50,8 @@ def file_of(address: int) -> int:
 
 @dataclass(slots=True)
 class _File:
-    identity: Identity
+    url: str
+    version: FileVersion
     source: Source | None
     local: bool
 
@@ -68,7 +69,8 @@ class AddressSpace:
     main: Source
     storage_options: Mapping[str, Any] | None = None
     memory_budget: MemoryBudget | None = None
-    identity: Identity = field(init=False)
+    url: str = field(init=False)
+    version: FileVersion = field(init=False)
     files: list[_File] = field(init=False)
     numbers: dict[str, int] = field(init=False)
     memory: bytearray = field(default_factory=bytearray)
@@ -76,9 +78,9 @@ class AddressSpace:
     looked_up: dict[str, Source | RefmakerError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.identity = self.main.identity
-        self.files = [_File(self.identity, self.main, is_local(self.identity.url))]
-        self.numbers = {self.identity.url: 0}
+        self.url, self.version = self.main.url, self.main.version
+        self.files = [_File(self.url, self.version, self.main, is_local(self.url))]
+        self.numbers = {self.url: 0}
 
     @property
     def start(self) -> int:
@@ -114,14 +116,14 @@ class AddressSpace:
             if _says_missing(error):
                 return None
             raise
-        if not is_utf8(source.identity.url):
+        if not is_utf8(source.url):
             raise Unsupported(
                 "the name of the file is not valid UTF-8, which no manifest can hold", source=escaped(url)
             )
-        number = self.numbers.setdefault(source.identity.url, len(self.files))
+        number = self.numbers.setdefault(source.url, len(self.files))
         self.numbers[url] = number
         if number == len(self.files):
-            self.files.append(_File(source.identity, source, self.local))
+            self.files.append(_File(source.url, source.version, source, self.local))
             self._opened(number)
         return number
 
@@ -166,29 +168,29 @@ class AddressSpace:
         """Return an opened file."""
         file = self.files[number]
         if file.source is None:
-            source = self._open(file.identity.url)
-            if source.identity.version.difference(file.identity.version) is not None:
-                raise TargetChanged("the file changed while it was scanned; scan it again", source=file.identity.url)
+            source = self._open(file.url)
+            if source.version.difference(file.version) is not None:
+                raise TargetChanged("the file changed while it was scanned; scan it again", source=file.url)
             file.source = source
             self._opened(number)
         return file.source
 
     def size(self, number: int) -> int:
         """Return the size of a file."""
-        return self.files[number].identity.size
+        return self.files[number].version.known_size
 
-    def url(self, number: int) -> str:
+    def url_of(self, number: int) -> str:
         """Return the url of a file."""
-        return self.files[number].identity.url
+        return self.files[number].url
 
     def window_of(self, number: int) -> Window:
         """Return a Window over one file. What it misses can be fetched with `fetch`."""
         return _FileWindow(self, number)
 
     @property
-    def identities(self) -> list[Identity]:
-        """What was seen of the files, by number."""
-        return [file.identity for file in self.files]
+    def targets(self) -> tuple[Target, ...]:
+        """The files as a manifest records them, by number."""
+        return tuple(Target.of(file.url, file.version) for file in self.files)
 
     # Bytes.
 
@@ -268,7 +270,7 @@ class AddressSpace:
         self, number: npt.NDArray[np.uint32], offset: npt.NDArray[np.uint64], size: npt.NDArray[np.uint64]
     ) -> None:
         """Raise unless every reference lies within its file."""
-        sizes = np.array([file.identity.size for file in self.files], "u8")
+        sizes = np.array([file.version.known_size for file in self.files], "u8")
         inside = np.where(number == MEMORY, len(self.memory), sizes[np.minimum(number, len(sizes) - 1)])
         wrong = (number >= len(sizes)) & (number != MEMORY) | (offset + size > inside)
         if wrong.any():

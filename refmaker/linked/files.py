@@ -70,7 +70,7 @@ class Files:
         for number, walk in walks.items():
             if number in self.known:
                 continue
-            url = self.space.url(number)
+            url = self.space.url_of(number)
             try:
                 walk.verify()
                 self.known[number] = relocated(resolve(walk, url), number)
@@ -88,7 +88,7 @@ class Files:
             return []
 
     def _fail(self, number: int, error: RefmakerError) -> None:
-        error.source = self.space.url(number)
+        error.source = self.space.url_of(number)
         self.known[number] = error
 
 

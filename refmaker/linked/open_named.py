@@ -38,7 +38,7 @@ class NamedFiles:
         """
         key = origin, name, kind
         if key not in self.opened:
-            url, local = self.space.url(origin), self.space.local
+            url, local = self.space.url_of(origin), self.space.local
             places = self.permission.permitted(search_paths(url, name, kind, local=local), url, kind, local=local)
             numbers = (self.space.open(place) for place in places)
             self.opened[key] = next((n for n in numbers if n is not None), None), places
@@ -47,7 +47,7 @@ class NamedFiles:
     def open_all(self, origin: int, names: Sequence[str]) -> Iterator[int | None]:
         """Open sources one by one, after looking them up together where that takes a while."""
         if not self.space.local:
-            url = self.space.url(origin)
+            url = self.space.url_of(origin)
             wanted = [place for name in names for place in search_paths(url, name, "virtual", local=False)]
             self.space.look_up(self.permission.permitted(wanted, url, "virtual", local=False) if wanted else [])
         return (self.open(origin, name, "virtual")[0] for name in names)

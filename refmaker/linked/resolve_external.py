@@ -177,7 +177,7 @@ class _Resolver:
             return [Segment(None, size)]
         if number is None:
             raise Unsupported(f"the raw data file {name!r} is not there; looked for {listed(places)}")
-        if self.space.local and self.space.url(number) != places[0]:
+        if self.space.local and self.space.url_of(number) != places[0]:
             notes.append(f"raw data file {name!r}: found beside the file; libhdf5 needs HDF5_EXTFILE_PREFIX for that")
         available = max(0, min(size, self.space.size(number) - offset))
         if available < size:
@@ -322,5 +322,5 @@ class _Resolver:
             kind = object_kind(self.tree, found.path)
             self.tree.links[link.path] = LinkNote(link.path, "external", found.path, kind)
             return [], 0, ()
-        note = redact(f"external link to {link.target} in {self.space.url(number)}")
+        note = redact(f"external link to {link.target} in {self.space.url_of(number)}")
         return insert_subtree(self.tree, link.path, other, found, note), number, (*above, found.address)

@@ -12,28 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from refmaker.file_version import Target
 from refmaker.manifest.references import References
 from refmaker.model import JSON
-from refmaker.redaction import redact
 from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 
 __all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target"]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A file that references point into, as it was seen at scan time. Unknown parts are None.
-
-    `mtime` is in seconds since the epoch.
-    """
-
-    url: str
-    size: int | None = None
-    etag: str | None = None
-    mtime: float | None = None
-
-    def __repr__(self) -> str:
-        return f"Target(url={redact(self.url)!r}, size={self.size}, etag={self.etag!r}, mtime={self.mtime})"
 
 
 @dataclass(slots=True)

@@ -20,12 +20,12 @@ from fsspec.spec import AbstractBufferedFile
 from refmaker import limits, logs
 from refmaker.codecs import zarr3_struct
 from refmaker.errors import OutputError, RefmakerError, SourceError, redact_error
+from refmaker.file_version import Check
 from refmaker.kerchunk.reference_document import Reading
 from refmaker.manifest.manifest import Manifest
 from refmaker.redaction import secrets_in, secrets_of
 from refmaker.replay.deadline import within
 from refmaker.replay.decoded import DecodedView
-from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry, described
 from refmaker.replay.loading import LoadedManifest, Pending, load_document, without_unknown_codecs
 from refmaker.replay.options import check_options, meant, shown, size_of

@@ -17,9 +17,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from refmaker.descriptors import local_file
-from refmaker.manifest.manifest import Target
+from refmaker.file_version import Check, FileVersion, Target
 from refmaker.replay.buffers import Buffer
-from refmaker.replay.identity import Check, Seen
 from refmaker.replay.read_errors import VersionMismatch
 from refmaker.replay.threads import threads
 
@@ -126,7 +125,7 @@ class LocalStore:
     def _differences(self, status: os.stat_result) -> list[str]:
         if (status.st_size, status.st_mtime) == self._as_recorded:
             return []
-        return Seen(status.st_size, None, status.st_mtime).differences(self.record, self.check)
+        return self.record.version.differences(FileVersion.of_status(status), self.check)
 
 
 async def _in_thread(function: Callable[..., T], *args: Any) -> T:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from refmaker.errors import SourceError
+from refmaker.errors import SourceError, TargetChanged
 from refmaker.redaction import secrets_of
 from refmaker.retry import retry_after
 
-__all__ = ["VersionMismatch", "IncompleteRead", "redact", "secrets_of", "is_transient"]
+__all__ = ["VersionMismatch", "IncompleteRead", "redact", "secrets_of", "is_transient", "target_changed"]
 
 _LOGIN = re.compile(r"(?<=://)[^/@\s'\"]+@")
 _QUERY = re.compile(r"(?<=\?)[^\s'\"<>)]+")
@@ -31,6 +31,16 @@ class IncompleteRead(SourceError):
     """An answer that breaks off, or has less than it could."""
 
     is_transient = True
+
+
+def target_changed(url: str, key: str, differences: Sequence[str]) -> TargetChanged:
+    """Return the error for a target that differs, which says what can be done."""
+    return TargetChanged(
+        f"the file is not the one that was scanned ({'; '.join(differences)}). Scan it again; or compare the two by "
+        "`refmaker verify` and accept the file as it is now; or open with check='size' or check='off' to look at less",
+        source=url,
+        path=key,
+    )
 
 
 def is_transient(error: BaseException) -> bool:

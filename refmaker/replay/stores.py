@@ -10,26 +10,28 @@ Sources: RFC 9110, 13.1.1 (If-Match), 14.4 (Content-Range), 8.8.3 (ETag); Amazon
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from refmaker import limits
 from refmaker.errors import SourceError
-from refmaker.manifest.manifest import Target
+from refmaker.file_version import Check, FileVersion, Target
 from refmaker.replay.connections import Pool, belongs_here, call
-from refmaker.replay.identity import Check, Seen
 from refmaker.replay.read_errors import IncompleteRead, VersionMismatch
-from refmaker.sources.async_store import as_bytes, bounded_body
-from refmaker.sources.http import explanation
+from refmaker.stores.answers import (
+    as_bytes,
+    bounded_body,
+    content_range,
+    error_code,
+    explanation,
+    http_body,
+    refuse_compressed,
+)
 
 __all__ = ["FsspecStore", "HttpStore", "S3Store", "Store", "store_of"]
 
 _VALID = 300.0
 """Seconds for which a target that was found unchanged is not looked up again."""
-
-_ENCODINGS = (None, "", "identity")
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
 
 class Store(Protocol):
@@ -82,9 +84,9 @@ class FsspecStore:
             return as_bytes(await call(self.filesystem, "cat_file", self.path))
         return as_bytes(await call(self.filesystem, "cat_file", self.path, start=start, end=stop))
 
-    async def seen(self) -> Seen:
+    async def seen(self) -> FileVersion:
         """Look the target up."""
-        return Seen.of(await call(self.filesystem, "info", self.path))
+        return FileVersion.of(await call(self.filesystem, "info", self.path))
 
     async def _look(self) -> None:
         """Make sure that the target is the file that was scanned, unless that was done lately."""
@@ -99,9 +101,9 @@ class FsspecStore:
             self.pool.forget(mark)
             raise
 
-    def compare(self, seen: Seen) -> None:
+    def compare(self, seen: FileVersion) -> None:
         """Raise `VersionMismatch` if a version is not the one that was scanned."""
-        if differences := seen.differences(self.record, self.check):
+        if differences := self.record.version.differences(seen, self.check):
             raise VersionMismatch(differences)
 
     @property
@@ -127,19 +129,19 @@ class FsspecStore:
             raise SourceError("the server sends more than the target has, or may have", expected=expected)
         return body
 
-    def ranged(self, wanted: tuple[int, int], content_range: str) -> int | None:
+    def ranged(self, wanted: tuple[int, int], header: str) -> int | None:
         """Check what an answer says it is; give the size of the whole file."""
-        found = _CONTENT_RANGE.fullmatch(content_range.strip())
-        first, last = wanted[0], wanted[1] - 1
-        if found is None or int(found[1]) != first or int(found[2]) > last:
+        found = content_range(header)
+        start, stop = wanted
+        if found is None or found[0] != start or found[1] > stop:
             message = "the server sent another range"
-            raise SourceError(message, expected=f"bytes {first}-{last}", got=content_range or "none")
-        size = None if found[3] == "*" else int(found[3])
-        self.compare(Seen(size, None, None))
-        if int(found[2]) != last:
-            kind = SourceError if size is not None and size <= last else IncompleteRead
+            raise SourceError(message, expected=f"bytes {start}-{stop - 1}", got=header or "none")
+        size = found[2]
+        self.compare(FileVersion(size))
+        if found[1] != stop:
+            kind = SourceError if size is not None and size < stop else IncompleteRead
             message = "the server sent another length: a changed file, or a server that does not serve ranges?"
-            raise kind(message, expected=f"bytes {first}-{last}", got=content_range)
+            raise kind(message, expected=f"bytes {start}-{stop - 1}", got=header)
         return size
 
 
@@ -163,11 +165,7 @@ class HttpStore(FsspecStore):
                     got=await explanation(answer),
                 )
             self._check(answer, None if stop is None else (start, stop))
-            most, size = self.most(start, stop), answer.content_length
-            # A body whose length is told ends there.
-            body = await (
-                answer.read() if size is not None and size <= most else bounded_body(answer.content.read, most)
-            )
+            body = await http_body(answer, self.most(start, stop))
         return self.whole(body, start, stop)
 
     def _check(self, answer: Any, wanted: tuple[int, int] | None) -> None:
@@ -180,8 +178,7 @@ class HttpStore(FsspecStore):
         if answer.status == 404:
             raise FileNotFoundError(f"status 404, {answer.reason}")
         answer.raise_for_status()
-        if headers.get("Content-Encoding") not in _ENCODINGS:
-            raise SourceError("the server sent compressed data", got=headers["Content-Encoding"])
+        refuse_compressed(headers)
         size = answer.content_length
         what = f"status {answer.status}, {answer.content_type}, {'unknown' if size is None else size} bytes"
         if wanted is not None and answer.status == 206:
@@ -190,7 +187,7 @@ class HttpStore(FsspecStore):
             raise SourceError("the server sent no file", got=what)
         elif wanted is not None and (wanted[0] or size != wanted[1]):
             raise SourceError("the server ignored the range and sent something else", got=what)
-        self.compare(Seen.of_headers(size, headers))
+        self.compare(FileVersion.of_headers(size, headers))
 
 
 class S3Store(FsspecStore):
@@ -209,7 +206,7 @@ class S3Store(FsspecStore):
         try:
             answer = await self.filesystem._call_s3("get_object", **asked)
         except OSError as error:
-            if _code(error) in ("PreconditionFailed", "412"):
+            if error_code(error) in ("PreconditionFailed", "412"):
                 raise VersionMismatch([f"ETag {self.record.etag} then, another now"]) from error
             raise
         try:
@@ -225,13 +222,7 @@ class S3Store(FsspecStore):
             size = self.ranged(wanted, answer["ContentRange"])
         elif wanted is not None and (wanted[0] or size != wanted[1]):
             raise SourceError("the server ignored the range and sent something else", got=f"{size} bytes")
-        self.compare(Seen.of({**answer, "size": size}))
-
-
-def _code(error: BaseException) -> str | None:
-    """Return what S3 calls an error that s3fs made an `OSError` of."""
-    response = getattr(error.__cause__, "response", None)
-    return str(response.get("Error", {}).get("Code")) if isinstance(response, Mapping) else None
+        self.compare(FileVersion.of({**answer, "size": size}))
 
 
 def store_of(filesystem: Any, path: str, record: Target, check: Check, pool: Pool) -> Store:

@@ -17,18 +17,17 @@ from typing import Any, cast
 
 from refmaker import limits, logs
 from refmaker.errors import RefmakerError, SourceError, cause_of, is_quotable, redact_error
-from refmaker.manifest.manifest import Target
+from refmaker.file_version import Check, FileVersion, Target
 from refmaker.redaction import holds_secrets, secrets_in
 from refmaker.replay.connections import call, pool, weakly
 from refmaker.replay.engine import PARALLEL, Engine
-from refmaker.replay.identity import Check, Seen, changed
 from refmaker.replay.local import LocalStore
 from refmaker.replay.policy import Policy
-from refmaker.replay.read_errors import VersionMismatch, redact, secrets_of
+from refmaker.replay.read_errors import VersionMismatch, redact, secrets_of, target_changed
 from refmaker.replay.requests import ReadRequest
 from refmaker.replay.stores import Store, store_of
 from refmaker.retry import Gate
-from refmaker.sources.async_store import gate_of
+from refmaker.stores.gates import gate_of
 from refmaker.urls import is_local, local_path, protocol_of, resolve
 
 __all__ = ["Access", "ReadRequest", "Targets"]
@@ -157,7 +156,7 @@ class Targets:
         secrets = self._secrets | secrets_in(url)
         url = redact(url)
         if isinstance(error, VersionMismatch):
-            return changed(url, request.key, error.differences)
+            return target_changed(url, request.key, error.differences)
         where: dict[str, Any] = {"source": url, "path": request.key, "address": request.offset}
         what = "the whole file" if request.size is None else f"{request.size} bytes"
         if isinstance(error, SourceError):
@@ -241,10 +240,10 @@ class Targets:
         urls = (resolve(record.url, self.base) for record in self.records)
         return next((protocol_of(url) for url in urls if not is_local(url)), None)
 
-    async def _seen(self, filesystem: Any, path: str) -> Seen:
+    async def _seen(self, filesystem: Any, path: str) -> FileVersion:
         async with asyncio.timeout(self.access.timeout):
             info = await call(filesystem, "info", path)
-        return Seen.of(info)
+        return FileVersion.of(info)
 
     def _cause(self, error: Exception) -> str:
         if isinstance(error, TimeoutError) and not str(error):

@@ -17,7 +17,7 @@ from refmaker.conventions.netcdf4 import zarr_name_problem
 from refmaker.conventions.view import Variable, View
 from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.linked.address_space import AddressSpace
-from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
+from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport
 from refmaker.mapping.build import BuildOptions
 from refmaker.mapping.members import NOTE, build_arrays
 from refmaker.model import JSON, Tree
@@ -77,14 +77,14 @@ class Assembly:
             zarr_format=self.options.zarr_format,
             groups=self._groups(),
             arrays={path: self.arrays[path] for path in order},
-            targets=tuple(Target(seen.url, seen.size, seen.etag, seen.mtime) for seen in self.space.identities),
+            targets=self.space.targets,
             refusals={
                 "/" + self.selection.relative(r.path.strip("/")): r.reason or ""
                 for r in reports
                 if r.status == "refused" and r.path not in self.renamed
             },
             objects=reports,
-            history=[f"scanned {strip_credentials(self.space.identity.url)}"],
+            history=[f"scanned {strip_credentials(self.space.url)}"],
             sources={path: self.sources[path] for path in order if path in self.sources},
             types=self._types(chosen),
         )
@@ -98,7 +98,7 @@ class Assembly:
     @property
     def _room(self) -> int:
         """Bytes that may still be inlined: many arrays may share the bytes that each of them would have decoded."""
-        return max(limits.INLINED + 4 * self.space.identity.size - self.inlined, 0)
+        return max(limits.INLINED + 4 * self.space.version.known_size - self.inlined, 0)
 
     def _build(self, variable: Variable) -> list[Step]:
         """Build one array; its report stands under the first path of its dataset."""

@@ -1,6 +1,6 @@
 """A file in a store: what the rounds of a scan ask for, served concurrently on the event loop of its filesystem.
 
-Contract: `Store.open` gives the identity of a file and the bytes it begins with, `Store.read` gives ranges of it, each
+Contract: `Store.open` gives the version of a file and the bytes it begins with, `Store.read` gives ranges of it, each
 of exactly its length and of that same version of the file, or raises. `AsyncStore` has what all stores on an event loop
 share: bounded concurrency, repeated attempts, finite times, errors that name url and range. Its subclasses ask once.
 """
@@ -8,36 +8,29 @@ share: bounded concurrency, repeated attempts, finite times, errors that name ur
 from __future__ import annotations
 
 import asyncio
-import re
-import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from refmaker import limits
-from refmaker.descriptors import most_open
 from refmaker.errors import RefmakerError, SourceError, cause_of
-from refmaker.retry import Gate, is_overload, retry_after
-from refmaker.sources import attempts
-from refmaker.sources.identity import Identity
+from refmaker.file_version import FileVersion
+from refmaker.retry import Gate, RetryPolicy, is_overload, retry_after, retry_timed
 from refmaker.sources.range_planner import Rates
+from refmaker.stores.gates import gate_of
 
 __all__ = [
     "AsyncStore",
     "NO_RANGES",
     "NO_SIZE",
+    "SCAN_POLICY",
     "Store",
     "WHOLE_LIMIT",
-    "as_bytes",
-    "bounded_body",
     "cause_of",
-    "content_range",
-    "gate_of",
 ]
 
 T = TypeVar("T")
 
-_PIECE = 1 << 20
 # A file of a server that ignores ranges is taken whole up to here.
 WHOLE_LIMIT = limits.WHOLE_FILE
 NO_SIZE = "the server does not tell the file's size; download it and scan the copy"
@@ -45,11 +38,9 @@ NO_RANGES = (
     "the server sends whole files only and ignores ranges: no reader can read this array from there. Download the file "
     "and scan the copy, or have it served by a server that knows ranges (RFC 9110, 14.2)"
 )
+SCAN_POLICY = RetryPolicy(limits.SCAN_ATTEMPTS)
 # As many connections as aiohttp keeps; s3fs and others are asked to.
 CONCURRENCY = 100
-_ORIGINS = 1000
-# Farther than 2**63 no file reaches.
-_CONTENT_RANGE = re.compile(r"bytes +([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 
 
 class Store(Protocol):
@@ -58,8 +49,8 @@ class Store(Protocol):
     rates: Rates
     concurrency: int
 
-    def open(self, size: int) -> tuple[Identity, bytes]:
-        """Return identity and beginning of the file: mostly `size` bytes, fewer or more as the store will have it."""
+    def open(self, size: int) -> tuple[FileVersion, bytes]:
+        """Return version and beginning of the file: mostly `size` bytes, fewer or more as the store will have it."""
 
     def read(self, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
         """Return ranges of the file, all fetched together."""
@@ -84,9 +75,9 @@ class AsyncStore:
         self.url = url
         self.filesystem = filesystem
         self.path = path
-        self.identity = Identity(url, 0, None, None)
+        self.version = FileVersion()
         self.rates = Rates(self.request)
-        self.attempts = attempts.ATTEMPTS
+        self.policy = SCAN_POLICY
         self.ranged = True
         self._gate: Gate | None = None
 
@@ -96,8 +87,8 @@ class AsyncStore:
         loop: asyncio.AbstractEventLoop = self.filesystem.loop
         return loop
 
-    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
-        """Ask for identity and beginning once; `time` may be extended for more bytes. See `Store.open`."""
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
+        """Ask for version and beginning once; `time` may be extended for more bytes. See `Store.open`."""
         raise NotImplementedError
 
     async def range(self, start: int, stop: int) -> bytes:
@@ -113,10 +104,10 @@ class AsyncStore:
 
     # The Store.
 
-    def open(self, size: int) -> tuple[Identity, bytes]:
+    def open(self, size: int) -> tuple[FileVersion, bytes]:
         """See `Store.open`."""
-        self.identity, data = self._run(self._open(size))
-        return self.identity, data
+        self.version, data = self._run(self._open(size))
+        return self.version, data
 
     def read(self, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
         """See `Store.read`."""
@@ -126,10 +117,11 @@ class AsyncStore:
         """See `Store.check`."""
         self._run(self._patiently(self.verify, 0))
 
-    async def _open(self, size: int) -> tuple[Identity, bytes]:
+    async def _open(self, size: int) -> tuple[FileVersion, bytes]:
         try:
             return await self._patiently(partial(self.first, size), size)
-        except RefmakerError:
+        except RefmakerError as error:
+            error.source = error.source or self.url
             raise
         except Exception as error:  # every filesystem raises errors of its own
             raise SourceError(f"cannot be reached: {cause_of(error)}", source=self.url) from error
@@ -179,7 +171,7 @@ class AsyncStore:
                 gate.slow_down()
 
         async with gate:
-            return await attempts.attempt(work, self.retry_after, size, self.attempts, failed)
+            return await retry_timed(work, self.policy, self.retry_after, size=size, failed=failed)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the filesystem's loop, and wait."""
@@ -198,56 +190,7 @@ class AsyncStore:
             future.cancel()
 
 
-_gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = weakref.WeakKeyDictionary()
-
-
-def gate_of(url: str, most: int) -> Gate:
-    """Return the gate of the server or bucket of a url, which all of its files share in the running event loop.
-
-    Parameters
-    ----------
-    most
-        Requests that are in flight at a time, where there are descriptors for them.
-    """
-    gates = _gates.setdefault(asyncio.get_running_loop(), {})
-    origin = "/".join(url.partition("::")[2 if "::" in url else 0].split("/", 3)[:3])
-    found = gates.get(origin)
-    if found is None:
-        while len(gates) >= _ORIGINS:
-            del gates[next(iter(gates))]
-        found = gates[origin] = Gate(most_open(most, share=3))
-    return found
-
-
 class _Short(Exception):
     """An answer of another length, which a new attempt may put right."""
 
     is_transient = True
-
-
-async def bounded_body(read: Callable[[int], Awaitable[bytes]], most: int) -> bytes:
-    """Read the body of an answer; of one that is longer than `most` bytes, one byte more. It may have no end."""
-    parts: list[bytes] = []
-    left = most + 1
-    while left > 0:
-        part = await read(min(left, _PIECE))
-        if not part:
-            break
-        parts.append(part)
-        left -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def content_range(header: str | None) -> tuple[int, int, int | None] | None:
-    """Read `Content-Range: bytes first-last/size` (RFC 9110, 14.4) as start, stop, size; None if it is not that."""
-    found = _CONTENT_RANGE.fullmatch((header or "").strip())
-    if found is None:
-        return None
-    return int(found[1]), int(found[2]) + 1, None if found[3] == "*" else int(found[3])
-
-
-def as_bytes(data: object) -> bytes:
-    """Return what a filesystem gave as bytes. Of a number, `bytes` would make so many zeros."""
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"the filesystem gave {type(data).__name__} for bytes")
-    return bytes(data)

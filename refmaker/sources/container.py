@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from refmaker import limits
 from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, Unsupported, cause_of
-from refmaker.sources.identity import Identity
+from refmaker.file_version import FileVersion
 from refmaker.sources.open import is_local
 from refmaker.urls import local_path, opened, text_of
 from refmaker.window import Addresses, Buffer, MissingBytes, ShiftedWindow, Source, Window
@@ -164,12 +164,13 @@ class _MemberWindow(ShiftedWindow):
 
 @dataclass(slots=True)
 class MemberSource:
-    """A member of a container. Its identity is the container's, its addresses count from `start` there."""
+    """A member of a container. Its url and version are the container's, its addresses count from `start` there."""
 
     container: Source
     start: int
     window: Window
-    identity: Identity
+    url: str
+    version: FileVersion
 
     @staticmethod
     def of(container: Source, start: int, size: int) -> MemberSource:
@@ -178,7 +179,8 @@ class MemberSource:
             raise TruncatedError("a member reaches beyond its container", address=start, got=container.window.size)
         if size == 0:
             raise FormatError("the file is empty", structure="superblock", address=0)
-        return MemberSource(container, start, _MemberWindow(container.window, start, size), container.identity)
+        window = _MemberWindow(container.window, start, size)
+        return MemberSource(container, start, window, container.url, container.version)
 
     @property
     def notes(self) -> list[str]:

@@ -1,6 +1,6 @@
 """Files behind any other filesystem of fsspec: gcs, abfs, memory, zip, sftp, chains.
 
-Contract: see `refmaker.sources.async_store`. Size and identity are what the filesystem says at the beginning and at the
+Contract: see `refmaker.sources.async_store`. Size and version are what the filesystem says at the beginning and at the
 end; ranges are checked for their length. An asynchronous filesystem is asked concurrently. A synchronous one is asked
 by its `cat_ranges` and has times and attempts of its own.
 """
@@ -13,9 +13,10 @@ from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
-from refmaker.sources.async_store import NO_SIZE, AsyncStore, as_bytes, cause_of
-from refmaker.sources.identity import Identity, etag_of, time_of
+from refmaker.file_version import FileVersion, check_unchanged
+from refmaker.sources.async_store import NO_SIZE, AsyncStore, cause_of
 from refmaker.sources.range_planner import Rates
+from refmaker.stores.answers import as_bytes
 
 __all__ = ["FsspecStore", "FsspecSyncStore"]
 
@@ -23,8 +24,8 @@ __all__ = ["FsspecStore", "FsspecSyncStore"]
 class FsspecStore(AsyncStore):
     """A file of an asynchronous filesystem."""
 
-    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
-        """See `AsyncStore.first`: identity and beginning are asked for at once."""
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
+        """See `AsyncStore.first`: version and beginning are asked for at once."""
         began = perf_counter()
         beginning = self.filesystem._cat_file(self.path, start=0, end=size)
         asked: Any = asyncio.gather(self.filesystem._info(self.path), beginning, return_exceptions=True)
@@ -32,10 +33,10 @@ class FsspecStore(AsyncStore):
         if isinstance(info, BaseException):
             raise info
         self.rates.note(perf_counter() - began)
-        identity = identity_of(self.url, info)
+        version = opened_version(self.url, info)
         # What went wrong with the beginning, or is of another length, shows when it is asked for again in its round.
-        whole = isinstance(data, bytes) and len(data) == min(size, identity.size)
-        return identity, data if whole else b""
+        whole = isinstance(data, bytes) and len(data) == min(size, version.known_size)
+        return version, data if whole else b""
 
     async def range(self, start: int, stop: int) -> bytes:
         """See `AsyncStore.range`."""
@@ -53,7 +54,7 @@ class FsspecStore(AsyncStore):
             if self.retry_after(error) is not None:
                 raise
             raise _went_away(self.url, error) from error
-        check_info(self.identity, info)
+        check_unchanged(self.url, self.version, FileVersion.of(info))
 
 
 class FsspecSyncStore:
@@ -65,10 +66,10 @@ class FsspecSyncStore:
         self.url = url
         self.filesystem = filesystem
         self.path = path
-        self.identity = Identity(url, 0, None, None)
+        self.version = FileVersion()
         self.rates = Rates()
 
-    def open(self, size: int) -> tuple[Identity, bytes]:
+    def open(self, size: int) -> tuple[FileVersion, bytes]:
         """See `Store.open`: the beginning is left to the first round."""
         began = perf_counter()
         try:
@@ -76,8 +77,8 @@ class FsspecSyncStore:
         except Exception as error:  # every filesystem raises errors of its own
             raise SourceError(f"cannot be reached: {cause_of(error)}", source=self.url) from error
         self.rates.note(perf_counter() - began)
-        self.identity = identity_of(self.url, info)
-        return self.identity, b""
+        self.version = opened_version(self.url, info)
+        return self.version, b""
 
     def read(self, starts: Sequence[int], stops: Sequence[int]) -> list[bytes]:
         """See `Store.read`."""
@@ -110,10 +111,10 @@ class FsspecSyncStore:
             info = self.filesystem.info(self.path)
         except Exception as error:  # every filesystem raises errors of its own
             raise _went_away(self.url, error) from error
-        check_info(self.identity, info)
+        check_unchanged(self.url, self.version, FileVersion.of(info))
 
 
-def identity_of(url: str, info: Mapping[str, Any]) -> Identity:
+def opened_version(url: str, info: Mapping[str, Any]) -> FileVersion:
     """Read what a filesystem says of a file.
 
     Raises
@@ -130,12 +131,7 @@ def identity_of(url: str, info: Mapping[str, Any]) -> Identity:
         raise SourceError(NO_SIZE, source=url)
     if size == 0:
         raise FormatError("the file is empty", structure="superblock", address=0, source=url)
-    return Identity(url, size, etag_of(info), time_of(info))
-
-
-def check_info(identity: Identity, info: Mapping[str, Any]) -> None:
-    """Raise `TargetChanged` unless a filesystem says the same of a file as before."""
-    identity.check(info.get("size"), etag_of(info), time_of(info))
+    return FileVersion.of(info)
 
 
 def _went_away(url: str, error: Exception) -> TargetChanged:

@@ -10,38 +10,33 @@ taken if it is not too large.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
-from refmaker.sources.async_store import NO_SIZE, WHOLE_LIMIT, AsyncStore, content_range
-from refmaker.sources.identity import Identity, etag_of, time_of
+from refmaker.file_version import FileVersion, check_unchanged
+from refmaker.sources.async_store import NO_SIZE, WHOLE_LIMIT, AsyncStore
+from refmaker.stores.answers import content_range, explanation, http_body, refuse_compressed
 
 __all__ = ["HttpStore"]
 
 _GONE = (404, 410)
-_ENCODINGS = (None, "", "identity")
-_READ = 1 << 20
-_EXPLANATION, _SAID = 4096, 300
-_TAG = re.compile("<[^<>]{0,1000}>")
 
 
 class HttpStore(AsyncStore):
     """A file over HTTP."""
 
-    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
         """See `AsyncStore.first`."""
         began = perf_counter()
         async with await self._get(0, size) as response:
             waited = perf_counter() - began
-            self._check_coding(response)
+            refuse_compressed(response.headers)
             if response.status == 416 and response.headers.get("Content-Range", "").endswith("*/0"):
                 raise FormatError("the file is empty", structure="superblock", address=0, source=self.url)
             await self._raise_for_416(response)
             self._raise_for_status(response)
-            identity, data = await (
+            version, data = await (
                 self._part(response, size) if response.status == 206 else self._whole(response, time)
             )
             none = response.headers.get("Accept-Ranges", "").strip().lower() == "none"
@@ -50,14 +45,14 @@ class HttpStore(AsyncStore):
             # A whole file that was asked for as a range that holds all of it says nothing.
             self.ranged = not none and len(data) <= size and await self._serves_ranges(len(data))
         self.rates.note(waited, len(data), perf_counter() - began - waited)
-        return identity, data
+        return version, data
 
     async def range(self, start: int, stop: int) -> bytes:
         """See `AsyncStore.range`."""
         began = perf_counter()
         async with await self._get(start, stop) as response:
             waited = perf_counter() - began
-            self._check_coding(response)
+            refuse_compressed(response.headers)
             if response.status in (*_GONE, 412, 416):
                 raise TargetChanged(
                     f"the file changed while it was scanned: it is gone, or shorter (status {response.status})",
@@ -65,7 +60,7 @@ class HttpStore(AsyncStore):
                 )
             self._raise_for_status(response)
             self._check_range(response, start, stop)
-            data = await _body(response, stop - start)
+            data = await http_body(response, stop - start)
         self.rates.note(waited, len(data), perf_counter() - began - waited)
         return data
 
@@ -81,19 +76,19 @@ class HttpStore(AsyncStore):
         session = await self.filesystem.set_session()
         return session.get(self.filesystem.encode_url(self.path), headers=headers, **options)
 
-    async def _part(self, response: Any, size: int) -> tuple[Identity, bytes]:
+    async def _part(self, response: Any, size: int) -> tuple[FileVersion, bytes]:
         found = content_range(response.headers.get("Content-Range"))
         if found is None or found[2] is None:
             raise SourceError(NO_SIZE, source=self.url, got=response.headers.get("Content-Range"))
         total = found[2]
         if found[:2] != (0, min(size, total)):
             raise _another_range(self.url, f"bytes 0 to {min(size, total)}", response)
-        data = await _body(response, min(size, total))
+        data = await http_body(response, min(size, total))
         if len(data) != min(size, total):
             raise ConnectionError(f"an answer of {len(data)} bytes instead of {min(size, total)}")
-        return Identity(self.url, total, etag_of(response.headers), time_of(response.headers)), data
+        return FileVersion.of_headers(total, response.headers), data
 
-    async def _whole(self, response: Any, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+    async def _whole(self, response: Any, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
         """Take the file from a server that ignores ranges."""
         size = response.content_length
         if size is None and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -103,9 +98,9 @@ class HttpStore(AsyncStore):
         until = time.when() or 0.0
 
         def came(number: int) -> None:  # a server that sends slowly for ever is not waited for
-            time.reschedule(until + number / self.attempts.slowest)
+            time.reschedule(until + number / self.policy.slowest)
 
-        data = b"" if size is not None and size > WHOLE_LIMIT else await _body(response, WHOLE_LIMIT, came)
+        data = b"" if size is not None and size > WHOLE_LIMIT else await http_body(response, WHOLE_LIMIT, came)
         if size == 0 or (size is None and not data):
             raise FormatError("the file is empty", structure="superblock", address=0, source=self.url)
         if len(data) > WHOLE_LIMIT or not data:
@@ -117,7 +112,7 @@ class HttpStore(AsyncStore):
             )
         if size is not None and len(data) != size:
             raise ConnectionError(f"an answer of {len(data)} bytes instead of {size}")
-        return Identity(self.url, len(data), etag_of(response.headers), time_of(response.headers)), data
+        return FileVersion.of_headers(len(data), response.headers), data
 
     async def _serves_ranges(self, size: int) -> bool:
         """Return whether a server that sent the file for a range that holds all of it knows ranges nevertheless."""
@@ -137,53 +132,17 @@ class HttpStore(AsyncStore):
         """Raise unless an answer is the range that was asked for, of the file that was opened."""
         found = content_range(response.headers.get("Content-Range"))
         size = response.content_length if response.status == 200 else None if found is None else found[2]
-        self.identity.check(size, etag_of(response.headers), time_of(response.headers))
+        check_unchanged(self.url, self.version, FileVersion.of_headers(size, response.headers))
         if response.status != 206:
             raise SourceError(f"the server ignored the range (status {response.status})", source=self.url)
         if found is None or found[:2] != (start, stop):
             raise _another_range(self.url, f"bytes {start} to {stop}", response)
-
-    def _check_coding(self, response: Any) -> None:
-        if response.headers.get("Content-Encoding") not in _ENCODINGS:
-            raise SourceError(
-                "the server sent compressed data", source=self.url, got=response.headers["Content-Encoding"]
-            )
 
     def _raise_for_status(self, response: Any) -> None:
         """Raise for failures. That a file is not there is told apart from that it cannot be reached."""
         if response.status in _GONE:
             raise FileNotFoundError(f"status {response.status}, {self.url}")
         response.raise_for_status()
-
-
-async def _body(response: Any, limit: int, came: Callable[[int], None] | None = None) -> bytes:
-    """Read a body; of one that is longer than `limit` bytes, not much more than that.
-
-    `came` is told how many bytes there are so far.
-    """
-    if came is None and response.content_length is not None and response.content_length <= limit:
-        body: bytes = await response.read()
-        return body
-    parts, size = [], 0
-    while size <= limit:
-        part = await response.content.read(_READ)
-        if not part:
-            break
-        parts.append(part)
-        size += len(part)
-        if came is not None:
-            came(size)
-    return b"".join(parts)
-
-
-async def explanation(response: Any) -> str:
-    """Return the words in which a server explains an answer, as far as they are text."""
-    kind = str(response.content_type)
-    if not kind.startswith("text/") and kind != "application/octet-stream":
-        return f"status {response.status}, {kind}"
-    said = (await response.content.read(_EXPLANATION)).decode("utf-8", "replace")
-    words = " ".join(_TAG.sub(" ", said).split())
-    return repr(words[:_SAID]) if words.isprintable() and words else f"status {response.status}, {kind}"
 
 
 def _another_range(url: str, expected: str, response: Any) -> SourceError:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from refmaker.descriptors import FLAGS, with_room
 from refmaker.errors import FormatError, SourceError, TargetChanged
-from refmaker.sources.identity import Identity
+from refmaker.file_version import FileVersion, check_unchanged
 from refmaker.sources.memory import MemoryWindow
 from refmaker.urls import local_path
 from refmaker.window import MissingBytes, Window
@@ -76,7 +76,8 @@ class LocalSource:
     """A local file, mapped."""
 
     window: Window
-    identity: Identity
+    url: str
+    version: FileVersion
 
     @staticmethod
     def open(url: str) -> LocalSource:
@@ -98,7 +99,7 @@ class LocalSource:
             window, status = _map(descriptor, url)
         finally:
             os.close(descriptor)
-        return LocalSource(window, Identity(path, status.st_size, None, status.st_mtime))
+        return LocalSource(window, path, FileVersion.of_status(status))
 
     def fetch(self, missing: Sequence[MissingBytes]) -> None:
         """Do nothing: a memory map has all bytes."""
@@ -106,10 +107,10 @@ class LocalSource:
     def check_unchanged(self) -> None:
         """See `Source.check_unchanged`: size and modification time."""
         try:
-            status = os.stat(self.identity.url)
+            status = os.stat(self.url)
         except OSError as error:
-            raise TargetChanged(f"the file went away: {error.strerror}", source=self.identity.url) from error
-        self.identity.check(status.st_size, None, status.st_mtime)
+            raise TargetChanged(f"the file went away: {error.strerror}", source=self.url) from error
+        check_unchanged(self.url, self.version, FileVersion.of_status(status))
 
 
 def _map(descriptor: int, url: str) -> tuple[Window, os.stat_result]:

@@ -15,14 +15,14 @@ from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
+from refmaker.file_version import FileVersion, check_unchanged
 from refmaker.sources.async_store import AsyncStore
-from refmaker.sources.identity import Identity
 
 __all__ = ["ObstoreS3", "options_of", "store_for"]
 
 _KEYS = {"key": "access_key_id", "secret": "secret_access_key", "token": "session_token"}
 _PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_S3_ADDRESSING_STYLE")
-# Several attempts, their pauses and their times are ours: see `attempts`.
+# Several attempts, their pauses and their times are ours: see `refmaker.retry`.
 _ONCE = {"max_retries": 0}
 _TIMEOUT = "1 hour"
 
@@ -38,7 +38,7 @@ class ObstoreS3(AsyncStore):
         loop: asyncio.AbstractEventLoop = get_loop()
         return loop
 
-    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
         """See `AsyncStore.first`."""
         try:
             meta, data, place = await self._get(0, size)
@@ -50,7 +50,7 @@ class ObstoreS3(AsyncStore):
             raise SourceError("the service sent something else than the range", source=self.url, got=place)
         if len(data) != place[1]:
             raise ConnectionError(f"an answer of {len(data)} bytes instead of {place[1]}")
-        return Identity(self.url, meta["size"], meta["e_tag"], meta["last_modified"].timestamp()), data
+        return _version_of(meta), data
 
     async def range(self, start: int, stop: int) -> bytes:
         """See `AsyncStore.range`."""
@@ -62,7 +62,7 @@ class ObstoreS3(AsyncStore):
             if _status(error) == 416 or "UnexpectedRange" in str(error):
                 raise TargetChanged("the file became shorter while it was scanned", source=self.url) from error
             raise
-        self.identity.check(meta["size"], meta["e_tag"], meta["last_modified"].timestamp())
+        check_unchanged(self.url, self.version, _version_of(meta))
         if place != (start, stop):
             raise SourceError(
                 "the service sent another range", source=self.url, expected=f"bytes {start} to {stop}", got=place
@@ -88,6 +88,11 @@ class ObstoreS3(AsyncStore):
         data = bytes(await answer.bytes_async())
         self.rates.note(waited, len(data), perf_counter() - began - waited)
         return answer.meta, data, tuple(answer.range)
+
+
+def _version_of(meta: Mapping[str, Any]) -> FileVersion:
+    """Return what obstore says of an object."""
+    return FileVersion(meta["size"], meta["e_tag"], meta["last_modified"].timestamp())
 
 
 def _status(error: BaseException) -> int | None:

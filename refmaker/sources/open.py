@@ -1,4 +1,4 @@
-"""What a source is to a scan: a Window, an identity, and a way to fetch what the Window misses.
+"""What a source is to a scan: a Window, the version of the file, and a way to fetch what the Window misses.
 
 Contract: `open_source` chooses between the local memory map and fsspec by the url; `Source.fetch` is called by the
 driver with all that a round missed; `Source.check_unchanged` raises `TargetChanged` when the file was replaced
@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from refmaker.sources.identity import Identity
 from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.urls import is_local
 from refmaker.window import Source
 
-__all__ = ["Identity", "is_local", "open_source"]
+__all__ = ["is_local", "open_source"]
 
 
 def open_source(

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from refmaker.errors import RefmakerError, SourceError
+from refmaker.file_version import FileVersion
 from refmaker.sources.async_store import NO_RANGES, Store, cause_of
-from refmaker.sources.identity import Identity
 from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.sources.range_planner import FIRST_READ, Plan
 from refmaker.sources.sparse import SparseWindow
@@ -30,7 +30,8 @@ class RemoteSource:
     """A file behind a filesystem of fsspec."""
 
     image: SparseWindow
-    identity: Identity
+    url: str
+    version: FileVersion
     store: Store
     plan: Plan
     memory_budget: MemoryBudget
@@ -60,12 +61,13 @@ class RemoteSource:
         """
         store = _store_of(url, storage_options)
         memory_budget = MemoryBudget() if memory_budget is None else memory_budget
-        identity, data = store.open(FIRST_READ)
+        version, data = store.open(FIRST_READ)
         memory_budget.reserve(len(data), url)
-        image = SparseWindow(identity.size)
+        image = SparseWindow(version.known_size)
         if data:
             image.store([0], [data])
-        return RemoteSource(image, identity, store, Plan(identity.size, store.rates, store.concurrency), memory_budget)
+        plan = Plan(image.size, store.rates, store.concurrency)
+        return RemoteSource(image, url, version, store, plan, memory_budget)
 
     def fetch(self, missing: Sequence[MissingBytes]) -> None:
         """See `Source.fetch`."""
@@ -73,9 +75,9 @@ class RemoteSource:
         sizes = np.concatenate([m.sizes for m in missing])
         starts, stops = self.image.lacking(addresses, addresses + sizes)
         if len(starts) == 0:
-            raise RefmakerError("bytes are missed that are here", source=self.identity.url)
+            raise RefmakerError("bytes are missed that are here", source=self.url)
         starts, stops = self.plan.requests(starts, stops, *self.image.extents)
-        self.memory_budget.reserve(int((stops - starts).sum()), self.identity.url)
+        self.memory_budget.reserve(int((stops - starts).sum()), self.url)
         self.image.store(starts.tolist(), self.store.read(starts.tolist(), stops.tolist()))
 
     def check_unchanged(self) -> None:

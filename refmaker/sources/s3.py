@@ -8,13 +8,13 @@ are asked for again here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
-from refmaker.sources.async_store import AsyncStore, bounded_body, content_range
-from refmaker.sources.identity import Identity, etag_of, time_of
+from refmaker.file_version import FileVersion, check_unchanged
+from refmaker.sources.async_store import AsyncStore
+from refmaker.stores.answers import bounded_body, content_range, error_code
 
 __all__ = ["CONNECTIONS", "S3Store"]
 
@@ -28,19 +28,19 @@ class S3Store(AsyncStore):
     concurrency = CONNECTIONS
     request = 2e-3
 
-    async def first(self, size: int, time: asyncio.Timeout) -> tuple[Identity, bytes]:
+    async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
         """See `AsyncStore.first`."""
         try:
             answer, data, place = await self._get(0, size)
         except OSError as error:
-            if _code(error) in ("InvalidRange", "416"):
+            if error_code(error) in ("InvalidRange", "416"):
                 raise FormatError("the file is empty", structure="superblock", address=0, source=self.url) from error
             raise
         if place is None or place[0] != 0 or place[2] is None:
             raise SourceError("the service sent something else than the range", source=self.url, got=place)
         if place[1] != min(size, place[2]) or len(data) != place[1]:
             raise ConnectionError(f"an answer of {len(data)} bytes instead of {min(size, place[2])}")
-        return Identity(self.url, place[2], etag_of(answer), time_of(answer)), data
+        return FileVersion.of({**answer, "size": place[2]}), data
 
     async def range(self, start: int, stop: int) -> bytes:
         """See `AsyncStore.range`."""
@@ -49,11 +49,11 @@ class S3Store(AsyncStore):
         except FileNotFoundError as error:
             raise TargetChanged("the file went away while it was scanned", source=self.url) from error
         except OSError as error:
-            if _code(error) in ("InvalidRange", "416"):
+            if error_code(error) in ("InvalidRange", "416"):
                 raise TargetChanged("the file became shorter while it was scanned", source=self.url) from error
             raise
         if place is not None:
-            self.identity.check(place[2], etag_of(answer), time_of(answer))
+            check_unchanged(self.url, self.version, FileVersion.of({**answer, "size": place[2]}))
         if place is None or place[:2] != (start, stop):
             raise SourceError(
                 "the service sent another range", source=self.url, expected=f"bytes {start} to {stop}", got=place
@@ -72,14 +72,3 @@ class S3Store(AsyncStore):
             data = await bounded_body(body.read, stop - start)
         self.rates.note(waited, len(data), perf_counter() - began - waited)
         return answer, data, content_range(answer.get("ContentRange"))
-
-
-def _code(error: BaseException) -> str | None:
-    """Return the code of S3's error response that an error comes from."""
-    cause: BaseException | None = error
-    while cause is not None:
-        response = getattr(cause, "response", None)
-        if isinstance(response, Mapping):
-            return str(response.get("Error", {}).get("Code"))
-        cause = cause.__cause__
-    return None

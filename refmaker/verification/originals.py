@@ -32,7 +32,7 @@ from refmaker.urls import filesystem_of, is_local, local_path
 from refmaker.verification.containers import Member, MemberFile, member_with, members_of
 from refmaker.verification.hdf5 import find_dataset
 from refmaker.verification.other_formats import FormatFile, open_format
-from refmaker.verification.retrying import PatientFile, RetryPolicy
+from refmaker.verification.retrying import CountedRetries, PatientFile
 from refmaker.verification.values import MissingCounterpart
 
 __all__ = ["Original", "Originals"]
@@ -106,7 +106,7 @@ class Originals:
     def __init__(self, targets: Targets, extent: Callable[[int], tuple[int, int] | None]) -> None:
         self.targets = targets
         self.extent = extent
-        self.patience = RetryPolicy()
+        self.retries = CountedRetries()
         self._files: OrderedDict[tuple[int, Member | None], _File] = OrderedDict()
         self._collector_stopped = self._frozen = False
 
@@ -125,7 +125,7 @@ class Originals:
         """Return the members of a target that is a tar or zip file; None for any other. Raises `SourceError`."""
         url, options = self._located(code)
         with ExitStack() as stack, _explained(url):
-            return members_of(_opened(stack, url, options, self.patience))
+            return members_of(_opened(stack, url, options, self.retries))
 
     def open(self, code: int, member: Member | None = None) -> None:
         """Open the file of a target, if it is not open. Raises `SourceError` when it cannot be.
@@ -142,7 +142,7 @@ class Originals:
             url, options = self._located(code)
             if not is_local(url):
                 self._stop_collector()
-            self._files[key] = _open(url, options, member, lambda: self.extent(code), self.patience)
+            self._files[key] = _open(url, options, member, lambda: self.extent(code), self.retries)
         self._files.move_to_end(key)
 
     def _located(self, code: int) -> tuple[str, Any]:
@@ -265,10 +265,10 @@ class _ClassicArray:
 
 
 def _open(
-    url: str, options: Any, member: Member | None, extent: Callable[[], tuple[int, int] | None], patience: RetryPolicy
+    url: str, options: Any, member: Member | None, extent: Callable[[], tuple[int, int] | None], retries: CountedRetries
 ) -> _File:
     with ExitStack() as stack, _explained(url):
-        name: Any = _opened(stack, url, options, patience)
+        name: Any = _opened(stack, url, options, retries)
         members = members_of(name) if member is None else [member]
         if members is not None:
             name = stack.enter_context(io.BufferedReader(MemberFile(name, member or member_with(members, extent()))))
@@ -287,13 +287,13 @@ def _open(
         return _File(handle, head[:4] in _MAGIC, detached, url, stack.pop_all())
 
 
-def _opened(stack: ExitStack, url: str, options: Any, patience: RetryPolicy) -> Any:
+def _opened(stack: ExitStack, url: str, options: Any, retries: CountedRetries) -> Any:
     """Open the bytes of a target."""
     if is_local(url):
         return stack.enter_context(open(local_path(url), "rb"))
     filesystem, path = filesystem_of(url, options)
-    opened = patience(lambda: filesystem.open(path, "rb", block_size=_REMOTE_BLOCK, cache_type="blockcache"))
-    return PatientFile(stack.enter_context(opened), patience)
+    opened = retries(lambda: filesystem.open(path, "rb", block_size=_REMOTE_BLOCK, cache_type="blockcache"))
+    return PatientFile(stack.enter_context(opened), retries)
 
 
 def _head(name: Any) -> bytes:

@@ -1,50 +1,46 @@
 """Reading the originals from servers that ask for patience: 429, 503, lost connections.
 
-Contract: what fails for a reason that may pass is tried again, with a random pause that may be twice as long each time;
-how often that was necessary is counted. What lasts is raised, and says how often it was tried.
+Contract: what fails for a reason that may pass is tried again as `refmaker.retry` has it; how often that was necessary
+is counted. What lasts is raised, and says how often it was tried.
 """
 
 from __future__ import annotations
 
 import errno
 import io
-import random
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from refmaker import limits
 from refmaker.errors import SourceError
-from refmaker.replay.read_errors import is_transient
+from refmaker.retry import RetryPolicy, retry_after, retry_sync
 
-__all__ = ["RetryPolicy", "PatientFile"]
+__all__ = ["CountedRetries", "PatientFile"]
 
 T = TypeVar("T")
 
-_PAUSE = 0.2
-"""Seconds, the longest pause before the second attempt."""
 _CAUSES = 8
 """Errors behind an error that are looked at: fsspec says of a 503 that there is no such file."""
 _ASKED_TO_WAIT = ("SlowDown", "TooManyRequests", "RequestLimitExceeded", "Throttling", "ServiceUnavailable")
 
 
-class RetryPolicy:
+class CountedRetries:
     """Makes attempts, and counts those that were not the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: RetryPolicy | None = None) -> None:
+        self.policy = RetryPolicy() if policy is None else policy
         self.repeated = 0
 
     def __call__(self, work: Callable[[], T]) -> T:
         """Return what `work` gives, tried again where its failure may pass."""
-        for attempt in range(1, limits.READ_ATTEMPTS + 1):
-            try:
-                return _attempt(work)
-            except _BusyError as error:
-                if attempt == limits.READ_ATTEMPTS:
-                    raise SourceError(f"{error.message}, in {attempt} attempts") from error
-            self.repeated += 1
-            time.sleep(random.uniform(0, min(_PAUSE * 2**attempt, limits.LONGEST_PAUSE)))  # noqa: S311
-        raise SourceError("no attempt was allowed", expected=">= 1 attempts", got=limits.READ_ATTEMPTS)
+        try:
+            return retry_sync(work, self.policy, _may_pass, failed=self._count)
+        except Exception as error:  # every filesystem raises errors of its own
+            if _may_pass(error) is None:
+                raise
+            raise SourceError(f"{_cause(error)}, in {self.policy.attempts} attempts") from error
+
+    def _count(self, error: Exception) -> None:
+        self.repeated += 1
 
 
 class PatientFile(io.RawIOBase):
@@ -56,9 +52,9 @@ class PatientFile(io.RawIOBase):
         Seekable; closed by who opened it.
     """
 
-    def __init__(self, file: Any, patience: RetryPolicy) -> None:
+    def __init__(self, file: Any, retries: CountedRetries) -> None:
         self.file = file
-        self.patience = patience
+        self.retries = retries
         self.at = 0
 
     def readable(self) -> bool:
@@ -82,7 +78,7 @@ class PatientFile(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """See `io.RawIOBase.readinto`."""
         into = memoryview(buffer).cast("B")
-        data = self.patience(lambda: self._read(len(into)))
+        data = self.retries(lambda: self._read(len(into)))
         into[: len(data)] = data
         self.at += len(data)
         return len(data)
@@ -93,26 +89,16 @@ class PatientFile(io.RawIOBase):
         return data
 
 
-class _BusyError(SourceError):
-    """What failed may succeed a little later."""
-
-
-def _attempt(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except Exception as error:
-        if not _may_pass(error):
-            raise
-        raise _BusyError(_cause(error)) from error
-
-
-def _may_pass(error: BaseException) -> bool:
+def _may_pass(error: BaseException) -> float | None:
+    """Return how many seconds to wait before another attempt, None if that is in vain; see `retry.retry_after`."""
     for one in _chain(error):
-        if is_transient(one) or (isinstance(one, OSError) and one.errno == errno.EBUSY):
-            return True
+        if (asked := retry_after(one)) is not None:
+            return asked
+        if isinstance(one, OSError) and one.errno == errno.EBUSY:
+            return 0.0
         if any(word in str(one)[:1000] for word in _ASKED_TO_WAIT):
-            return True
-    return False
+            return 0.0
+    return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -127,5 +113,5 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _cause(error: BaseException) -> str:
     """Return what happened at first, not what a library made of it."""
-    first = next((one for one in _chain(error) if is_transient(one)), error)
+    first = next((one for one in _chain(error) if retry_after(one) is not None), error)
     return f"{type(first).__name__}: {first}".split("\n", 1)[0][:500]

@@ -1,6 +1,6 @@
 """The targets of a manifest as they are now, and whether its references can be true of them.
 
-Contract: reads no data. A target is compared with what the manifest recorded of it (`refmaker.replay.identity`);
+Contract: reads no data. A target is compared with what the manifest recorded of it (`refmaker.file_version`);
 references are checked as whole columns.
 """
 
@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 
 from refmaker.errors import RefmakerError, SourceError, cause_of
+from refmaker.file_version import FileVersion
 from refmaker.manifest.manifest import ManifestArray, Target
-from refmaker.replay.identity import Seen
 from refmaker.replay.targets import Targets
 from refmaker.urls import filesystem_of, is_local, local_path
-from refmaker.verification.retrying import RetryPolicy
+from refmaker.verification.retrying import CountedRetries
 from refmaker.verification.values import counted
 from refmaker.zarr.chunk_keys import ChunkLayout
 
@@ -48,33 +48,33 @@ class TargetResult:
     reason: str | None = None
 
 
-def check_targets(targets: Targets, patience: RetryPolicy | None = None) -> list[TargetResult]:
+def check_targets(targets: Targets, retries: CountedRetries | None = None) -> list[TargetResult]:
     """Look up every target, several at a time."""
-    patience = RetryPolicy() if patience is None else patience
+    retries = CountedRetries() if retries is None else retries
     with ThreadPoolExecutor(_LOOKUPS) as pool:
-        return list(pool.map(lambda code: _check(targets, code, patience), range(len(targets.records))))
+        return list(pool.map(lambda code: _check(targets, code, retries), range(len(targets.records))))
 
 
-def _check(targets: Targets, code: int, patience: RetryPolicy) -> TargetResult:
+def _check(targets: Targets, code: int, retries: CountedRetries) -> TargetResult:
     record = targets.records[code]
     try:
         url, options = targets.location(code)
-        seen = _look(url, options, patience)
+        seen = _look(url, options, retries)
     except RefmakerError as error:
         return TargetResult(record.url, "unreadable", None, error.message)
-    differences = seen.differences(record, "strict")
+    differences = record.version.differences(seen)
     if differences:
         return TargetResult(record.url, "changed", seen.size, "; ".join(differences))
     reason = None
-    basis = seen.basis(record)
-    if record.size is None and record.etag is None and record.mtime is None:
+    basis = record.version.basis(seen)
+    if record.version == FileVersion():
         reason = "the manifest does not say what the file was like"
     elif basis == "weak ETag":
         reason = "only its size and a weak ETag could be compared: its contents may have changed"
     return TargetResult(record.url, "same", seen.size, reason)
 
 
-def _look(url: str, options: Any, patience: RetryPolicy) -> Seen:
+def _look(url: str, options: Any, retries: CountedRetries) -> FileVersion:
     if is_local(url):
         try:
             status = os.stat(local_path(url))
@@ -82,11 +82,11 @@ def _look(url: str, options: Any, patience: RetryPolicy) -> Seen:
             raise SourceError(f"cannot be read: {error.strerror}", source=url) from error
         if not stat.S_ISREG(status.st_mode):
             raise SourceError("cannot be read: it is not a regular file", source=url)
-        return Seen(status.st_size, None, status.st_mtime)
+        return FileVersion.of_status(status)
     try:
         filesystem, path = filesystem_of(url, options)
         filesystem.invalidate_cache()
-        return Seen.of(patience(lambda: filesystem.info(path)))
+        return FileVersion.of(retries(lambda: filesystem.info(path)))
     except Exception as error:  # every filesystem raises errors of its own
         cause = cause_of(error)
         raise SourceError(f"cannot be reached: {cause}", source=url) from error

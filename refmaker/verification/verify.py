@@ -30,7 +30,7 @@ from refmaker.verification.containers import Member
 from refmaker.verification.coordinates import Coordinates
 from refmaker.verification.inputs import Part, is_combined, parts_of
 from refmaker.verification.originals import Originals
-from refmaker.verification.retrying import RetryPolicy
+from refmaker.verification.retrying import CountedRetries
 from refmaker.verification.sampling import Cells, blocks_of, choose, stored_cells
 from refmaker.verification.targets import TargetResult, check_targets, reference_problems
 from refmaker.verification.through_xarray import ShownResult, compare_shown
@@ -159,8 +159,8 @@ def verify(
     opened.lookup.manifest.load()
     targets = Targets(opened.lookup.manifest.targets, opened.location, Access(remote_options=options))
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
-    patience = RetryPolicy()
-    report.targets = check_targets(targets, patience)
+    retries = CountedRetries()
+    report.targets = check_targets(targets, retries)
     open_array = _zarr_reader(manifest, named, options, opened.lookup.manifest.zarr_format)
     manifest_ = opened.lookup.manifest
     with Originals(targets, partial(_extent, manifest_)) as originals:
@@ -169,7 +169,7 @@ def verify(
             run.combined()
         else:
             run.arrays()
-        report.repeated = patience.repeated + originals.patience.repeated
+        report.repeated = retries.repeated + originals.retries.repeated
     if xarray and not is_combined(manifest_) and len(report.targets):
         known = report.targets[0].status == "same"
         place = targets.location(0)[0] if known else None

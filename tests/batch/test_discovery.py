@@ -31,7 +31,7 @@ def test_a_directory(archive: Path) -> None:
     (entry,) = find_sources(Inputs((f"{archive}/a.nc",)))
     status = (archive / "a.nc").stat()
     assert (entry.url, entry.name) == (f"{archive}/a.nc", "a.nc")
-    assert (entry.seen.size, entry.seen.etag, entry.seen.mtime) == (status.st_size, None, status.st_mtime)
+    assert (entry.seen.size, entry.seen.etag, entry.seen.modified) == (status.st_size, None, status.st_mtime)
 
 
 def test_content_tells_what_is_a_source(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_relative_paths_and_file_urls(archive: Path, monkeypatch: pytest.MonkeyP
 
 def test_what_is_not_there_is_left_to_the_scan(tmp_path: Path) -> None:
     (entry,) = find_sources(Inputs((f"{tmp_path}/none.nc",)))
-    assert (entry.seen.size, entry.seen.mtime) == (None, None)
+    assert (entry.seen.size, entry.seen.modified) == (None, None)
 
 
 @pytest.fixture

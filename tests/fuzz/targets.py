@@ -452,13 +452,13 @@ def scan_file(data: bytes) -> object:
     """Scan a whole file, and write and read its manifest."""
     from unittest.mock import patch
 
+    from refmaker.file_version import FileVersion
     from refmaker.kerchunk.json_reader import read_json
     from refmaker.kerchunk.json_writer import iter_json
     from refmaker.scanning import scan
-    from refmaker.sources.identity import Identity
 
     class Memory:
-        identity = Identity("/memory/fuzz.h5", len(data), None, None)
+        url, version = "/memory/fuzz.h5", FileVersion(len(data))
         window = MemoryWindow(data)
 
         def check_unchanged(self) -> None:
@@ -760,8 +760,8 @@ def sequences_seeds() -> Iterator[bytes]:
 
 def read_container(data: bytes) -> object:
     """Look for a member in a tar or zip file, as a chained url does."""
+    from refmaker.file_version import FileVersion
     from refmaker.sources.container import MemberSource, located
-    from refmaker.sources.identity import Identity
 
     if not data:
         return None
@@ -770,7 +770,7 @@ def read_container(data: bytes) -> object:
 
     class Whole:
         window = MemoryWindow(data[1:])
-        identity = Identity("/fuzz", len(data) - 1, None, None)
+        url, version = "/fuzz", FileVersion(len(data) - 1)
 
     source = MemberSource.of(Whole(), start, size)
     window = source.window
@@ -801,24 +801,23 @@ def container_seeds() -> Iterator[bytes]:
 def read_headers(data: bytes) -> object:
     """Read what answers of servers say of a file."""
     from refmaker.errors import SourceError
+    from refmaker.file_version import FileVersion, etag_of, time_of
     from refmaker.manifest.manifest import Target as Record
-    from refmaker.replay.identity import Seen
     from refmaker.replay.read_errors import VersionMismatch
     from refmaker.replay.stores import HttpStore
-    from refmaker.sources.async_store import content_range
-    from refmaker.sources.http import _retry_after
-    from refmaker.sources.identity import etag_of, time_of
+    from refmaker.retry import seconds_asked
+    from refmaker.stores.answers import content_range
 
     lines = data.decode("latin-1").split("\n")
     headers = dict(line.split(": ", 1) for line in lines if ": " in line)
     found = content_range(headers.get("Content-Range"))
     if found is not None and found[1] < 0:
         raise ArithmeticError("a negative range")
-    pause = _retry_after(headers)
+    pause = seconds_asked(headers)
     if not pause >= 0:
         raise ArithmeticError("a negative pause")
-    seen = Seen.of_headers(None, headers)
-    seen.differences(Record("u", 3, '"e"', 1e9), "strict")
+    seen = FileVersion.of_headers(None, headers)
+    Record("u", 3, '"e"', 1e9).version.differences(seen)
     store = HttpStore(None, "u", Record("u", 30, None, None), "strict", None)  # type: ignore[arg-type]
     with contextlib.suppress(VersionMismatch, SourceError):
         store.ranged((10, 20), headers.get("Content-Range", ""))

@@ -68,9 +68,9 @@ class _Remote:
     """A source that holds nothing until it is fetched."""
 
     def __init__(self, url: str) -> None:
-        from refmaker.sources.identity import Identity
+        from refmaker.file_version import FileVersion
 
-        self.identity = Identity(url, 100, None, None)
+        self.url, self.version = url, FileVersion(100)
         self.fetched: list[tuple[int, int]] = []
         self.window: Any = self
         self.size = 100
@@ -84,7 +84,7 @@ class _Remote:
         self.fetched += [(int(a), int(n)) for m in missing for a, n in zip(m.addresses, m.sizes, strict=True)]
 
     def check_unchanged(self) -> None:
-        raise SourceError("checked", source=self.identity.url)
+        raise SourceError("checked", source=self.url)
 
 
 def test_what_is_missing_is_fetched_from_each_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from refmaker.errors import ManifestError, RefmakerError, SourceError, TargetChanged, Unsupported
+from refmaker.file_version import FileVersion, Target
 from refmaker.manifest.manifest import Manifest
+from refmaker.replay.read_errors import target_changed
 from tests.replay.readers import READERS, ZARR, Reader
 from tests.replay.scenes import DATA, HEAD, VALUES, scene
 from tests.servers import FAULTS, RangeServer, S3Server
@@ -226,3 +228,21 @@ def _asynchronous(fs: Any) -> Any:
     other = FileSystem(fs.fo, asynchronous=True)
     other._view = fs._view
     return other
+
+
+def test_the_error_says_what_differs_and_what_to_do() -> None:
+    differences = Target("u", 5, None, 0.0).version.differences(FileVersion(6, None, 2e18))
+    error = target_changed("s3://b/a.nc", "t/0.0", differences)
+    assert isinstance(error, TargetChanged)
+    assert not isinstance(error, OSError)
+    for part in (
+        "s3://b/a.nc",
+        "t/0.0",
+        "5 bytes then, 6 now",
+        "1970-01-01",
+        "2e+18",
+        "Scan it again",
+        "verify",
+        "off",
+    ):
+        assert part in str(error)

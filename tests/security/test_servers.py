@@ -13,14 +13,16 @@ import refmaker
 from refmaker.errors import RefmakerError
 from refmaker.kerchunk import fetch
 from refmaker.netcdf3 import walk
-from refmaker.sources import async_store, attempts, http
+from refmaker.retry import RetryPolicy
+from refmaker.sources import async_store, http
+from refmaker.stores.answers import bounded_body
 from tests.security.bounds import traced
 from tests.security.hostile_server import Answer, chunked, endless, served
 from tests.security.test_manifests import document
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
 
-QUICK = attempts.Attempts(attempts=2, pause=0.001, longest_pause=0.002, timeout=0.4, slowest=1e6)
+QUICK = RetryPolicy(attempts=2, pause=0.001, longest_pause=0.002, timeout=0.4, slowest=1e6)
 MEMORY = 64 << 20
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -29,7 +31,7 @@ ENDLESS_206 = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %d-%d/%d\r\
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "ATTEMPTS", QUICK)
+    monkeypatch.setattr(async_store, "SCAN_POLICY", QUICK)
 
 
 def redirecting(connection: socket.socket, request: bytes) -> None:
@@ -144,7 +146,7 @@ def test_bodies_are_read_no_further_than_they_may_be() -> None:
         asked.append(number)
         return bytes(number)
 
-    assert len(asyncio.run(async_store.bounded_body(read, 10))) == 11
+    assert len(asyncio.run(bounded_body(read, 10))) == 11
     assert asked == [11]
 
 

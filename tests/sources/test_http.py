@@ -8,17 +8,18 @@ import h5py
 import numpy as np
 import pytest
 
-from refmaker import Manifest, scan
+from refmaker import FileSystem, Manifest, scan
 from refmaker.errors import FormatError, RefmakerError, SourceError, TargetChanged
-from refmaker.sources import async_store, attempts, http
+from refmaker.retry import RetryPolicy
+from refmaker.sources import async_store, http
 from refmaker.sources.range_planner import FIRST_READ, Rates
 from tests.servers import FAULTS, ODDITIES, RangeServer, range_server
 from tests.sources.files import classic_file, large_file, same, small_files
 
 __all__ = ["range_server"]
 
-QUICK = attempts.Attempts(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.25, slowest=1e9)
-ATTEMPTS = attempts.ATTEMPTS.attempts
+QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=0.002, timeout=0.25, slowest=1e9)
+ATTEMPTS = async_store.SCAN_POLICY.attempts
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def small(tmp_path_factory) -> tuple[bytes, Manifest]:
 
 @pytest.fixture
 def brief(monkeypatch) -> None:
-    monkeypatch.setattr(attempts, "ATTEMPTS", QUICK)
+    monkeypatch.setattr(async_store, "SCAN_POLICY", QUICK)
 
 
 @pytest.fixture(autouse=True)
@@ -257,3 +258,14 @@ def test_a_query(tmp_path: Path):
         server.add("a.nc", path.read_bytes())
         manifest = scan(f"{server.url}/a.nc?signature=x")
         assert manifest.targets[0].url == f"{server.url}/a.nc?signature=x"
+
+
+def test_the_names_of_headers_are_those_of_http(range_server, small):
+    """Against aiohttp's names, not ours: a server ignores a header that it does not know, and sends the whole file."""
+    from aiohttp import hdrs
+
+    url = range_server.add("a.nc", small[0])
+    manifest = scan(url)
+    FileSystem(manifest, allow_local=True).cat([key for key in FileSystem(manifest).find("") if "/0" in key])
+    assert len(range_server.gets()) > 1
+    assert all(str(hdrs.RANGE) in request.headers for request in range_server.gets())

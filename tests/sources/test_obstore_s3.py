@@ -10,7 +10,8 @@ import pytest
 
 from refmaker import Manifest, scan
 from refmaker.errors import FormatError, RefmakerError, SourceError, TargetChanged
-from refmaker.sources import attempts, obstore_s3
+from refmaker.retry import RetryPolicy
+from refmaker.sources import async_store, obstore_s3
 from refmaker.sources.obstore_s3 import ObstoreS3, options_of
 from refmaker.sources.open import open_source
 from refmaker.sources.range_planner import FIRST_READ, Rates
@@ -21,7 +22,7 @@ pytest.importorskip("obstore")
 
 __all__ = ["range_server"]
 
-QUICK = attempts.Attempts(attempts=4, pause=0.001, longest_pause=0.002, timeout=20, slowest=1e9)
+QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=0.002, timeout=20, slowest=1e9)
 BRIEF = replace(QUICK, timeout=0.5)
 KEYS = {"key": "a", "secret": "b"}
 
@@ -40,7 +41,7 @@ def steady(monkeypatch: pytest.MonkeyPatch) -> None:
         self.latency = 0.005
 
     monkeypatch.setattr(Rates, "note", note)
-    monkeypatch.setattr(attempts, "ATTEMPTS", QUICK)
+    monkeypatch.setattr(async_store, "SCAN_POLICY", QUICK)
     for name in (*obstore_s3._PROFILES, "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
 
@@ -142,7 +143,7 @@ def test_faults_that_last(
 ) -> None:
     """A scan that cannot read what it needs fails by name."""
     if fault == "hang":
-        monkeypatch.setattr(attempts, "ATTEMPTS", BRIEF)
+        monkeypatch.setattr(async_store, "SCAN_POLICY", BRIEF)
     range_server.next_faults = [] if when == "at once" else [None]
     range_server.fault = fault
     url = add(range_server, large[0])
@@ -159,7 +160,7 @@ def test_faults_that_pass(
     range_server: RangeServer, large: tuple[bytes, Manifest], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if fault == "hang":
-        monkeypatch.setattr(attempts, "ATTEMPTS", BRIEF)
+        monkeypatch.setattr(async_store, "SCAN_POLICY", BRIEF)
     data, local = large
     burst = QUICK.attempts - 1
     range_server.next_faults = [fault] * burst + [None] * 3 + [fault] * 2 + [None, fault]

@@ -76,4 +76,4 @@ def test_connections(s3_server, client):
     source = open_source(s3_server.add(key(), b"x"), s3_server.options)
     assert source.store.filesystem.config_kwargs["max_pool_connections"] == 64
     own = {**s3_server.options, "config_kwargs": {"max_pool_connections": 3}}
-    assert open_source(source.identity.url, own).store.filesystem.config_kwargs["max_pool_connections"] == 3
+    assert open_source(source.url, own).store.filesystem.config_kwargs["max_pool_connections"] == 3

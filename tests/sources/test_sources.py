@@ -41,8 +41,8 @@ def test_local(path, monkeypatch):
     for url in (str(path), f"file://{path}", "data.bin"):
         source = open_source(url)
         assert isinstance(source, LocalSource)
-        assert (source.identity.url, source.identity.size) == (str(path), len(DATA))
-        assert source.identity.mtime == path.stat().st_mtime
+        assert (source.url, source.version.size) == (str(path), len(DATA))
+        assert source.version.modified == path.stat().st_mtime
         buf, pos = source.window.at(100, 20)
         assert bytes(buf[pos : pos + 20]) == DATA[100:120]
         source.check_unchanged()
@@ -93,7 +93,7 @@ def read(source: RemoteSource, address: int, size: int) -> bytes:
 def test_remote(url):
     source = open_source(url)
     assert isinstance(source, RemoteSource)
-    assert (source.identity.url, source.identity.size) == (url, len(DATA))
+    assert (source.url, source.version.size) == (url, len(DATA))
     assert read(source, 70_000, 5) == DATA[70_000:70_005]
     assert read(source, 65_000, 200_000) == DATA[65_000:265_000]
     assert read(source, len(DATA) - 3, 3) == DATA[-3:]
