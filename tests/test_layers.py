@@ -22,6 +22,7 @@ LAYERS = [
     "refmaker.errors",
     "refmaker.limits",
     "refmaker.urls",
+    "refmaker.report_json",
     "refmaker.leftovers",
     "refmaker.atomic",
     "refmaker.file_version",
