@@ -67,6 +67,8 @@ FACES = {
 """Modules that are somebody's plug-in: whoever loads them has that package loaded already."""
 NUMPY_FREE = ("refmaker", "refmaker._version", "refmaker.errors", "refmaker.limits", "refmaker.redaction")
 MAX_LINES = 400
+MAX_FUNCTION = 60
+"""Lines of a function, its docstring apart."""
 LINE = 120
 
 MODULES = {
@@ -244,6 +246,17 @@ def test_length_and_contract(module: str) -> None:
     text = MODULES[module].read_text("utf-8")
     assert len(text.splitlines()) <= MAX_LINES
     assert ast.get_docstring(ast.parse(text)), "a module opens with its contract"
+
+
+def test_functions_are_short(module: str) -> None:
+    long = {}
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node, clean=False)
+            lines = (node.end_lineno or 0) - node.lineno + 1 - (0 if text is None else text.count("\n") + 1)
+            if lines > MAX_FUNCTION:
+                long[node.name] = lines
+    assert long == {}
 
 
 def test_paragraphs_are_not_broken(module: str) -> None:

@@ -7,7 +7,7 @@ table alone. A format is told by content; the first of the table that says yes h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from refmaker.mapping.build import BuildOptions
     from refmaker.model import Tree
     from refmaker.path_filter import PathFilter
+    from refmaker.sources.recording import RecordingWindow
 
 __all__ = ["FORMATS", "HEAD_SIZE", "Format", "ScanJob", "format_named", "format_of", "register", "unknown_format"]
 
@@ -42,8 +43,8 @@ class ScanJob:
         The file as it was opened, and others that its data may stand in.
     window
         Its bytes. Those that are missing raise `MissingBytes`, so that they are read in steps of the driver.
-    measure
-        Called with the tree once the structure of the file is read.
+    recorder
+        Notes what of the window is read, where that is asked for.
     """
 
     url: str
@@ -57,7 +58,12 @@ class ScanJob:
     strict: bool
     follow_external_links: bool
     records_per_chunk: int | None
-    measure: Callable[[Tree], None]
+    recorder: RecordingWindow | None
+
+    def measure(self, tree: Tree) -> None:
+        """Note in a tree, once the structure of the file is read, how much of the file that took."""
+        if self.recorder is not None:
+            tree.metadata_size, tree.metadata_blocks = self.recorder.extent()
 
 
 class Format(Protocol):

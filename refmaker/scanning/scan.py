@@ -8,8 +8,8 @@ so that their scan is one pass without an event loop.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -136,39 +136,40 @@ def scan_file(
     permission = Permission(other_files, None if allow is None else tuple(map(text_of, allow)))
     selection = PathFilter(group, tuple(include), tuple(exclude))
     memory_budget = MemoryBudget() if memory_budget is None else memory_budget
+    with _explained(url, storage_options), nullcontext() if verify_checksums else unverified():
+        space = AddressSpace(open_source(url, storage_options, memory_budget), storage_options, memory_budget)
+        recorder = RecordingWindow(space.window) if measure else None
+        driver = Driver(space, progress)
+        job = ScanJob(
+            url=url,
+            storage_options=storage_options,
+            space=space,
+            window=recorder or space.window,
+            driver=driver,
+            selection=selection,
+            options=options,
+            permission=permission,
+            strict=strict,
+            follow_external_links=follow_external_links,
+            records_per_chunk=records_per_chunk,
+            recorder=recorder,
+        )
+        manifest, tree = detect_format(job.window, driver).read(job)
+        _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
+        space.check_unchanged()
+    return ScanResult(manifest, tree)
+
+
+@contextmanager
+def _explained(url: str, storage_options: Mapping[str, Any] | None) -> Iterator[None]:
+    """Have errors name the file, and no secret."""
     try:
-        with nullcontext() if verify_checksums else unverified():
-            space = AddressSpace(open_source(url, storage_options, memory_budget), storage_options, memory_budget)
-            recorder = RecordingWindow(space.window) if measure else None
-
-            def measured(tree: Tree) -> None:
-                if recorder is not None:
-                    tree.metadata_size, tree.metadata_blocks = recorder.extent()
-
-            driver = Driver(space, progress)
-            job = ScanJob(
-                url=url,
-                storage_options=storage_options,
-                space=space,
-                window=recorder or space.window,
-                driver=driver,
-                selection=selection,
-                options=options,
-                permission=permission,
-                strict=strict,
-                follow_external_links=follow_external_links,
-                records_per_chunk=records_per_chunk,
-                measure=measured,
-            )
-            manifest, tree = detect_format(job.window, driver).read(job)
-            _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
-            space.check_unchanged()
+        yield
     except RefmakerError as error:
         if error.source is None:
             error.source = url
         redact_error(error, secrets_of(storage_options or {}) | secrets_in(url))
         raise
-    return ScanResult(manifest, tree)
 
 
 def _note(manifest: Manifest, notes: list[str]) -> None:
