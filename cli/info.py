@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["info"]
 
-_KINDS = {"hdf5": "HDF5", "netcdf3": "netCDF classic", "tiff": "TIFF", "fits": "FITS", "grib": "GRIB"}
 _HEAD = ("variable", "shape", "dimensions", "chunk shape", "dtype", "codecs", "stored", "chunks", "missing")
 _RIGHT = frozenset({6, 7, 8})
 _TARGETS = 20
@@ -63,10 +62,18 @@ def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[
     ctx.exit(REFUSED if manifest.refusals else DONE)
 
 
+def _title(kind: str) -> str:
+    """Return the name of a format that users read."""
+    from refmaker.scanning.formats import format_named
+
+    known = format_named(kind)
+    return kind if known is None else known.title
+
+
 def _of_source(file: str, tree: Tree) -> dict[str, Any]:
     return {
         "source": file,
-        "kind": _KINDS[tree.kind],
+        "kind": _title(tree.kind),
         "size": tree.size,
         "metadata_size": tree.metadata_size,
         "metadata_blocks": tree.metadata_blocks,

@@ -70,8 +70,9 @@ def report_text(content: object) -> bytes:
 
     ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
     """
-    text = json.dumps(content, indent=1, ensure_ascii=True, allow_nan=False)
-    return redact(text).encode("ascii", "backslashreplace") + b"\n"
+    from refmaker.report_json import report_json
+
+    return redact(report_json(content)).encode("ascii", "backslashreplace") + b"\n"
 
 
 def describe(error: RefmakerError, source: str) -> str:

@@ -333,7 +333,7 @@ class Tree:
 
     source: str
     size: int
-    kind: Literal["hdf5", "netcdf3", "tiff", "fits", "grib"]  # of the last three nothing more is known here
+    kind: str  # a name of the table of formats; nothing more is known here of those that refmaker does not walk
     groups: dict[str, Group] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     types: list[str] = field(default_factory=list)

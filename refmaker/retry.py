@@ -214,7 +214,11 @@ def _retry_after(error: BaseException) -> float | None:
         return None
     if _is_malformed(error):
         return None
-    if getattr(error, "is_transient", False) or isinstance(error, ConnectionError | TimeoutError) or is_exhausted(error):
+    if (
+        getattr(error, "is_transient", False)
+        or isinstance(error, ConnectionError | TimeoutError)
+        or is_exhausted(error)
+    ):
         return 0.0
     return None if _KINDS.isdisjoint(kind.__name__ for kind in type(error).__mro__) else 0.0
 

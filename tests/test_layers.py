@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,14 @@ LAYERS = [
     "refmaker.redaction",
     "refmaker.logs",
     "refmaker.errors",
-    "refmaker.urls",
     "refmaker.limits",
+    "refmaker.urls",
+    "refmaker.report_json",
+    "refmaker.leftovers",
+    "refmaker.atomic",
     "refmaker.file_version",
     "refmaker.descriptors",
     "refmaker.retry",
-    "refmaker.urls",
-    "refmaker.atomic",
     "refmaker.path_filter",
     "refmaker.datatypes",
     "refmaker.model",
@@ -65,9 +67,10 @@ FACES = {
 }
 """Modules that are somebody's plug-in: whoever loads them has that package loaded already."""
 NUMPY_FREE = ("refmaker", "refmaker._version", "refmaker.errors", "refmaker.limits", "refmaker.redaction")
-FACADES = ("refmaker", "refmaker.manifest")
-"""They name what lies below them."""
 MAX_LINES = 400
+MAX_FUNCTION = 60
+"""Lines of a function, its docstring apart."""
+LINE = 120
 
 MODULES = {
     ".".join(["refmaker_cli" if part == "cli" else part for part in path.relative_to(ROOT).with_suffix("").parts]): path
@@ -126,6 +129,36 @@ def _top_level(tree: ast.Module) -> ast.Module:
     return Pruned().visit(tree)
 
 
+def _running(tree: ast.Module) -> ast.Module:
+    """Return what runs at one time or another: all but `if TYPE_CHECKING`."""
+
+    class Pruned(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST:
+            kept = node
+            if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+                kept = ast.If(ast.Constant(False), node.orelse, []) if node.orelse else ast.Pass()
+            return self.generic_visit(kept)
+
+    return Pruned().visit(tree)
+
+
+def _circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Return the sets of modules that lead back to themselves: what is left when those that cannot are taken away."""
+    left = {name: set(found) & set(graph) for name, found in graph.items()}
+    while True:
+        ends = {name for name, found in left.items() if not found & set(left)}
+        ends |= set(left) - {one for found in left.values() for one in found}
+        if not ends:
+            break
+        left = {name: found - ends for name, found in left.items() if name not in ends}
+    return [sorted(left)] if left else []
+
+
+def _graph() -> dict[str, set[str]]:
+    """Return what every module imports, at its top and in its functions."""
+    return {_name(one): {name for _, name in _imports(one, _running(_tree(one)))} for one in MODULES}
+
+
 def _tree(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text("utf-8"))
 
@@ -136,8 +169,6 @@ def module(request: pytest.FixtureRequest) -> str:
 
 
 def test_imports_from_layers_above_only(module: str) -> None:
-    if _name(module) in FACADES:
-        return
     own = _layer(_name(module))
     wrong = [
         f"line {line}: {name}"
@@ -145,6 +176,26 @@ def test_imports_from_layers_above_only(module: str) -> None:
         if name.split(".")[0] in ("refmaker", "refmaker_cli") and _layer(name) > own
     ]
     assert wrong == []
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    assert _circles(_graph()) == []
+
+
+def test_the_table_of_layers_is_their_order() -> None:
+    """Name for name: a package with a slash, a module without one."""
+    text = (ROOT / "docs" / "design.md").read_text("utf-8").partition("| layer | what it is |")[2].partition("\n\n")[0]
+    named = [line.split("`")[1] for line in text.splitlines()[2:]]
+    packages = {_name(one) for one in MODULES if one.endswith(".__init__")}
+    expected = [
+        {"refmaker_cli": "cli/", "refmaker": "refmaker"}.get(
+            layer, layer.removeprefix("refmaker.") + "/" * (layer in packages)
+        )
+        for layer in LAYERS
+    ]
+    assert named == expected
+    assert len(set(LAYERS)) == len(LAYERS)
+    assert [layer for layer in LAYERS if layer not in {_name(one) for one in MODULES}] == []
 
 
 def test_private_modules_stay_in_their_package(module: str) -> None:
@@ -198,6 +249,30 @@ def test_length_and_contract(module: str) -> None:
     assert ast.get_docstring(ast.parse(text)), "a module opens with its contract"
 
 
+def test_functions_are_short(module: str) -> None:
+    long = {}
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node, clean=False)
+            lines = (node.end_lineno or 0) - node.lineno + 1 - (0 if text is None else text.count("\n") + 1)
+            if lines > MAX_FUNCTION:
+                long[node.name] = lines
+    assert long == {}
+
+
+def test_paragraphs_are_not_broken(module: str) -> None:
+    """A line of a contract ends where the next word does not fit, or its paragraph ends."""
+    broken = []
+    for paragraph in (ast.get_docstring(_tree(module)) or "").split("\n\n"):
+        lines = paragraph.splitlines()
+        for line, following in pairwise(lines):
+            word = following.partition(" ")[0]
+            prose = line[:1].isalnum() and (word[:1].islower() or word[:1] in "`(")
+            if prose and len(line) + 1 + len(word) <= LINE - 15:
+                broken.append(line)
+    assert broken == []
+
+
 def test_every_package_is_installed() -> None:
     with open(ROOT / "pyproject.toml", "rb") as file:
         listed = tomllib.load(file)["tool"]["setuptools"]["packages"]
@@ -224,3 +299,21 @@ def test_imports_are_found(source: str, found: list[str]) -> None:
 def test_top_level_leaves_out_what_does_not_run() -> None:
     tree = ast.parse("import a\nif TYPE_CHECKING:\n    import b\ndef f():\n    import c\nclass C:\n    import d")
     assert [name for _, name in _imports("refmaker.errors", _top_level(tree))] == ["a", "d"]
+
+
+@pytest.mark.parametrize(
+    ("graph", "found"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b", "numpy"}, "b": {"a"}, "c": {"a"}}, [["a", "b"]]),
+        ({"a": {"a"}}, [["a"]]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": set()}, [["a", "b", "c"]]),
+    ],
+)
+def test_circles_are_found(graph: dict[str, set[str]], found: list[list[str]]) -> None:
+    assert _circles(graph) == found
+
+
+def test_what_only_type_checkers_see_leads_nowhere() -> None:
+    tree = ast.parse("if TYPE_CHECKING:\n    import b\nelse:\n    import d\ndef f():\n    import c")
+    assert [name for _, name in _imports("refmaker.errors", _running(tree))] == ["d", "c"]

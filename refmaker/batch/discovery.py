@@ -2,9 +2,8 @@
 
 Contract: every source has its absolute path or url, a name (a relative path, from which that of its manifest is made)
 and what tells its version, all from listings: no file is asked for by itself except those named one by one, and the
-first bytes of those whose names do not say what they are. A name
-that leads to nothing is an error, so that an archive that is not there is not taken for an empty one. What lies in the
-output directory is no source.
+first bytes of those whose names do not say what they are. A name that leads to nothing is an error, so that an archive
+that is not there is not taken for an empty one. What lies in the output directory is no source.
 """
 
 from __future__ import annotations

@@ -16,18 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from refmaker import netcdf3
 from refmaker.errors import SourceError, cause_of
 from refmaker.file_version import FileVersion
-from refmaker.hdf5.superblock import SIGNATURE
-from refmaker.scanning.recognise import _head_is_recognised, has_known_suffix, is_recognised
+from refmaker.scanning.recognise import (
+    MIN_SIZE,
+    REMOTE_HEAD,
+    has_known_suffix,
+    head_is_recognised,
+    is_recognised,
+)
 from refmaker.urls import filesystem_of, first_link, is_local, links, local_path, text_of
 
 __all__ = ["Entry", "Remote", "absolute", "is_glob", "stat_many", "stat_local", "walk_local"]
 
 _ASKED_TOGETHER = 32
-_HEAD = 4096 + len(SIGNATURE)
-"""Bytes of a remote file that are looked at: a signature behind a user block of 4096 bytes is among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ class Remote:
         heads = dict(zip((one.url for one in unknown), self._heads([paths[one.url] for one in unknown]), strict=True))
         for entry in found:
             outcome = heads.get(entry.url, b"")
-            if has_known_suffix(entry.name) or (isinstance(outcome, bytes) and _head_is_recognised(outcome)):
+            if has_known_suffix(entry.name) or (isinstance(outcome, bytes) and head_is_recognised(outcome)):
                 yield entry
             elif not isinstance(outcome, bytes | FileNotFoundError):
                 yield Entry(entry.url, entry.name, UNKNOWN)  # the scan says what is wrong with it
@@ -202,9 +204,9 @@ class Remote:
 
     def _head(self, path: str) -> bytes:
         if self._protocol in ("http", "https"):  # servers may send the whole file, of which `read` takes the beginning
-            with self.filesystem.open(path, "rb", block_size=_HEAD, cache_type="none") as file:
-                return bytes(file.read(_HEAD))
-        return bytes(self.filesystem.cat_file(path, start=0, end=_HEAD))
+            with self.filesystem.open(path, "rb", block_size=REMOTE_HEAD, cache_type="none") as file:
+                return bytes(file.read(REMOTE_HEAD))
+        return bytes(self.filesystem.cat_file(path, start=0, end=REMOTE_HEAD))
 
     def files(self) -> dict[str, FileVersion]:
         """List all files below the url, by their paths below it; nothing where there is no such directory."""
@@ -240,7 +242,7 @@ class Remote:
 
 
 def _may_be_source(seen: FileVersion) -> bool:
-    return seen.size is None or seen.size >= len(netcdf3.MAGIC[0])
+    return seen.size is None or seen.size >= MIN_SIZE
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -6,7 +6,6 @@ stand. JSON has names that are not UTF-8 with lone surrogates, XML with escapes,
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 import time
@@ -18,6 +17,7 @@ from refmaker._version import __version__
 from refmaker.atomic import atomic_write
 from refmaker.batch.ledger import Row
 from refmaker.batch.run import Result
+from refmaker.report_json import report_json
 
 __all__ = ["describe_row", "to_dict", "to_junit", "write_json_report", "write_junit"]
 
@@ -74,7 +74,7 @@ def write_json_report(report: dict[str, Any], path: str | os.PathLike[str]) -> N
     """Write a report, whole or not at all."""
     # ASCII escapes keep names that are not UTF-8 (lone surrogates) apart and readable by every JSON reader.
     with atomic_write(path) as file:
-        file.write(json.dumps(report, indent=1, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n")
+        file.write(report_json(report).encode("ascii") + b"\n")
 
 
 def write_junit(result: Result, path: str | os.PathLike[str]) -> None:

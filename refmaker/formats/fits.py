@@ -1,13 +1,12 @@
 """FITS by way of `kerchunk.fits.process_file`.
 
 Contract: every image becomes one array under its name, every binary table a group with one array a column
-(`refmaker.formats.columns`), or is refused by name. Values are as stored; where the
-header scales them, `scale_factor`, `add_offset` and `_FillValue` say so, as in netCDF, and integers that only stand for
-unsigned (or signed) ones are decoded to these. Known of kerchunk, and put right or refused here: it divides by BSCALE
-instead of multiplying, ignores BLANK, reads compressed images as if they were plain, makes one
-structured array of a table and drops the scaling of columns,
-gives several HDUs of one name the same array, has names for three dimensions only, and a fill value of 0, which xarray
-masks. Source: FITS standard 4.0, sections 4.4.2.5, 5.3, 7.3.
+(`refmaker.formats.columns`), or is refused by name. Values are as stored; where the header scales them, `scale_factor`,
+`add_offset` and `_FillValue` say so, as in netCDF, and integers that only stand for unsigned (or signed) ones are
+decoded to these. Known of kerchunk, and put right or refused here: it divides by BSCALE instead of multiplying, ignores
+BLANK, reads compressed images as if they were plain, makes one structured array of a table and drops the scaling of
+columns, gives several HDUs of one name the same array, has names for three dimensions only, and a fill value of 0,
+which xarray masks. Source: FITS standard 4.0, sections 4.4.2.5, 5.3, 7.3.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Source: OGC GeoTIFF 1.1, sections 7 and B; GDAL's TIFF driver (tags 42112 and 42
 from __future__ import annotations
 
 import enum
+import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -25,6 +26,11 @@ GEOREFERENCING: Final = {
 KEYS: Final = {34735: "GeoKeyDirectory", 34736: "GeoDoubleParams", 34737: "GeoAsciiParams"}
 """Tags that are kept as they are where tifffile makes no keys of them."""
 MAX_TEXT: Final = 1 << 20
+_UNREADABLE: Final = (
+    *(ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError),
+    *(struct.error, SyntaxError),  # the latter is what parsers of XML raise
+)
+"""What tifffile, and the parsers that it has metadata read by, raise on text that is damaged."""
 _OWN: Final = ("shaped_metadata",)
 """Of the writer alone: the shape of arrays, which Zarr has."""
 
@@ -37,7 +43,7 @@ def metadata_of(tif: Any) -> tuple[dict[str, Any], list[str]]:
         try:
             found = getattr(tif, name, None)
             kept.update(_members(found) if found else {})
-        except Exception:  # noqa: BLE001 (tifffile and parsers of XML raise errors of many kinds)
+        except _UNREADABLE:
             lost.append(name)
     return {str(key): _plain(value) for key, value in kept.items()}, lost
 

@@ -3,10 +3,10 @@
 Contract: the first series of the file becomes the arrays `0` (full size) and, where there are reductions, `1`, `2`, …;
 further series are refused by name. Strips of which the last is shorter become whole chunks (`refmaker.formats.strips`),
 georeferencing is kept (`refmaker.formats.tags`). Of every array the first and the last stored chunk are decoded, and
-compared with what tifffile decodes: an array of which that differs is refused. Known of kerchunk: `tiff_to_zarr`
-needs a url with a
-slash, looks at one series, fails on the metadata of files that tifffile wrote, and gives every array a fill value of 0,
-which xarray masks. Known of tifffile: it reads damaged files as far as it can, and says so in its log only.
+compared with what tifffile decodes: an array of which that differs is refused. Known of kerchunk: `tiff_to_zarr` needs
+a url with a slash, looks at one series, fails on the metadata of files that tifffile wrote, and gives every array a
+fill value of 0, which xarray masks. Known of tifffile: it reads damaged files as far as it can, and says so in its log
+only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The attributes of an object: compact and dense, their values decoded.
 
 Contract: `read_attributes` reads through the Window of a `File`. One attribute that cannot be read costs that
-attribute: it
-comes back as a note. Specification 4.0, IV.A.2.m and v.
+attribute: it comes back as a note. Specification 4.0, IV.A.2.m and v.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Version 1 B-trees: of groups (node type 0) and of chunks (node type 1).
 
 Contract: `group_nodes` and `chunk_records` walk a tree level by level through a Window; a whole level is announced,
-then
-decoded at once in numpy. Levels must fall by one from node to child, and a level cannot have more nodes than the file
-has room for, so every walk ends. Specification 4.0, III.A.1.
+then decoded at once in numpy. Levels must fall by one from node to child, and a level cannot have more nodes than the
+file has room for, so every walk ends. Specification 4.0, III.A.1.
 """
 
 from __future__ import annotations

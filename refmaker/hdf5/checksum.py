@@ -1,10 +1,9 @@
 """Checksums of metadata: Bob Jenkins' lookup3 (hashlittle), initial value 0.
 
 Contract: pure. `lookup3` for one block, `lookup3_groups` for many blocks at once; by a function in C where there is
-enough to do for it and it is there, else in Python and numpy. Within
-`unverified()`, in the same thread or task, the two functions that verify do nothing; within `deferring()`, checksums of
-object headers are kept for `wrong`.
-HDF5 File Format Specification 4.0, I; burtleburtle.net/bob/c/lookup3.c.
+enough to do for it and it is there, else in Python and numpy. Within `unverified()`, in the same thread or task, the
+two functions that verify do nothing; within `deferring()`, checksums of object headers are kept for `wrong`. HDF5 File
+Format Specification 4.0, I; burtleburtle.net/bob/c/lookup3.c.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Object headers, versions 1 and 2: the list of messages that make an object.
 
 Contract: pure. `decode_prefix` tells where the first block of messages lies, `scan_messages` splits a block into
-messages; `refmaker.hdf5.walk` reads continuation blocks through the Window. Specification 4.0, IV.A.
+messages; `refmaker.hdf5.file` reads continuation blocks through the Window. Specification 4.0, IV.A.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Bytes to values: numpy dtypes of HDF5 datatypes, attribute values, variable-length data.
 
-Contract: pure, given a function that resolves global heap objects. `natural_dtype` raises `Unsupported` for
-datatypes that
-numpy cannot hold bit by bit; nothing is reinterpreted by its size alone.
+Contract: pure, given a function that resolves global heap objects. `natural_dtype` raises `Unsupported` for datatypes
+that numpy cannot hold bit by bit; nothing is reinterpreted by its size alone.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The walk over one HDF5 file, as steps.
 
 Contract: a *step* is a function without arguments that reads through the Window, keeps its result with its last
-statement,
-and gives the steps that follow from it. A step interrupted by `MissingBytes` is run again and has left nothing behind.
-Each object header is one step, each dataset's storage another; any order will do, and all that are ready can be
-missing bytes at once. When no step is left, `resolve` puts the objects under their paths.
+statement, and gives the steps that follow from it. A step interrupted by `MissingBytes` is run again and has left
+nothing behind. Each object header is one step, each dataset's storage another; any order will do, and all that are
+ready can be missing bytes at once. When no step is left, `resolve` puts the objects under their paths.
 
 An object that cannot be read costs that object: it becomes `Broken` with the reason. Only the superblock and the
 root group are fatal.

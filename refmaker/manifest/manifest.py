@@ -1,8 +1,10 @@
 """The manifest as columns.
 
-Contract: immutable once built. Arrays and groups are keyed by Zarr path without a leading slash ("" is the root
-group). Every reference is a row of four columns (cell, target, offset, size): 24 bytes when one file is the target of
-all of them. Chunk keys such as `t2m/0.13.4` exist only at the edge, in writers and in replay.
+Contract: whoever makes a manifest may change it until it hands it on; who is given one makes another (`replace`) and
+never changes it, as arrays and columns are shared between manifests. Arrays and groups are keyed by Zarr path without a
+leading slash ("" is the root group). Every reference is a row of four columns (cell, target, offset, size): 24 bytes
+when one file is the target of all of them. Chunk keys such as `t2m/0.13.4` exist only at the edge, in writers and in
+replay.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, Literal
 
 from refmaker.file_version import Target
 from refmaker.manifest.references import References
+from refmaker.manifest.writers import writer
 from refmaker.model import JSON
 from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 
@@ -120,12 +123,8 @@ class Manifest:
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write kerchunk JSON version 1 to `path`, whole or not at all, packed where the name ends in .gz or .zst."""
-        from refmaker.kerchunk.json_writer import write_json
-
-        write_json(self, path)
+        writer("json")(self, path)
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
-        """Write a Parquet set of references to the folder `path`. See `kerchunk_parquet.write_parquet`."""
-        from refmaker.kerchunk.parquet_writer import write_parquet
-
-        write_parquet(self, path)
+        """Write a Parquet set of references to the folder `path`. See `refmaker.kerchunk.parquet_writer`."""
+        writer("parquet")(self, path)

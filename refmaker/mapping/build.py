@@ -30,14 +30,14 @@ from refmaker.mapping.chunks import (
 )
 from refmaker.mapping.decoding import fill_of
 from refmaker.mapping.dtypes import zarr_dtype
+from refmaker.mapping.edges import EdgeAllowance
 from refmaker.mapping.fill import FillPlan, plan_fill
 from refmaker.mapping.layout import Layout, Rules, lay_out, split_rows
+from refmaker.mapping.text import ENCODING, NOT_UTF8, has_other_text, is_text
 from refmaker.model import JSON, ArrayType, Contiguous, Datatype, ObjectReference
 from refmaker.zarr.chunk_grid import check_extents, grid_of
 from refmaker.zarr.codec_list import Codecs
-from refmaker.zarr.edges import EdgeAllowance
 from refmaker.zarr.metadata import ArrayMetadata, make_metadata, masks_fill_value
-from refmaker.zarr.text import ENCODING, NOT_UTF8, has_other_text, is_text
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["DEFAULT_INLINE_LIMIT", "BuildOptions", "Status", "assemble", "build_array", "text_dtype", "text_layout"]

@@ -18,10 +18,10 @@ from refmaker.errors import Unsupported
 from refmaker.mapping.chunks import Read, as_zarr, encode_chunk, read_ranges
 from refmaker.mapping.codecs import zarr_codecs
 from refmaker.mapping.decoding import Decoder, decodable, hdf5_codecs
+from refmaker.mapping.edges import EdgeAllowance, Edges
 from refmaker.model import Chunked, Compact, Contiguous, Dataset, External, Filter, Virtual
 from refmaker.zarr.chunk_grid import grid_of
 from refmaker.zarr.codec_list import Codecs
-from refmaker.zarr.edges import EdgeAllowance, Edges
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["RECODED", "Layout", "Rules", "lay_out", "split_rows"]

@@ -1,38 +1,63 @@
 """Whether a file is a source: by its name, or by its first bytes.
 
-Contract: reads the first bytes of a local file at most; the scan itself says what is wrong with one that is taken.
+Contract: asks the table of formats (`scanning.formats`), of which those count whose packages are installed. Reads the
+few bytes of a local file that tell; the scan itself says what is wrong with one that is taken.
 """
 
 from __future__ import annotations
 
+import io
 import os
-from functools import cache
+from typing import IO, Final
 
-from refmaker import netcdf3
-from refmaker.formats.detect import HEAD_SIZE, format_of, missing
-from refmaker.formats.detect import NAMES as FORMAT_NAMES
-from refmaker.hdf5.superblock import SIGNATURE, signature_addresses
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["NAMES", "has_known_suffix", "is_recognised"]
+from refmaker.hdf5.superblock import SIGNATURE
+from refmaker.scanning.formats import FORMATS, HEAD_SIZE
+from refmaker.window import Addresses, Window
+
+__all__ = ["MIN_SIZE", "REMOTE_HEAD", "FileWindow", "has_known_suffix", "head_is_recognised", "is_recognised"]
+
+MIN_SIZE: Final = 4
+"""No format is told by fewer bytes."""
+REMOTE_HEAD: Final = 4096 + len(SIGNATURE)
+"""Bytes of a remote file that are looked at: a signature behind a user block of 4096 bytes is among them."""
 
 
-NAMES = (".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5")
-"""Files that are named so are taken for sources whatever they hold: a damaged one is not to be overlooked.
+class FileWindow:
+    """A Window of an open file, or of its beginning: for the few bytes that tell a format.
 
-Those of the formats that kerchunk scans (`refmaker.formats.detect`) as well, where the packages for them are installed.
-"""
+    What ends early gives fewer bytes and is no error: then it is of no format.
+    """
 
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self._size = size
 
-@cache
-def _kerchunk_formats() -> tuple[frozenset[str], tuple[str, ...]]:
-    """Return the formats whose packages are installed, and how their files are named."""
-    kinds = [kind for kind in FORMAT_NAMES if not missing(kind)]
-    return frozenset(kinds), tuple(name for kind in kinds for name in FORMAT_NAMES[kind])
+    @property
+    def size(self) -> int:
+        """Size of the file in bytes."""
+        return self._size
+
+    def at(self, address: int, size: int) -> tuple[bytes, int]:
+        """See `Window.at`."""
+        self._file.seek(address)
+        return self._file.read(size), 0
+
+    def want(self, addresses: Addresses, size: int) -> None:
+        """See `Window.want`: all is at hand."""
+
+    def rows(self, addresses: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.uint8]:
+        """See `Window.rows`."""
+        data = b"".join(self.at(address, size)[0].ljust(size, b"\0") for address in addresses.tolist())
+        return np.frombuffer(data, "u1").reshape(len(addresses), size)
 
 
 def has_known_suffix(name: str) -> bool:
     """Return whether a file is named as sources are."""
-    return name.lower().endswith((*NAMES, *_kerchunk_formats()[1]))
+    name = name.lower()
+    return any(name.endswith(known.suffixes) and known.is_installed() for known in FORMATS)
 
 
 def is_recognised(path: str) -> bool:
@@ -40,19 +65,14 @@ def is_recognised(path: str) -> bool:
     if has_known_suffix(path):
         return True
     with open(path, "rb") as file:
-        head = file.read(HEAD_SIZE)
-        if head[:4] in netcdf3.MAGIC or format_of(head) in _kerchunk_formats()[0]:
-            return True
-        for address in signature_addresses(os.fstat(file.fileno()).st_size):
-            file.seek(address)
-            if file.read(len(SIGNATURE)) == SIGNATURE:
-                return True
-    return False
+        return _is_source(FileWindow(file, os.fstat(file.fileno()).st_size))
 
 
-def _head_is_recognised(head: bytes) -> bool:
+def head_is_recognised(head: bytes) -> bool:
     """Return whether a file of which these are the first bytes is a source."""
-    addresses = signature_addresses(len(head))
-    if head[:4] in netcdf3.MAGIC or format_of(head) in _kerchunk_formats()[0]:
-        return True
-    return any(head.startswith(SIGNATURE, address) for address in addresses)
+    return _is_source(FileWindow(io.BytesIO(head), len(head)))
+
+
+def _is_source(window: Window) -> bool:
+    head = bytes(window.at(0, min(HEAD_SIZE, window.size))[0])
+    return any(known.is_installed() and known.detect(head, window) for known in FORMATS)

@@ -1,34 +1,30 @@
 """From a source file to a manifest: the stages one after the other.
 
-Contract: `scan` gives a manifest in which every dataset of the file is mapped, inlined or refused by name. Files of
-formats that refmaker does not walk are handed over (`refmaker.formats`). Local files miss no bytes, so that their scan
-is one pass without an event loop.
+Contract: `scan` gives a manifest in which every dataset of the file is mapped, inlined or refused by name. Which
+formats there are, and what scans each, says the table of formats (`scanning.formats`). Local files miss no bytes,
+so that their scan is one pass without an event loop.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from refmaker.conventions.netcdf4 import annotate
 from refmaker.driver import Driver, Progress
 from refmaker.errors import RefmakerError, concealed, redact_error
 from refmaker.hdf5.checksum import unverified
-from refmaker.hdf5.walk import Walk
 from refmaker.linked.address_space import AddressSpace
 from refmaker.linked.permission import Permission
-from refmaker.linked.resolve_external import resolve_external
-from refmaker.linked.virtual import ResolveContext
 from refmaker.manifest.manifest import Manifest
 from refmaker.mapping.build import DEFAULT_INLINE_LIMIT, BuildOptions
 from refmaker.model import Tree
 from refmaker.path_filter import PathFilter
 from refmaker.redaction import secrets_in, secrets_of
-from refmaker.scanning.assembly import Assembly
-from refmaker.scanning.detect import detect_format, read_hdf5, read_netcdf3
+from refmaker.scanning.detect import detect_format
+from refmaker.scanning.formats import ScanJob
 from refmaker.sources.memory_budget import MemoryBudget
 from refmaker.sources.open import open_source
 from refmaker.sources.recording import RecordingWindow
@@ -140,41 +136,40 @@ def scan_file(
     permission = Permission(other_files, None if allow is None else tuple(map(text_of, allow)))
     selection = PathFilter(group, tuple(include), tuple(exclude))
     memory_budget = MemoryBudget() if memory_budget is None else memory_budget
-    try:
-        with nullcontext() if verify_checksums else unverified():
-            space = AddressSpace(open_source(url, storage_options, memory_budget), storage_options, memory_budget)
-            recorder = RecordingWindow(space.window) if measure else None
-            driver = Driver(space, progress)
-            window = recorder or space.window
-            kind = detect_format(window, driver)
-            if kind == "hdf5" or kind == "netcdf3":
-                if kind == "hdf5":
-                    walk = Walk(window, inline_limit, strict, narrow=selection.narrows)
-                    tree = read_hdf5(walk, driver, url, selection)
-                else:
-                    tree = read_netcdf3(window, driver, url, records_per_chunk)
-                if recorder is not None:
-                    tree.metadata_size, tree.metadata_blocks = recorder.extent()
-                context = ResolveContext(space, driver.run, inline_limit, options.subchunk_size)
-                links = selection.reaches if follow_external_links else None
-                resolve_external(
-                    tree, context, strict=strict, permission=permission, links=links, wanted=selection.takes
-                )
-                manifest = Assembly(tree, annotate(tree), space, selection, options, strict).run(driver.run)
-            else:
-                from refmaker.formats.kerchunk_scan import ScanOptions, scan_with_kerchunk
+    with _explained(url, storage_options), nullcontext() if verify_checksums else unverified():
+        space = AddressSpace(open_source(url, storage_options, memory_budget), storage_options, memory_budget)
+        recorder = RecordingWindow(space.window) if measure else None
+        driver = Driver(space, progress)
+        job = ScanJob(
+            url=url,
+            storage_options=storage_options,
+            space=space,
+            window=recorder or space.window,
+            driver=driver,
+            selection=selection,
+            options=options,
+            permission=permission,
+            strict=strict,
+            follow_external_links=follow_external_links,
+            records_per_chunk=records_per_chunk,
+            recorder=recorder,
+        )
+        manifest, tree = detect_format(job.window, driver).read(job)
+        _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
+        space.check_unchanged()
+    return ScanResult(manifest, tree)
 
-                tree = Tree(url, space.window.size, kind)
-                scan_options = ScanOptions(selection, inline_threshold, zarr_format, strict)
-                manifest = scan_with_kerchunk(kind, url, storage_options, space, driver.run, scan_options)
-            _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
-            space.check_unchanged()
+
+@contextmanager
+def _explained(url: str, storage_options: Mapping[str, Any] | None) -> Iterator[None]:
+    """Have errors name the file, and no secret."""
+    try:
+        yield
     except RefmakerError as error:
         if error.source is None:
             error.source = url
         redact_error(error, secrets_of(storage_options or {}) | secrets_in(url))
         raise
-    return ScanResult(manifest, tree)
 
 
 def _note(manifest: Manifest, notes: list[str]) -> None:

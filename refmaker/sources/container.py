@@ -1,15 +1,14 @@
-"""Members of tar files and of zip files that are stored as they are: sources at an offset in another file.
+"""Members of containers that stand there as they are: sources at an offset in another file.
 
-Contract: `zip://member::container` and `tar://member::container`, urls as fsspec chains them. References point into the
-container file itself. A compressed or encrypted member, a sparse one, a compressed tar file have no such place: they
-are refused with the reason. Where a member lies is found with the standard library's `zipfile` and `tarfile`.
+Contract: `zip://member::container` and `tar://member::container`, urls as fsspec chains them; which kinds there are,
+and how a member is found in one, `sources.containers` says. References point into the container file itself. A member
+that has no such place there is refused with the reason.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -17,26 +16,20 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from refmaker import limits
-from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, Unsupported, cause_of
+from refmaker.errors import FormatError, RefmakerError, SourceError, TruncatedError, cause_of
 from refmaker.file_version import FileVersion
-from refmaker.sources.open import is_local
-from refmaker.urls import local_path, opened, text_of
+from refmaker.sources.containers import CONTAINERS
+from refmaker.urls import is_local, local_path, opened, text_of
 from refmaker.window import Addresses, Buffer, MissingBytes, ShiftedWindow, Source, Window
 
 __all__ = ["MemberSource", "locate", "split_member"]
-
-# Local file header of a zip file: 0 signature 4 | … | 26 length of the name 2 | length of the extra field 2
-_ZIP_HEAD = struct.Struct("<4s22xHH")
-_KINDS = ("zip", "tar")
-MAX_HARD_LINKS = limits.HARD_LINKS
 
 
 def split_member(url: str) -> tuple[str, str, str] | None:
     """Take a chained url apart: kind of container, member, url of the container. None for other urls."""
     kind, named, rest = url.partition("://")
     parts = rest.split("::")
-    if kind not in _KINDS or not named or len(parts) < 2:
+    if kind not in CONTAINERS or not named or len(parts) < 2:
         return None
     # Members and files may have `::` in their names: the container is the first that is there.
     places = [("::".join(parts[:i]), "::".join(parts[i:])) for i in range(1, len(parts))]
@@ -62,7 +55,7 @@ def locate(kind: str, member: str, container: str, options: Mapping[str, Any]) -
 def located(kind: str, file: IO[bytes], member: str, container: str) -> tuple[int, int]:
     """Find where a member lies in an opened container: see `locate`."""
     with _explained(container):
-        found = _in_zip(file, member) if kind == "zip" else _in_tar(file, member)
+        found = CONTAINERS[kind](file, member)
     if found is None:
         raise SourceError(f"the {kind} file has no member {member!r}", source=container)
     if min(found) < 0:
@@ -84,48 +77,6 @@ def _explained(container: str) -> Iterator[None]:
         raise
     except Exception as error:  # every filesystem raises errors of its own, and so do the readers of damaged containers
         raise SourceError(f"cannot be read: {cause_of(error)}", source=container) from error
-
-
-def _in_zip(file: IO[bytes], member: str) -> tuple[int, int] | None:
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(file) as archive:
-            info = archive.getinfo(member)
-    except zipfile.BadZipFile as error:
-        raise FormatError(f"not a zip file: {error}", structure="zip") from error
-    except KeyError:
-        return None
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        what = "encrypted" if info.flag_bits & 1 else "compressed"
-        raise Unsupported(f"the member {member!r} is {what} in its zip file: unpack it, or store it as it is")
-    file.seek(info.header_offset)
-    head = file.read(_ZIP_HEAD.size)
-    if len(head) < _ZIP_HEAD.size or head[:4] != b"PK\3\4":
-        raise FormatError("local file header", structure="zip", address=info.header_offset, got=head[:4])
-    _, name, extra = _ZIP_HEAD.unpack(head)
-    return info.header_offset + 30 + name + extra, info.file_size
-
-
-def _in_tar(file: IO[bytes], member: str) -> tuple[int, int] | None:
-    import tarfile
-
-    try:
-        with tarfile.open(fileobj=file, mode="r:") as archive:
-            info = archive.getmember(member)
-            for _ in range(MAX_HARD_LINKS):
-                if not info.islnk():
-                    break
-                info = archive.getmember(info.linkname)
-            else:
-                raise FormatError("hard links that lead in circles, or through too many others", structure="tar")
-    except tarfile.TarError as error:
-        raise FormatError(f"not an uncompressed tar file: {error}", structure="tar") from error
-    except KeyError:
-        return None
-    if info.issparse() or not info.isreg():
-        raise Unsupported(f"the member {member!r} is sparse, or no file: it has no place in its tar file")
-    return info.offset_data, info.size
 
 
 class _MemberWindow(ShiftedWindow):
@@ -203,6 +154,6 @@ def container_options(container: str, options: Mapping[str, Any] | None) -> Mapp
     """
     given = {} if options is None else options
     protocol = "file" if is_local(container) else container.partition("://")[0]
-    kept = {name: value for name, value in given.items() if name not in _KINDS}
+    kept = {name: value for name, value in given.items() if name not in CONTAINERS}
     found = kept.get(protocol, kept)
     return found if isinstance(found, Mapping) else kept

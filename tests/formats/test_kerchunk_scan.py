@@ -26,9 +26,9 @@ from refmaker_cli.main import main
 
 import refmaker
 from refmaker.errors import FormatError, RefmakerError, Unsupported
-from refmaker.formats import kerchunk_scan
+from refmaker.formats import detect, kerchunk_scan
 from refmaker.manifest.manifest import Manifest
-from refmaker.scanning import recognise
+from refmaker.scanning import handed_over, recognise
 from refmaker.scanning.scan import scan
 from refmaker.verification.verify import verify
 from tests.formats.messages import message, values_of
@@ -223,14 +223,14 @@ def test_directories_without_the_packages(made, tmp_path, monkeypatch):
     assert recognise.is_recognised(str(path))
     path.rename(path.with_suffix(".data"))
     assert recognise.is_recognised(str(path.with_suffix(".data")))
-    monkeypatch.setattr(recognise, "missing", lambda asked: ["a package"] if asked == kind else [])
-    recognise._kerchunk_formats.cache_clear()
+    monkeypatch.setattr(detect, "missing", lambda asked: ["a package"] if asked == kind else [])
+    handed_over._is_installed.cache_clear()
     try:
         assert not recognise.is_recognised(str(path.with_suffix(".data")))
         assert not recognise.has_known_suffix(path.name)
     finally:
         monkeypatch.undo()
-        recognise._kerchunk_formats.cache_clear()
+        handed_over._is_installed.cache_clear()
 
 
 @pytest.mark.usefixtures("here")

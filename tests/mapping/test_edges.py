@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from refmaker.mapping.edges import EdgeAllowance, Edges
 from refmaker.scanning.scan import scan
 from refmaker.window import MissingBytes
-from refmaker.zarr.edges import EdgeAllowance, Edges
 from tests.mapping.stock import open_array
 
 COMPOUND = np.dtype([("a", "S1"), ("b", "<f4")])

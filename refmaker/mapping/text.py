@@ -15,10 +15,10 @@ import numpy as np
 from refmaker.errors import FormatError, Unsupported
 from refmaker.mapping.chunks import Read, read_ranges
 from refmaker.mapping.decoding import Decoder
+from refmaker.mapping.edges import EdgeAllowance
 from refmaker.mapping.layout import Layout
 from refmaker.model import Dataset, String
 from refmaker.window import MissingBytes
-from refmaker.zarr.edges import EdgeAllowance
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["ENCODING", "NOT_UTF8", "has_other_text", "is_text"]

@@ -1,0 +1,35 @@
+"""The writers of manifests, by name: what `Manifest.to_json` and `Manifest.to_parquet` call.
+
+Contract: records know no format. A writer is a function of a manifest and a path in a module above this one, which is
+imported when it is first asked for; a new one is a line in `WRITERS` and a method of `Manifest`.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from refmaker.manifest.manifest import Manifest
+
+__all__ = ["WRITERS", "Writer", "WriterName", "writer"]
+
+WriterName: TypeAlias = Literal["json", "parquet"]
+WRITERS: Final[dict[WriterName, tuple[str, str]]] = {
+    "json": ("refmaker.kerchunk.json_writer", "write_json"),
+    "parquet": ("refmaker.kerchunk.parquet_writer", "write_parquet"),
+}
+"""Name -> the module of the writer and its function."""
+
+
+class Writer(Protocol):
+    """Writes a manifest to a path, whole or not at all."""
+
+    def __call__(self, manifest: Manifest, path: str | os.PathLike[str], /) -> None: ...  # noqa: D102
+
+
+def writer(name: WriterName) -> Writer:
+    """Return the writer of that name."""
+    module, function = WRITERS[name]
+    return cast(Writer, getattr(import_module(module), function))
