@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from refmaker.manifest.references import References
 
-__all__ = ["Fetch", "Rows", "ShardedVariable", "ArrayState", "known_rows"]
+__all__ = ["Fetch", "Rows", "ShardedArrayState", "ArrayState", "known_rows"]
 
 Fetch: TypeAlias = Callable[[Callable[[], object]], None]
 """Has a function called in another thread."""
@@ -54,7 +54,7 @@ class ArrayState:
         return self.references, positions, len(positions)
 
 
-class ShardedVariable(ArrayState):
+class ShardedArrayState(ArrayState):
     """An array whose references are read shard by shard.
 
     Parameters

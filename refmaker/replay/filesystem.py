@@ -24,15 +24,18 @@ from refmaker.kerchunk.reference_document import Reading
 from refmaker.manifest.manifest import Manifest
 from refmaker.redaction import secrets_in, secrets_of
 from refmaker.replay.deadline import within
-from refmaker.replay.decoded import DecodedView
+from refmaker.replay.decoded_view import DecodedView
 from refmaker.replay.identity import Check
 from refmaker.replay.listing import Entry, described
 from refmaker.replay.loading import LoadedManifest, Pending, load_document, without_unknown_codecs
+from refmaker.replay.lookup import ResolvedKey
 from refmaker.replay.options import check_options, meant, shown, size_of
+from refmaker.replay.raw_view import RawView
 from refmaker.replay.read_only import ReadOnly
 from refmaker.replay.references import ReferencesView, with_metadata
+from refmaker.replay.requests import ReadRequest
 from refmaker.replay.targets import Access, Targets
-from refmaker.replay.transparent import RawView, View, Wanted
+from refmaker.replay.view import View
 from refmaker.urls import text_of
 
 __all__ = ["FileSystem"]
@@ -184,37 +187,36 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
     # Reading
 
     async def _read(
-        self, paths: Sequence[str], starts: Sequence[int | None], ends: Sequence[int | None]
+        self, view: View, keys: Sequence[ResolvedKey], starts: Sequence[int | None], ends: Sequence[int | None]
     ) -> list[bytes | Exception]:
         """Read slices of keys: for each its bytes, or the error."""
-        view = self._view or await self._ready()
-        keys = [self._key(path) for path in paths]
-        places: list[int] = []
-        wanted: list[Wanted] = []
+        requests: list[ReadRequest] = []
+        cuts: list[tuple[int, slice]] = []
         out: list[bytes | Exception] = []
-        for key, found, start, end in zip(keys, await view.opened.find(keys), starts, ends, strict=True):
+        for key, found, start, end in zip(keys, await view.opened.recorded(keys), starts, ends, strict=True):
             if isinstance(found, Exception):
                 out.append(found)
             elif isinstance(found, bytes):
                 out.append(found[start:end])
             else:
-                places.append(len(out))
-                wanted.append((key, found, start, end))
+                requests.append(ReadRequest.of(key.key, found, start, end))
+                cuts.append((len(out), slice(start, end) if found.size is None else slice(None)))
                 out.append(b"")
         with within(self.access.timeout):
-            read = await view.read_all(wanted) if wanted else []
-        for at, data in zip(places, read, strict=True):
-            out[at] = data
+            read = await view.read_all(requests) if requests else []
+        for (slot, cut), data in zip(cuts, read, strict=True):
+            out[slot] = data if isinstance(data, Exception) else data[cut]
         return out
 
-    async def _read_whole(self, keys: Sequence[str]) -> list[bytes | Exception]:
+    async def _read_whole(self, paths: Sequence[str]) -> list[bytes | Exception]:
         """Read whole keys: for each its bytes, or the error."""
         view = self._view or await self._ready()
+        keys = [view.opened.lookup.resolve(path) for path in paths]
         with within(self.access.timeout):
-            found = await view.read_whole([key.strip("/") for key in keys])
-            rest = [place for place, data in enumerate(found) if data is None]
+            found = await view.read_whole(keys)
+            rest = [key for key, data in zip(keys, found, strict=True) if data is None]
             everything = [None] * len(rest)
-            read = await self._read([keys[place] for place in rest], everything, everything) if rest else []
+            read = await self._read(view, rest, everything, everything) if rest else []
         others = iter(read)
         return [next(others) if data is None else data for data in found]
 
@@ -225,18 +227,20 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         view = self._view or await self._ready()
-        key = self._key(path)
-        if start is None and end is None:
-            data = view.read_nowait(key.strip("/"))
+        lookup = view.opened.lookup
+        key = lookup.resolve(self._key(path))
+        whole = start is None and end is None
+        if whole:
+            data = view.read_nowait(key)
             if data is not None:
                 return data
-        lookup = view.opened.lookup
         try:
-            found = lookup.find(key) if lookup.is_loaded(key) else await view.opened.run(lookup.find, key)
+            found = lookup.recorded(key) if lookup.is_loaded(key) else await view.opened.run(lookup.recorded, key)
             if isinstance(found, bytes):
                 return found[start:end]
             with within(self.access.timeout):
-                return await view.read(key, found, start, end)
+                data = await view.read(ReadRequest.of(key.key, found, start, end), key if whole else None)
+            return data if whole or found.size is not None else data[start:end]
         except RefmakerError as error:
             redact_error(error, self._secrets)
             raise
@@ -282,7 +286,9 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
     ) -> list[bytes | Exception]:
         first = list(starts) if isinstance(starts, Iterable) else [starts] * len(paths)
         stop = list(ends) if isinstance(ends, Iterable) else [ends] * len(paths)
-        out = await self._read(paths, first, stop)
+        view = self._view or await self._ready()
+        keys = [view.opened.lookup.resolve(self._key(path)) for path in paths]
+        out = await self._read(view, keys, first, stop)
         for data in out:
             if isinstance(data, Exception) and on_error != "return":
                 raise data
@@ -353,7 +359,7 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
         if entry.size is None and not entry.folder:
             found = view.opened.lookup.find(path)
             if not isinstance(found, bytes):
-                entry = Entry(entry.name, await view.size(path, found))
+                entry = Entry(entry.name, await view.size(ReadRequest.of(path, found)))
         return described(path, entry)
 
     async def _isfile(self, path: str) -> bool:

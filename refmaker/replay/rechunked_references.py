@@ -54,7 +54,7 @@ class CoarseReferences(References):
         """See `References.at`."""
         if not 0 <= cell < self._cells or not len(self.between(cell, cell + 1).cell):
             return None
-        return self.code, cell * self.coarse.size, self.coarse.size
+        return ByteRange(self.code, cell * self.coarse.size, self.coarse.size)
 
     def between(self, start: int, stop: int) -> References:
         """See `References.between`."""

@@ -9,6 +9,8 @@ import asyncio
 import math
 from typing import NamedTuple
 
+from refmaker.manifest.references import ByteRange
+
 __all__ = ["ReadRequest", "PendingRead"]
 
 
@@ -19,6 +21,17 @@ class ReadRequest(NamedTuple):
     target: int
     offset: int
     size: int | None
+
+    @classmethod
+    def of(cls, key: str, found: ByteRange, start: int | None = None, end: int | None = None) -> ReadRequest:
+        """Return what is to be read for a slice of what a key refers to.
+
+        All of a target of unknown size is read as a whole: nobody knows where a slice of it ends.
+        """
+        if found.size is None or (start is None and end is None):
+            return cls(key, *found)
+        first, stop, _ = slice(start, end).indices(found.size)
+        return cls(key, found.target, found.offset + first, max(stop - first, 0))
 
 
 class PendingRead:
