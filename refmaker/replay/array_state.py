@@ -1,4 +1,4 @@
-"""Arrays whose chunks are foreseen: where a chunk stands in the walks of readers, and the references of those to come.
+"""Arrays whose chunks are prefetched: where a chunk is in the walks of readers, and the references of those to come.
 
 Contract: nothing is waited for. What stands in shards of the manifest that are not here yet is left out, and those
 shards are asked for.
@@ -28,7 +28,7 @@ _SHARDS = 2
 
 
 class ArrayState:
-    """An array whose chunks are foreseen.
+    """An array whose chunks are prefetched.
 
     Parameters
     ----------

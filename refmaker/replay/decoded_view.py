@@ -66,7 +66,7 @@ class DecodedView:
         lookup = Lookup(manifest, opened.lookup.withheld, opened.lookup.loose)
         self.opened = LoadedManifest(opened.location, lookup, Listing(lookup))
         self._others = RawView(opened, targets)
-        self._variables: dict[int, ArrayState] = {}
+        self._states: dict[int, ArrayState] = {}
         self._kept: OrderedDict[tuple[int, int], tuple[float, bytes]] = OrderedDict()
         self._held = 0
 
@@ -114,24 +114,22 @@ class DecodedView:
         array = self.arrays.get(request.target)
         return (request.size or 0) if array is None else array.size
 
-    async def _chunk(self, key: str, code: int, array: RechunkedArray, cell: int) -> bytes:
-        when, data = self._kept.get((code, cell), (-math.inf, b""))
+    async def _chunk(self, key: str, target: int, array: RechunkedArray, cell: int) -> bytes:
+        when, data = self._kept.get((target, cell), (-math.inf, b""))
         if time.monotonic() - when < _KEPT:
-            self._kept.move_to_end((code, cell))
+            self._kept.move_to_end((target, cell))
             return data
         pieces = await self.opened.run(pieces_of, array, cell, self.targets.records, key)
-        data = await self._assembled(key, array, pieces, self._variable(code, array), cell)
-        self._keep((code, cell), data)
+        data = await self._assembled(key, array, pieces, self._state(target, array), cell)
+        self._keep((target, cell), data)
         return data
 
-    async def _assembled(
-        self, key: str, array: RechunkedArray, pieces: Pieces, variable: ArrayState, cell: int
-    ) -> bytes:
+    async def _assembled(self, key: str, array: RechunkedArray, pieces: Pieces, state: ArrayState, cell: int) -> bytes:
         """Read what a chunk of the view is made of; decode what has come while the rest is on its way."""
         engine = await self.targets.engine()
         await engine.prepare(distinct(pieces.target).tolist())
         reading = list(self._reading(engine, key, pieces))
-        engine.observe(variable, cell, int(pieces.size.sum()))
+        engine.observe(state, cell, int(pieces.size.sum()))
         assembly = Assembly(key, array, complete=len(pieces) == math.prod(array.factor))
         loop, workers = asyncio.get_running_loop(), threads("decode", os.cpu_count() or 1)
         here = [(held(data), url) for data, held, url in reading if isinstance(data, bytes)]
@@ -154,29 +152,29 @@ class DecodedView:
         """Begin to read; give what has come or will, what chunks are in it, and the target it is from."""
         if pieces.inline:
             yield b"", lambda _: ((cell, data, 0) for cell, data in pieces.inline), None
-        for cell, code in pieces.whole:
-            future = engine.begin(ReadRequest(key, code, 0, None))
-            yield future, partial(_cut, [cell], [0], [None], 0), self.targets.records[code].url
+        for cell, target in pieces.whole:
+            future = engine.begin(ReadRequest(key, target, 0, None))
+            yield future, partial(_cut, [cell], [0], [None], 0), self.targets.records[target].url
         bounds = np.flatnonzero(np.diff(pieces.target, prepend=-1, append=-1)).tolist()
         for first, stop in itertools.pairwise(bounds):
-            mine, code = slice(first, stop), int(pieces.target[first])
+            mine, target = slice(first, stop), int(pieces.target[first])
             cells, starts, sizes = (c[mine].tolist() for c in (pieces.cell, pieces.offset, pieces.size))
-            for part, origin, data in engine.begin_all(key, code, starts, sizes):
+            for part, origin, data in engine.begin_all(key, target, starts, sizes):
                 held = partial(_cut, cells[part], starts[part], sizes[part], origin)
-                yield data, held, self.targets.records[code].url
+                yield data, held, self.targets.records[target].url
 
-    def _variable(self, code: int, array: RechunkedArray) -> ArrayState:
-        variable = self._variables.get(code)
-        if variable is None:
+    def _state(self, target: int, array: RechunkedArray) -> ArrayState:
+        state = self._states.get(target)
+        if state is None:
             shown = self.opened.lookup.manifest.arrays[array.path].references
-            variable = self._variables[code] = _RechunkedArrayState(array, shown, self.opened.fetch)
-        return variable
+            state = self._states[target] = _RechunkedArrayState(array, shown, self.opened.fetch)
+        return state
 
-    def _keep(self, place: tuple[int, int], data: bytes) -> None:
+    def _keep(self, chunk: tuple[int, int], data: bytes) -> None:
         """Keep a chunk for a while; the one that was used longest ago goes."""
-        if len(data) > _MEMORY // 4 or place in self._kept:
+        if len(data) > _MEMORY // 4 or chunk in self._kept:
             return
-        self._kept[place] = time.monotonic(), data
+        self._kept[chunk] = time.monotonic(), data
         self._held += len(data)
         while self._held > _MEMORY:
             self._held -= len(self._kept.popitem(last=False)[1][1])

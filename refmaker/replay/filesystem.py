@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
-from fsspec.asyn import AsyncFileSystem, get_loop, iothread, reset_lock, sync
+from fsspec.asyn import get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
-from fsspec.spec import AbstractBufferedFile
 
 from refmaker import limits, logs
 from refmaker.codecs import zarr3_struct
@@ -26,7 +25,8 @@ from refmaker.redaction import secrets_in, secrets_of
 from refmaker.replay.deadline import within
 from refmaker.replay.decoded_view import DecodedView
 from refmaker.replay.identity import Check
-from refmaker.replay.listing import Entry, described
+from refmaker.replay.key_file import KeyFile, write_out
+from refmaker.replay.listing_methods import ListingMethods
 from refmaker.replay.loading import LoadedManifest, Pending, load_document, without_unknown_codecs
 from refmaker.replay.lookup import ResolvedKey
 from refmaker.replay.options import check_options, meant, shown, size_of
@@ -41,7 +41,7 @@ from refmaker.urls import text_of
 __all__ = ["FileSystem"]
 
 
-class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
+class FileSystem(ReadOnly, ListingMethods):
     """Replay a manifest: its keys as files, whose bytes are read from the original files.
 
     Instances are light and equal ones share the loaded manifest; a pickled one is its options, and loads the manifest
@@ -301,77 +301,12 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
             os.makedirs(lpath, exist_ok=True)
             return
         data = await self._cat_file(rpath)
-        callback.set_size(len(data))
-        if hasattr(lpath, "write"):
-            lpath.write(data)
-        else:
-            with open(lpath, "wb") as file:
-                file.write(data)
-        callback.absolute_update(len(data))
+        write_out(data, lpath, callback)
 
-    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any) -> _File:
+    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any) -> KeyFile:
         if mode != "rb":
             self._refuse_here()
-        return _File(self, path, mode, block_size, **kwargs)
-
-    # Listing
-
-    async def _ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
-        path = self._strip_protocol(path)
-        opened = (await self._ready()).opened
-        if await opened.run(partial(opened.listing.holds, path.strip("/"), folder=False)):
-            found = [await self._info(path)]
-            return found if detail else [path]
-        # Names repeat the path as it was asked for: zarr's FsspecStore asks with a leading slash, and cuts it off.
-        lead = f"{path}/" if path else ""
-        held = await opened.run(opened.listing.contents, path.strip("/"))
-        if not detail:
-            return [lead + name for name in (*held.files, *held.folders)]
-        files = [
-            {"name": lead + name, "size": size, "type": "file"}
-            for name, size in zip(held.files, held.sizes, strict=True)
-        ]
-        return files + [{"name": lead + name, "size": 0, "type": "directory"} for name in held.folders]
-
-    async def _find(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
-    ) -> list[str] | dict[str, dict[str, Any]]:
-        """List all files below a path: from the columns, unless folders are wanted too."""
-        if maxdepth is not None or withdirs:
-            return await super()._find(path, maxdepth=maxdepth, withdirs=withdirs, **kwargs)  # type: ignore[no-any-return]
-        path = self._strip_protocol(path)
-        lead = path[: len(path) - len(path.lstrip("/"))]
-        opened = (await self._ready()).opened
-        try:
-            if kwargs.get("detail"):
-                found = await opened.run(opened.listing.find, path.strip("/"))
-                files = {lead + name: size for name, size in found.items()}
-                return {name: {"name": name, "size": size, "type": "file"} for name, size in files.items()}
-            names = await opened.run(opened.listing.names, path.strip("/"))
-        except FileNotFoundError:
-            return {} if kwargs.get("detail") else []  # as fsspec has it
-        return [lead + name for name in names] if lead else names
-
-    async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
-        path = self._strip_protocol(path)
-        view = await self._ready()
-        entry = await view.opened.run(view.opened.listing.entry, path.strip("/"))
-        if entry.size is None and not entry.folder:
-            found = view.opened.lookup.find(path)
-            if not isinstance(found, bytes):
-                entry = Entry(entry.name, await view.size(ReadRequest.of(path, found)))
-        return described(path, entry)
-
-    async def _isfile(self, path: str) -> bool:
-        opened = (await self._ready()).opened
-        return await opened.run(partial(opened.listing.holds, self._strip_protocol(path).strip("/"), folder=False))
-
-    async def _isdir(self, path: str) -> bool:
-        opened = (await self._ready()).opened
-        return await opened.run(partial(opened.listing.holds, self._strip_protocol(path).strip("/"), folder=True))
-
-    async def _exists(self, path: str, **kwargs: Any) -> bool:
-        return await self._isfile(path) or await self._isdir(path)
+        return KeyFile(self, path, mode, block_size, **kwargs)
 
     # The manifest
 
@@ -413,11 +348,3 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
             self._pid = os.getpid()
             self._loop = None if self.asynchronous else get_loop()
             self._loading = None
-
-
-class _File(AbstractBufferedFile):  # type: ignore[misc]
-    """A key, opened for reading."""
-
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        data: bytes = sync(self.fs.loop, self.fs._cat_file, self.path, start, end)
-        return data

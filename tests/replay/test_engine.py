@@ -37,7 +37,7 @@ class Store:
         self.gate: asyncio.Event | None = None
         self.current = self.peak = 0
 
-    def now(self, start: int, stop: int) -> bytes | None:
+    def read_nowait(self, start: int, stop: int) -> bytes | None:
         return None
 
     async def read(self, start: int, stop: int | None) -> bytes:
@@ -417,7 +417,7 @@ class Ready(Store):
 
     there = True
 
-    def now(self, start: int, stop: int) -> bytes | None:
+    def read_nowait(self, start: int, stop: int) -> bytes | None:
         return self.data[start:stop] if self.there else None
 
 

@@ -7,7 +7,7 @@ import pytest
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.references import ByteRange
-from refmaker.replay.lookup import Lookup
+from refmaker.replay.lookup import ChunkKey, Lookup, OtherKey
 from tests.replay.scenes import HEAD, VALUES, array, manifest, references, scene
 
 
@@ -162,3 +162,13 @@ def test_grid_that_contradicts_the_metadata() -> None:
     held.arrays["g/x"].grid = (3, 2)
     with pytest.raises(ManifestError, match="differ"):
         found(held, "g/x/0.0")
+
+
+@pytest.mark.parametrize("key", ["g/x/1.0", "/g/x/1.0", "g/x/1.0/"])
+def test_a_key_of_a_chunk_is_resolved_to_array_and_cell(key: str) -> None:
+    assert Lookup(scene("u")).resolve(key) == ChunkKey("g/x/1.0", "g/x", 1)
+
+
+@pytest.mark.parametrize("key", ["g/x/9.0", "g/x/00.0", "g/x/.zarray", ".zgroup", "nothing", ""])
+def test_other_keys_are_no_chunk(key: str) -> None:
+    assert Lookup(scene("u")).resolve(f"/{key}") == OtherKey(key)
