@@ -62,6 +62,8 @@ FACES = {
     "refmaker.codecs.sequences": "numcodecs",
     "refmaker.codecs.zarr3": "zarr",
     "refmaker.replay.filesystem": "fsspec",
+    "refmaker.replay.key_file": "fsspec",
+    "refmaker.replay.listing_methods": "fsspec",
     "refmaker.replay.xarray_backend": "xarray",
     "refmaker.replay.xarray_store": "xarray",
 }

@@ -234,5 +234,5 @@ def _reference(key: str, value: list[Any], table: UrlTable) -> ByteRange:
     sound = all(type(number) is int and 0 <= number < 2**63 for number in numbers)
     if not isinstance(url, str) or len(numbers) not in (0, 2) or not sound:
         raise malformed("bad reference", structure=key_name(key), expected=expected, got=value, source=table.source)
-    code = table[url]
-    return (code, 0, None) if not numbers else (code, numbers[0], numbers[1])
+    target = table[url]
+    return ByteRange(target, numbers[0], numbers[1]) if numbers else ByteRange(target, 0, None)

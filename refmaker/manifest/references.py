@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,15 @@ import numpy.typing as npt
 __all__ = ["ByteRange", "References"]
 
 
-ByteRange: TypeAlias = tuple[int, int, int | None]
-"""Target, offset and size of a reference; size None: the whole target, from its first byte to its last."""
+class ByteRange(NamedTuple):
+    """Bytes of a target: `size` from `offset`; size None: all of it, from its first byte to its last.
+
+    `target` is an index into `Manifest.targets`.
+    """
+
+    target: int
+    offset: int
+    size: int | None
 
 
 @dataclass(slots=True)
@@ -62,18 +69,18 @@ class References:
             if cell in self.inline:
                 return self.inline[cell]
             if cell in self.whole:
-                return self.whole[cell], 0, None
+                return ByteRange(self.whole[cell], 0, None)
             row = int(np.searchsorted(self.cell, cell))
             if row == count or self.cell.item(row) != cell:
                 return None
-        return self.target.item(row), self.offset.item(row), self.size.item(row)
+        return ByteRange(self.target.item(row), self.offset.item(row), self.size.item(row))
 
     def between(self, start: int, stop: int) -> References:
         """Return the references of the cells from `start` to before `stop`; the columns are views."""
         first, last = np.searchsorted(self.cell, (start, stop))
         part = slice(int(first), int(last))
         inline = {cell: data for cell, data in self.inline.items() if start <= cell < stop}
-        whole = {cell: code for cell, code in self.whole.items() if start <= cell < stop}
+        whole = {cell: target for cell, target in self.whole.items() if start <= cell < stop}
         return References(self.cell[part], self.target[part], self.offset[part], self.size[part], inline, whole)
 
     def any_between(self, start: int, stop: int) -> bool:

@@ -1,4 +1,4 @@
-"""Arrays whose chunks are foreseen: where a chunk stands in the walks of readers, and the references of those to come.
+"""Arrays whose chunks are prefetched: where a chunk is in the walks of readers, and the references of those to come.
 
 Contract: nothing is waited for. What stands in shards of the manifest that are not here yet is left out, and those
 shards are asked for.
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from refmaker.manifest.references import References
 
-__all__ = ["Fetch", "Rows", "ShardedVariable", "ArrayState", "known_rows"]
+__all__ = ["Fetch", "Rows", "ShardedArrayState", "ArrayState", "known_rows"]
 
 Fetch: TypeAlias = Callable[[Callable[[], object]], None]
 """Has a function called in another thread."""
@@ -28,7 +28,7 @@ _SHARDS = 2
 
 
 class ArrayState:
-    """An array whose chunks are foreseen.
+    """An array whose chunks are prefetched.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class ArrayState:
         return self.references, positions, len(positions)
 
 
-class ShardedVariable(ArrayState):
+class ShardedArrayState(ArrayState):
     """An array whose references are read shard by shard.
 
     Parameters

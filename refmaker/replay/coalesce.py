@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 MAX_COALESCED_REQUEST = 128 * 1024
-"""Bytes: requests of more are neither merged nor foreseen; they are worth a connection each."""
+"""Bytes: requests of more are neither merged nor prefetched; they are worth a connection each."""
 
 BLOCK = 1 << 20
 """Bytes of merged requests, at most: more would be slower in one connection than in several."""
@@ -94,7 +94,7 @@ def coalesce_sorted(
 
     Yields
     ------
-    places
+    slots
         Which of the ranges.
     start, stop
         What holds them all.
@@ -106,13 +106,13 @@ def coalesce_sorted(
     longest = min(longest_of(sum(sizes)), longest)
     first, stop, useful = 0, 0, 0
     held: PrefetchedRange | None = None
-    for place, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+    for slot, (start, size) in enumerate(zip(starts, sizes, strict=True)):
         block = find(start, start + size) if find is not None and size else None
         near = start - stop <= max_gap(gap, size) and start + size - starts[first] <= longest
-        small = max(size, sizes[place - 1]) <= MAX_COALESCED_REQUEST
-        if place > first and not (block is held and (block is not None or (near and small))):
-            yield slice(first, place), starts[first], stop, held, useful
-            first, stop, useful = place, 0, 0
+        small = max(size, sizes[slot - 1]) <= MAX_COALESCED_REQUEST
+        if slot > first and not (block is held and (block is not None or (near and small))):
+            yield slice(first, slot), starts[first], stop, held, useful
+            first, stop, useful = slot, 0, 0
         held = block
         stop = max(stop, start + size)
         useful += size
@@ -124,18 +124,18 @@ def prefetch_ranges(
     references: References, rows: npt.NDArray[np.int64], block: int, stores: Mapping[int, Store]
 ) -> Iterator[tuple[int, int, int, int]]:
     """Merge the ranges of chunks to be read ahead, where they are small: target, start, stop, and bytes of chunks."""
-    codes, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
+    targets, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
     fit = (sizes > 0) & (sizes <= MAX_COALESCED_REQUEST) & (starts < _FAR)
-    for code in distinct(codes[fit]).tolist():
-        store = stores.get(code)
+    for target in distinct(targets[fit]).tolist():
+        store = stores.get(target)
         farthest, longest = (MIN_GAP, _UNKNOWN) if store is None else (store.gap, store.block)
-        mine = fit & (codes == code)
+        mine = fit & (targets == target)
         first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
         gap = max_gap(farthest, int(size.mean()))
         merged = coalesce(first, first + size, gap=gap, block=min(block, longest))
         used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
         for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
-            yield code, start, stop, int(useful)
+            yield target, start, stop, int(useful)
 
 
 def longest_of(size: int) -> int:

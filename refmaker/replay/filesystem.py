@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
-from fsspec.asyn import AsyncFileSystem, get_loop, iothread, reset_lock, sync
+from fsspec.asyn import get_loop, iothread, reset_lock, sync
 from fsspec.callbacks import DEFAULT_CALLBACK
-from fsspec.spec import AbstractBufferedFile
 
 from refmaker import limits, logs
 from refmaker.codecs import zarr3_struct
@@ -25,20 +24,24 @@ from refmaker.kerchunk.reference_document import Reading
 from refmaker.manifest.manifest import Manifest
 from refmaker.redaction import secrets_in, secrets_of
 from refmaker.replay.deadline import within
-from refmaker.replay.decoded import DecodedView
-from refmaker.replay.listing import Entry, described
+from refmaker.replay.decoded_view import DecodedView
+from refmaker.replay.key_file import KeyFile, write_out
+from refmaker.replay.listing_methods import ListingMethods
 from refmaker.replay.loading import LoadedManifest, Pending, load_document, without_unknown_codecs
+from refmaker.replay.lookup import ResolvedKey
 from refmaker.replay.options import check_options, meant, shown, size_of
+from refmaker.replay.raw_view import RawView
 from refmaker.replay.read_only import ReadOnly
 from refmaker.replay.references import ReferencesView, with_metadata
+from refmaker.replay.requests import ReadRequest
 from refmaker.replay.targets import Access, Targets
-from refmaker.replay.transparent import RawView, View, Wanted
+from refmaker.replay.view import View
 from refmaker.urls import text_of
 
 __all__ = ["FileSystem"]
 
 
-class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
+class FileSystem(ReadOnly, ListingMethods):
     """Replay a manifest: its keys as files, whose bytes are read from the original files.
 
     Instances are light and equal ones share the loaded manifest; a pickled one is its options, and loads the manifest
@@ -184,37 +187,36 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
     # Reading
 
     async def _read(
-        self, paths: Sequence[str], starts: Sequence[int | None], ends: Sequence[int | None]
+        self, view: View, keys: Sequence[ResolvedKey], starts: Sequence[int | None], ends: Sequence[int | None]
     ) -> list[bytes | Exception]:
         """Read slices of keys: for each its bytes, or the error."""
-        view = self._view or await self._ready()
-        keys = [self._key(path) for path in paths]
-        places: list[int] = []
-        wanted: list[Wanted] = []
+        requests: list[ReadRequest] = []
+        cuts: list[tuple[int, slice]] = []
         out: list[bytes | Exception] = []
-        for key, found, start, end in zip(keys, await view.opened.find(keys), starts, ends, strict=True):
+        for key, found, start, end in zip(keys, await view.opened.recorded(keys), starts, ends, strict=True):
             if isinstance(found, Exception):
                 out.append(found)
             elif isinstance(found, bytes):
                 out.append(found[start:end])
             else:
-                places.append(len(out))
-                wanted.append((key, found, start, end))
+                requests.append(ReadRequest.of(key.key, found, start, end))
+                cuts.append((len(out), slice(start, end) if found.size is None else slice(None)))
                 out.append(b"")
         with within(self.access.timeout):
-            read = await view.read_all(wanted) if wanted else []
-        for at, data in zip(places, read, strict=True):
-            out[at] = data
+            read = await view.read_all(requests) if requests else []
+        for (slot, cut), data in zip(cuts, read, strict=True):
+            out[slot] = data if isinstance(data, Exception) else data[cut]
         return out
 
-    async def _read_whole(self, keys: Sequence[str]) -> list[bytes | Exception]:
+    async def _read_whole(self, paths: Sequence[str]) -> list[bytes | Exception]:
         """Read whole keys: for each its bytes, or the error."""
         view = self._view or await self._ready()
+        keys = [view.opened.lookup.resolve(path) for path in paths]
         with within(self.access.timeout):
-            found = await view.read_whole([key.strip("/") for key in keys])
-            rest = [place for place, data in enumerate(found) if data is None]
+            found = await view.read_whole(keys)
+            rest = [key for key, data in zip(keys, found, strict=True) if data is None]
             everything = [None] * len(rest)
-            read = await self._read([keys[place] for place in rest], everything, everything) if rest else []
+            read = await self._read(view, rest, everything, everything) if rest else []
         others = iter(read)
         return [next(others) if data is None else data for data in found]
 
@@ -225,18 +227,20 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         view = self._view or await self._ready()
-        key = self._key(path)
-        if start is None and end is None:
-            data = view.read_nowait(key.strip("/"))
+        lookup = view.opened.lookup
+        key = lookup.resolve(self._key(path))
+        whole = start is None and end is None
+        if whole:
+            data = view.read_nowait(key)
             if data is not None:
                 return data
-        lookup = view.opened.lookup
         try:
-            found = lookup.find(key) if lookup.is_loaded(key) else await view.opened.run(lookup.find, key)
+            found = lookup.recorded(key) if lookup.is_loaded(key) else await view.opened.run(lookup.recorded, key)
             if isinstance(found, bytes):
                 return found[start:end]
             with within(self.access.timeout):
-                return await view.read(key, found, start, end)
+                data = await view.read(ReadRequest.of(key.key, found, start, end), key if whole else None)
+            return data if whole or found.size is not None else data[start:end]
         except RefmakerError as error:
             redact_error(error, self._secrets)
             raise
@@ -282,7 +286,9 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
     ) -> list[bytes | Exception]:
         first = list(starts) if isinstance(starts, Iterable) else [starts] * len(paths)
         stop = list(ends) if isinstance(ends, Iterable) else [ends] * len(paths)
-        out = await self._read(paths, first, stop)
+        view = self._view or await self._ready()
+        keys = [view.opened.lookup.resolve(self._key(path)) for path in paths]
+        out = await self._read(view, keys, first, stop)
         for data in out:
             if isinstance(data, Exception) and on_error != "return":
                 raise data
@@ -295,77 +301,12 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
             os.makedirs(lpath, exist_ok=True)
             return
         data = await self._cat_file(rpath)
-        callback.set_size(len(data))
-        if hasattr(lpath, "write"):
-            lpath.write(data)
-        else:
-            with open(lpath, "wb") as file:
-                file.write(data)
-        callback.absolute_update(len(data))
+        write_out(data, lpath, callback)
 
-    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any) -> _File:
+    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any) -> KeyFile:
         if mode != "rb":
             self._refuse_here()
-        return _File(self, path, mode, block_size, **kwargs)
-
-    # Listing
-
-    async def _ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
-        path = self._strip_protocol(path)
-        opened = (await self._ready()).opened
-        if await opened.run(partial(opened.listing.holds, path.strip("/"), folder=False)):
-            found = [await self._info(path)]
-            return found if detail else [path]
-        # Names repeat the path as it was asked for: zarr's FsspecStore asks with a leading slash, and cuts it off.
-        lead = f"{path}/" if path else ""
-        held = await opened.run(opened.listing.contents, path.strip("/"))
-        if not detail:
-            return [lead + name for name in (*held.files, *held.folders)]
-        files = [
-            {"name": lead + name, "size": size, "type": "file"}
-            for name, size in zip(held.files, held.sizes, strict=True)
-        ]
-        return files + [{"name": lead + name, "size": 0, "type": "directory"} for name in held.folders]
-
-    async def _find(
-        self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any
-    ) -> list[str] | dict[str, dict[str, Any]]:
-        """List all files below a path: from the columns, unless folders are wanted too."""
-        if maxdepth is not None or withdirs:
-            return await super()._find(path, maxdepth=maxdepth, withdirs=withdirs, **kwargs)  # type: ignore[no-any-return]
-        path = self._strip_protocol(path)
-        lead = path[: len(path) - len(path.lstrip("/"))]
-        opened = (await self._ready()).opened
-        try:
-            if kwargs.get("detail"):
-                found = await opened.run(opened.listing.find, path.strip("/"))
-                files = {lead + name: size for name, size in found.items()}
-                return {name: {"name": name, "size": size, "type": "file"} for name, size in files.items()}
-            names = await opened.run(opened.listing.names, path.strip("/"))
-        except FileNotFoundError:
-            return {} if kwargs.get("detail") else []  # as fsspec has it
-        return [lead + name for name in names] if lead else names
-
-    async def _info(self, path: str, **kwargs: Any) -> dict[str, Any]:
-        path = self._strip_protocol(path)
-        view = await self._ready()
-        entry = await view.opened.run(view.opened.listing.entry, path.strip("/"))
-        if entry.size is None and not entry.folder:
-            found = view.opened.lookup.find(path)
-            if not isinstance(found, bytes):
-                entry = Entry(entry.name, await view.size(path, found))
-        return described(path, entry)
-
-    async def _isfile(self, path: str) -> bool:
-        opened = (await self._ready()).opened
-        return await opened.run(partial(opened.listing.holds, self._strip_protocol(path).strip("/"), folder=False))
-
-    async def _isdir(self, path: str) -> bool:
-        opened = (await self._ready()).opened
-        return await opened.run(partial(opened.listing.holds, self._strip_protocol(path).strip("/"), folder=True))
-
-    async def _exists(self, path: str, **kwargs: Any) -> bool:
-        return await self._isfile(path) or await self._isdir(path)
+        return KeyFile(self, path, mode, block_size, **kwargs)
 
     # The manifest
 
@@ -407,11 +348,3 @@ class FileSystem(ReadOnly, AsyncFileSystem):  # type: ignore[misc]
             self._pid = os.getpid()
             self._loop = None if self.asynchronous else get_loop()
             self._loading = None
-
-
-class _File(AbstractBufferedFile):  # type: ignore[misc]
-    """A key, opened for reading."""
-
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        data: bytes = sync(self.fs.loop, self.fs._cat_file, self.path, start, end)
-        return data

@@ -143,7 +143,7 @@ class Listing:
         except (FileNotFoundError, Unsupported):
             return False
         except ManifestError:
-            if not self.lookup.is_loaded(path):
+            if not self.lookup.is_loaded(self.lookup.resolve(path)):
                 raise
             return False
 

@@ -32,7 +32,7 @@ from refmaker.kerchunk.reference_document import (
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.references import ByteRange
 from refmaker.replay.listing import Listing
-from refmaker.replay.lookup import ChunkRef, Lookup
+from refmaker.replay.lookup import Lookup, ResolvedKey
 from refmaker.urls import filesystem_of, is_local, locate
 
 __all__ = ["LoadedManifest", "Pending", "load", "load_document", "without_unknown_codecs"]
@@ -61,11 +61,11 @@ class LoadedManifest:
     lookup: Lookup
     listing: Listing
 
-    async def find(self, keys: Sequence[str]) -> list[bytes | ChunkRef | Exception]:
-        """Return what `Lookup.find` does for each key, or its error; shards are read off the event loop."""
+    async def recorded(self, keys: Sequence[ResolvedKey]) -> list[bytes | ByteRange | Exception]:
+        """Return what `Lookup.recorded` does for each key, or its error; shards are read off the event loop."""
         if not self.lookup.sharded or all(map(self.lookup.is_loaded, keys)):
-            return self._find(keys)
-        return await self.run(self._find, keys)
+            return self._recorded(keys)
+        return await self.run(self._recorded, keys)
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Call a function that looks at columns: in a thread where it may have to read shards."""
@@ -77,11 +77,11 @@ class LoadedManifest:
         """Have a function called that reads shards, whatever comes of it."""
         _readers().submit(function)
 
-    def _find(self, keys: Sequence[str]) -> list[bytes | ChunkRef | Exception]:
-        found: list[bytes | ChunkRef | Exception] = []
+    def _recorded(self, keys: Sequence[ResolvedKey]) -> list[bytes | ByteRange | Exception]:
+        found: list[bytes | ByteRange | Exception] = []
         for key in keys:
             try:
-                found.append(self.lookup.find(key))
+                found.append(self.lookup.recorded(key))
             except (FileNotFoundError, RefmakerError) as error:
                 found.append(error)
         return found
@@ -255,7 +255,7 @@ def _document(data: bytes, location: str | None, reading: Reading, elsewhere: bo
 
 
 def _opened(manifest: Manifest, location: str | None, loose: Mapping[str, ByteRange] | None = None) -> LoadedManifest:
-    lookup = Lookup(manifest, loose={key: ChunkRef(*found) for key, found in (loose or {}).items()})
+    lookup = Lookup(manifest, loose=loose)
     return LoadedManifest(None if location is None else location.rstrip("/"), lookup, Listing(lookup))
 
 

@@ -1,6 +1,7 @@
 """From a key to what the manifest records for it, by columns.
 
-Contract: no key strings are held and nothing is read. Three answers are kept apart: recorded (bytes, or a `ChunkRef`),
+Contract: a key is parsed once (`Lookup.resolve`); all later steps take what that gave. No key strings are held and
+nothing is read. Three answers are kept apart: recorded (bytes, or a `ByteRange`),
 absent (`FileNotFoundError`), and never to be filled in (`Unsupported` for what the scan refused, `ManifestError` for a
 key that no chunk of its array can have, or a reference that its target cannot hold).
 """
@@ -10,25 +11,36 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest.manifest import Manifest, Target
+from refmaker.manifest.references import ByteRange
 from refmaker.replay.keys import ChunkKeyEncoding, cell_of
 from refmaker.zarr import strict_json as strict
 from refmaker.zarr.chunk_keys import ChunkLayout
 from refmaker.zarr.keys import ancestors
 from refmaker.zarr.node_documents import array_documents, group_documents
 
-__all__ = ["Lookup", "ChunkRef"]
+__all__ = ["ChunkKey", "Lookup", "OtherKey", "ResolvedKey"]
 
 
-class ChunkRef(NamedTuple):
-    """`size` bytes from `offset` of target number `target`; `size` None: all of a target whose size is not recorded."""
+class ChunkKey(NamedTuple):
+    """A key that names a chunk of the array at `path`: `cell` is its linear index in the chunk grid (C order)."""
 
-    target: int
-    offset: int
-    size: int | None
+    key: str
+    path: str
+    cell: int
+
+
+class OtherKey(NamedTuple):
+    """A key that names no chunk of a grid: of a metadata document, of extra data, or of nothing at all."""
+
+    key: str
+
+
+ResolvedKey: TypeAlias = ChunkKey | OtherKey
+"""A parsed key. `key` is as it was asked for, without slashes at its ends."""
 
 
 class Lookup:
@@ -51,16 +63,20 @@ class Lookup:
         self,
         manifest: Manifest,
         withheld: Mapping[str, str] | None = None,
-        loose: Mapping[str, ChunkRef] | None = None,
+        loose: Mapping[str, ByteRange] | None = None,
     ) -> None:
         self.manifest = manifest
         self.withheld: Mapping[str, str] = {} if withheld is None else withheld
-        self.loose: Mapping[str, ChunkRef] = {} if loose is None else loose
+        self.loose: Mapping[str, ByteRange] = {} if loose is None else loose
         self.sharded = not manifest.is_loaded
         self._key_encodings: dict[str, ChunkKeyEncoding] = {}
 
-    def find(self, key: str) -> bytes | ChunkRef:
-        """Return the metadata or inlined bytes of `key`, or where its bytes are.
+    def find(self, key: str) -> bytes | ByteRange:
+        """Return what is recorded under a key that was not parsed yet; see `recorded`."""
+        return self.recorded(self.resolve(key))
+
+    def recorded(self, resolved: ResolvedKey) -> bytes | ByteRange:
+        """Return the metadata or inlined bytes of a key, or where its bytes are.
 
         Raises
         ------
@@ -71,10 +87,9 @@ class Lookup:
         ManifestError
             The key is none that a chunk of its array can have, the reference is impossible, or the array withheld.
         """
-        key = key.strip("/")
-        place = self.place(key)
-        if place is not None:
-            return self._recorded(key, *place)
+        if isinstance(resolved, ChunkKey):
+            return self._chunk(resolved)
+        key = resolved.key
         path, _, name = key.rpartition("/")
         document = self.documents(path).get(name)
         if document is not None:
@@ -86,31 +101,31 @@ class Lookup:
         if key in self.loose:
             return self.loose[key]
         owner = None if name.startswith(".") or name == "zarr.json" else self.owner(key)
-        return self._absent(key) if owner is None else self._chunk(owner, key)
+        return self._absent(key) if owner is None else self._no_chunk(owner, key)
 
-    def is_loaded(self, key: str) -> bool:
-        """Return whether `find` answers without reading a shard of the manifest."""
-        if not self.sharded:
+    def is_loaded(self, resolved: ResolvedKey) -> bool:
+        """Return whether `recorded` answers without reading a shard of the manifest."""
+        if not self.sharded or not isinstance(resolved, ChunkKey):
             return True
-        place = self.place(key.strip("/"))
-        return place is None or self.manifest.arrays[place[0]].references.is_loaded(place[1])
+        return self.manifest.arrays[resolved.path].references.is_loaded(resolved.cell)
 
-    def place(self, key: str) -> tuple[str, int] | None:
-        """Return array and cell of a key without leading slashes, None where it is no chunk in the grid of an array."""
+    def resolve(self, key: str) -> ResolvedKey:
+        """Parse a key: the one place where that is done. Whether anything is recorded for it, `recorded` says."""
+        key = key.strip("/")
         path = self.owner(key)
         if path is None:
-            return None
-        spelling = self._key_encodings.get(path)
-        if spelling is None:
+            return OtherKey(key)
+        encoding = self._key_encodings.get(path)
+        if encoding is None:
             name = key.rpartition("/")[2]
             if name.startswith(".") or name == "zarr.json":
-                return None
+                return OtherKey(key)  # metadata are shown even where the chunk grid is not as they say
             try:
-                spelling = self._key_encoding(path)
+                encoding = self._key_encoding(path)
             except ManifestError:
-                return None
-        cell = spelling.cell(key[len(path) + 1 :] if path else key)
-        return None if cell is None else (path, cell)
+                return OtherKey(key)  # `recorded` raises it again, with the key
+        cell = encoding.cell(key[len(path) + 1 :] if path else key)
+        return OtherKey(key) if cell is None else ChunkKey(key, path, cell)
 
     @cached_property
     def groups(self) -> dict[str, dict[str, Any]]:
@@ -155,7 +170,7 @@ class Lookup:
             found = self._key_encodings[path] = ChunkKeyEncoding(layout)
         return found
 
-    def _chunk(self, path: str, key: str) -> bytes | ChunkRef:
+    def _no_chunk(self, path: str, key: str) -> bytes | ByteRange:
         """Return what a key below an array is that is no chunk in its grid."""
         try:
             cell_of(self.layout(path), key[len(path) :].removeprefix("/"))
@@ -164,23 +179,19 @@ class Lookup:
             raise
         return self._absent(key)
 
-    def _recorded(self, key: str, path: str, cell: int) -> bytes | ChunkRef:
+    def _chunk(self, chunk: ChunkKey) -> bytes | ByteRange:
+        """Return what is recorded for a chunk, with the size of its target where it is all of that."""
+        key, path, cell = chunk
         found = self.manifest.arrays[path].references.at(cell)
         if found is None:
             return self._absent(key)
         if isinstance(found, bytes):
             return found
-        code, offset, size = found
-        return self._reference(key, code, offset, self._target(key, code).size if size is None else size)
-
-    def _target(self, key: str, code: int) -> Target:
-        if not 0 <= code < len(self.manifest.targets):
-            raise ManifestError("the reference points to no target of the manifest", path=key, got=code)
-        return self.manifest.targets[code]
-
-    def _reference(self, key: str, code: int, offset: int, size: int | None) -> ChunkRef:
-        target = self._target(key, code)
-        if size is not None and target.size is not None and offset + size > target.size:
+        target = self._target(key, found.target)
+        if found.size is None:
+            return found if target.size is None else found._replace(size=target.size)
+        offset, size = found.offset, found.size
+        if target.size is not None and offset + size > target.size:
             raise ManifestError(
                 "the reference reaches beyond the end of its target",
                 path=key,
@@ -188,7 +199,12 @@ class Lookup:
                 got=f"{offset} + {size}",
                 source=target.url,
             )
-        return ChunkRef(code, offset, size)
+        return found
+
+    def _target(self, key: str, target_index: int) -> Target:
+        if not 0 <= target_index < len(self.manifest.targets):
+            raise ManifestError("the reference points to no target of the manifest", path=key, got=target_index)
+        return self.manifest.targets[target_index]
 
     def _absent(self, key: str) -> bytes:
         """Raise for a key that nothing is recorded under: refused, or absent."""

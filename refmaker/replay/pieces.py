@@ -67,31 +67,31 @@ def pieces_of(array: RechunkedArray, cell: int, targets: Sequence[Target], key: 
         rows = rows.between(int(cells[0]), int(cells[-1]) + 1)
     at = np.minimum(np.searchsorted(rows.cell, cells), max(len(rows.cell) - 1, 0))
     at = at[rows.cell[at] == cells] if len(rows.cell) else at[:0]
-    code, offset, size = rows.target[at], rows.offset[at], rows.size[at]
-    _check(code, offset, size, targets, key)
-    order = np.lexsort((offset, code))
-    columns: list[npt.NDArray[np.int64]] = [c[order].astype("i8") for c in (rows.cell[at], code, offset, size)]
+    target, offset, size = rows.target[at], rows.offset[at], rows.size[at]
+    _check(target, offset, size, targets, key)
+    order = np.lexsort((offset, target))
+    columns: list[npt.NDArray[np.int64]] = [c[order].astype("i8") for c in (rows.cell[at], target, offset, size)]
     inline = [(c, rows.inline[c]) for c in cells.tolist() if c in rows.inline] if rows.inline else []
     whole = [(c, rows.whole[c]) for c in cells.tolist() if c in rows.whole] if rows.whole else []
-    if not all(0 <= number < len(targets) for _, number in whole):
+    if not all(0 <= target_index < len(targets) for _, target_index in whole):
         raise ManifestError("the reference points to no target of the manifest", path=key)
     return Pieces(columns[0], columns[1], columns[2], columns[3], inline, whole)
 
 
 def _check(
-    code: npt.NDArray[np.integer],
+    target: npt.NDArray[np.integer],
     offset: npt.NDArray[np.uint64],
     size: npt.NDArray[np.uint64],
     targets: Sequence[Target],
     key: str,
 ) -> None:
     """Refuse references that their targets cannot hold."""
-    for number in distinct(code).tolist():
-        if not 0 <= number < len(targets):
-            raise ManifestError("the reference points to no target of the manifest", path=key, got=number)
-        known = targets[number].size
+    for target_index in distinct(target).tolist():
+        if not 0 <= target_index < len(targets):
+            raise ManifestError("the reference points to no target of the manifest", path=key, got=target_index)
+        known = targets[target_index].size
         limit = np.uint64((1 << 63) - 1 if known is None else known)
-        mine = code == number
+        mine = target == target_index
         beyond = np.flatnonzero((offset[mine] > limit) | (size[mine] > limit - np.minimum(offset[mine], limit)))
         if len(beyond):
             got = f"{offset[mine][beyond[0]]} + {size[mine][beyond[0]]}"

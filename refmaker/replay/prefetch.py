@@ -2,8 +2,8 @@
 
 Contract: pure arithmetic over one chunk grid; nothing is read. A reader of a selection asks for the chunks of a box of
 the grid in C order; a `Stream` follows one such walk, and learns the extents of its box where the walk turns round
-before the end of the grid. Nothing is foreseen before two chunks came as expected; then ever more, twice as much
-each time, up to a limit, never outside the grid. What was foreseen in vain is counted, and ends the foreseeing of an
+before the end of the grid. Nothing is prefetched before two chunks came as expected; then ever more, twice as much
+each time, up to a limit, never outside the grid. What was prefetched in vain is counted, and ends the prefetching of an
 array where it is too much.
 """
 
@@ -18,13 +18,13 @@ import numpy.typing as npt
 __all__ = ["Prefetcher", "Stream"]
 
 _HITS = 2
-"""Chunks that must come as expected before more are foreseen."""
+"""Chunks that must come as expected before more are prefetched."""
 
 _STREAMS = 8
 """Walks through one array that are followed at a time: as many as tasks usually read it."""
 
 _CELLS = 4096
-"""Chunks that are foreseen at a time, at most."""
+"""Chunks that are prefetched at a time, at most."""
 
 _WASTE = 1 << 20
 """Bytes that may be read in vain for an array before that is held against what was of use."""
@@ -56,7 +56,7 @@ class Stream:
         return True
 
     def follow(self, cell: int, index: Sequence[int], size: int) -> bool:
-        """Take a chunk as the next of this walk, if it is: as expected, among those foreseen, or behind a turn."""
+        """Take a chunk as the next of this walk, if it is: as expected, among those prefetched, or behind a turn."""
         ordinal = self.ordinal(index)
         if ordinal != self.at + 1 and self._turned(cell, index):
             self._arrive(cell, index)
@@ -131,7 +131,7 @@ class Prefetcher:
     grid
         Number of chunks along each dimension.
     start, limit
-        Bytes that are foreseen at first, and at most.
+        Bytes that are prefetched at first, and at most.
     """
 
     def __init__(self, grid: tuple[int, ...], *, start: int, limit: int) -> None:

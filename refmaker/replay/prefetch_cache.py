@@ -26,10 +26,10 @@ class PrefetchedRange:
         The bytes, None as long as they are on their way.
     """
 
-    __slots__ = ("__weakref__", "code", "data", "left", "prefetcher", "start", "stop", "waiting")
+    __slots__ = ("__weakref__", "data", "left", "prefetcher", "start", "stop", "target", "waiting")
 
-    def __init__(self, code: int, start: int, stop: int, left: int, prefetcher: Prefetcher) -> None:
-        self.code = code
+    def __init__(self, target: int, start: int, stop: int, left: int, prefetcher: Prefetcher) -> None:
+        self.target = target
         self.start = start
         self.stop = stop
         self.left = left
@@ -64,15 +64,15 @@ class PrefetchCache:
         return len(self._blocks)
 
     def __contains__(self, block: PrefetchedRange) -> bool:
-        return self._blocks.get((block.code, block.start)) is block
+        return self._blocks.get((block.target, block.start)) is block
 
-    def find(self, code: int, start: int, stop: int) -> PrefetchedRange | None:
+    def find(self, target: int, start: int, stop: int) -> PrefetchedRange | None:
         """Return the block that holds a range of a target."""
-        starts = self._starts.get(code)
+        starts = self._starts.get(target)
         at = bisect_right(starts, start) - 1 if starts else -1
         if not starts or at < 0:
             return None
-        block = self._blocks[code, starts[at]]
+        block = self._blocks[target, starts[at]]
         return block if stop <= block.stop else None
 
     def add(self, block: PrefetchedRange) -> list[PendingRead] | None:
@@ -84,23 +84,23 @@ class PrefetchCache:
             Who waited for those; None where the block is not taken.
         """
         size = block.stop - block.start
-        if (block.code, block.start) in self._blocks or size > self.limit:
+        if (block.target, block.start) in self._blocks or size > self.limit:
             return None
         waiters: list[PendingRead] = []
         while self.held + size > self.limit:
             oldest = next(iter(self._blocks.values()))
             oldest.prefetcher.wasted += max(oldest.left, 0)
             waiters += self.drop(oldest)
-        self._blocks[block.code, block.start] = block
-        insort(self._starts.setdefault(block.code, []), block.start)
+        self._blocks[block.target, block.start] = block
+        insort(self._starts.setdefault(block.target, []), block.start)
         self.held += size
         return waiters
 
     def drop(self, block: PrefetchedRange) -> list[PendingRead]:
         """Let go of a block; give who waited for it."""
         if block in self:
-            del self._blocks[block.code, block.start]
-            self._starts[block.code].remove(block.start)
+            del self._blocks[block.target, block.start]
+            self._starts[block.target].remove(block.start)
             self.held -= block.stop - block.start
             block.data = None
         waiting, block.waiting = block.waiting, []

@@ -38,11 +38,11 @@ def rechunked(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, Rechun
     manifest
         Of the view. Its targets are those of the manifest and one more for each array that is decoded.
     arrays
-        Those arrays, by the number of their target.
+        Those arrays, by the index of their target.
     """
     arrays, targets, decoded = dict(manifest.arrays), list(manifest.targets), {}
     for path, array in manifest.arrays.items():
-        found = _coarse(path, array, size)
+        found = _rechunked_array(path, array, size)
         if found is not None:
             arrays[path] = _shown(found, len(targets))
             decoded[len(targets)] = found
@@ -53,7 +53,7 @@ def rechunked(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, Rechun
     return view, decoded
 
 
-def _coarse(path: str, array: ManifestArray, size: int) -> RechunkedArray | None:
+def _rechunked_array(path: str, array: ManifestArray, size: int) -> RechunkedArray | None:
     elements = elements_of(array.metadata)
     if elements is None or not all(array.grid):
         return None
@@ -80,20 +80,20 @@ def _factor(grid: tuple[int, ...], chunk: int, size: int) -> tuple[int, ...]:
     return tuple(factor)
 
 
-def _shown(coarse: RechunkedArray, code: int) -> ManifestArray:
+def _shown(array: RechunkedArray, target: int) -> ManifestArray:
     """Return the array as the view has it."""
-    metadata = coarse.source.metadata.uncompressed(coarse.shape)
-    return ManifestArray(metadata, coarse.source.attributes, coarse.grid, _references(coarse, code))
+    metadata = array.source.metadata.uncompressed(array.shape)
+    return ManifestArray(metadata, array.source.attributes, array.grid, _references(array, target))
 
 
-def _references(coarse: RechunkedArray, code: int) -> References:
-    rows = coarse.source.references
+def _references(array: RechunkedArray, target: int) -> References:
+    rows = array.source.references
     if not rows.is_loaded():
-        from refmaker.replay.rechunked_references import CoarseReferences
+        from refmaker.replay.rechunked_references import RechunkedReferences
 
-        return CoarseReferences(coarse, code)
-    held = coarse.view_cells(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
-    return rows_of(coarse, held, code)
+        return RechunkedReferences(array, target)
+    held = array.view_cells(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
+    return rows_of(array, held, target)
 
 
 def _consolidated(view: Manifest) -> bytes:

@@ -102,11 +102,11 @@ class RechunkedArray:
         return tuple(reversed(corner))
 
 
-def rows_of(coarse: RechunkedArray, cells: npt.NDArray[np.int64], code: int) -> References:
-    """Return the references to chunks of the view, which are in the target `code`."""
+def rows_of(array: RechunkedArray, cells: npt.NDArray[np.int64], target: int) -> References:
+    """Return the references to chunks of the view, which are in the target `target`."""
     return References(
         cells,
-        np.broadcast_to(np.array(code, "u4"), len(cells)),
-        cells.astype("u8") * np.uint64(coarse.size),
-        np.broadcast_to(np.array(coarse.size, "u8"), len(cells)),
+        np.broadcast_to(np.array(target, "u4"), len(cells)),
+        cells.astype("u8") * np.uint64(array.size),
+        np.broadcast_to(np.array(array.size, "u8"), len(cells)),
     )

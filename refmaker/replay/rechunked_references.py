@@ -16,26 +16,26 @@ from refmaker.manifest.references import ByteRange, References
 from refmaker.ranges import distinct
 from refmaker.replay.rechunked_array import RechunkedArray, rows_of
 
-__all__ = ["CoarseReferences"]
+__all__ = ["RechunkedReferences"]
 
 _COLUMNS = ("cell", "target", "offset", "size", "inline", "whole")
 
 
-class CoarseReferences(References):
+class RechunkedReferences(References):
     """See the module.
 
     Parameters
     ----------
-    code
+    target_index
         The target that stands for the decoded array.
     """
 
-    __slots__ = ("coarse", "code")
+    __slots__ = ("array", "target_index")
 
-    def __init__(self, coarse: RechunkedArray, code: int) -> None:
+    def __init__(self, array: RechunkedArray, target_index: int) -> None:
         # The columns stay unset: that is what makes `__getattr__` work them out.
-        self.coarse = coarse
-        self.code = code
+        self.array = array
+        self.target_index = target_index
 
     def __getattr__(self, name: str) -> Any:
         if name not in _COLUMNS:
@@ -44,32 +44,32 @@ class CoarseReferences(References):
         return getattr(self, name)
 
     def __len__(self) -> int:
-        complete = len(self._source) == self.coarse.source.cells
+        complete = len(self._source) == self.array.source.cells
         return self._cells if complete else len(self.between(0, self._cells).cell)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CoarseReferences, (self.coarse, self.code)
+        return RechunkedReferences, (self.array, self.target_index)
 
     def at(self, cell: int) -> bytes | ByteRange | None:
         """See `References.at`."""
         if not 0 <= cell < self._cells or not len(self.between(cell, cell + 1).cell):
             return None
-        return self.code, cell * self.coarse.size, self.coarse.size
+        return ByteRange(self.target_index, cell * self.array.size, self.array.size)
 
     def between(self, start: int, stop: int) -> References:
         """See `References.between`."""
         first, stop = max(start, 0), min(stop, self._cells)
         if first >= stop:
             return References.empty()
-        last = self.coarse.cells(stop - 1)[-1]  # corners and ends of chunks of the view are in their order
-        rows = self._source.between(int(self.coarse.cells(first)[0]), int(last) + 1)
-        cells = self.coarse.view_cells(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
-        return rows_of(self.coarse, cells[(cells >= first) & (cells < stop)], self.code)
+        last = self.array.cells(stop - 1)[-1]  # corners and ends of chunks of the view are in their order
+        rows = self._source.between(int(self.array.cells(first)[0]), int(last) + 1)
+        cells = self.array.view_cells(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
+        return rows_of(self.array, cells[(cells >= first) & (cells < stop)], self.target_index)
 
     def any_between(self, start: int, stop: int) -> bool:
         """See `References.any_between`."""
         if start <= 0 and stop >= self._cells:
-            return self._source.any_between(0, self.coarse.source.cells)
+            return self._source.any_between(0, self.array.source.cells)
         return len(self.between(start, stop).cell) > 0
 
     def known(self, cells: npt.NDArray[np.int64]) -> tuple[References, list[int]]:
@@ -79,7 +79,7 @@ class CoarseReferences(References):
         here = [self.is_loaded(cell) for cell in cells.tolist()]
         parts = [self.between(cell, cell + 1).cell for cell, known in zip(cells.tolist(), here, strict=True) if known]
         known_cells = distinct(np.concatenate(parts)) if parts else np.empty(0, "i8")
-        return rows_of(self.coarse, known_cells, self.code), cells[~np.array(here, bool)].tolist()
+        return rows_of(self.array, known_cells, self.target_index), cells[~np.array(here, bool)].tolist()
 
     def load(self) -> None:
         """Read all shards."""
@@ -92,12 +92,12 @@ class CoarseReferences(References):
         """See `References.is_loaded`."""
         if self._source.is_loaded():
             return True
-        return cell is not None and not self._source.known(self.coarse.cells(cell))[1]
+        return cell is not None and not self._source.known(self.array.cells(cell))[1]
 
     @property
     def _source(self) -> References:
-        return self.coarse.source.references
+        return self.array.source.references
 
     @property
     def _cells(self) -> int:
-        return math.prod(self.coarse.grid)
+        return math.prod(self.array.grid)

@@ -53,9 +53,9 @@ async def with_metadata(pending: Pending, access: Access) -> LoadedManifest:
     """Read the metadata of a manifest that stand in other files, as far as it may lead there; open it with them."""
     engine = await Targets(pending.targets, pending.location, access).engine()
     texts: dict[str, bytes] = {}
-    for key, (code, offset, size) in pending.wanted.items():
+    for key, (target, offset, size) in pending.wanted.items():
         if (size or 0) <= limits.METADATA_SIZE:
-            texts[key] = await engine.read(ReadRequest(key, code, offset, size))
+            texts[key] = await engine.read(ReadRequest(key, target, offset, size))
             size = len(texts[key])
         if size is not None and size > limits.METADATA_SIZE:
             expected = f"at most {limits.METADATA_SIZE} bytes"

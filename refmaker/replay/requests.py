@@ -1,15 +1,18 @@
 """What is asked of a store: one record for a range that is to be read, one for who waits for it.
 
-Contract: records only.
+Contract: nothing is read here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-__all__ = ["ReadRequest", "PendingRead"]
+from refmaker.manifest.references import ByteRange
+
+__all__ = ["ReadRequest", "PendingRead", "outcome_of", "serve"]
 
 
 class ReadRequest(NamedTuple):
@@ -19,6 +22,17 @@ class ReadRequest(NamedTuple):
     target: int
     offset: int
     size: int | None
+
+    @classmethod
+    def of(cls, key: str, found: ByteRange, start: int | None = None, end: int | None = None) -> ReadRequest:
+        """Return what is to be read for a slice of what a key refers to.
+
+        All of a target of unknown size is read as a whole: nobody knows where a slice of it ends.
+        """
+        if found.size is None or (start is None and end is None):
+            return cls(key, *found)
+        first, stop, _ = slice(start, end).indices(found.size)
+        return cls(key, found.target, found.offset + first, max(stop - first, 0))
 
 
 class PendingRead:
@@ -51,3 +65,29 @@ class PendingRead:
         if not self.future.done():
             self.future.set_exception(error)
             self.future.exception()  # who was cancelled meanwhile does not ask for it
+
+
+def serve(
+    group: Iterable[PendingRead],
+    origin: int,
+    task: asyncio.Task[bytes],
+    explain: Callable[[ReadRequest, Exception], Exception],
+) -> None:
+    """Hand out what was read from `origin` on, or what went wrong."""
+    for want in group:
+        if task.cancelled():
+            want.future.cancel()
+        elif (error := task.exception()) is None:
+            want.give(task.result(), origin)
+        else:
+            if want.explained and isinstance(error, Exception):
+                error = explain(want.request, error)
+            want.fail(error)
+
+
+async def outcome_of(future: asyncio.Future[bytes]) -> bytes | Exception:
+    """Wait for a future; return its result or its error. Most are done by the time that one before them is."""
+    if not future.done():
+        await asyncio.wait([future])
+    error = None if future.cancelled() else future.exception()
+    return error if isinstance(error, Exception) else future.result()

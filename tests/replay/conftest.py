@@ -5,7 +5,7 @@ from __future__ import annotations
 import fsspec
 import pytest
 
-from refmaker.replay import engine
+from refmaker.replay import range_reader
 from tests.servers import range_server, s3_server
 
 __all__ = ["range_server", "s3_server"]
@@ -16,4 +16,4 @@ fsspec.register_implementation("refmaker", "refmaker.replay.filesystem.FileSyste
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again at once: nobody gains by waiting for a server in this process."""
-    monkeypatch.setattr(engine, "PAUSE", 0.0)
+    monkeypatch.setattr(range_reader, "PAUSE", 0.0)

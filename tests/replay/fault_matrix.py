@@ -26,7 +26,7 @@ import fsspec
 import numpy as np
 
 from refmaker.manifest.manifest import Manifest
-from refmaker.replay import engine
+from refmaker.replay import range_reader
 from tests.replay.readers import READERS
 from tests.replay.scenes import DATA, FILL, VALUES, scene
 from tests.servers import RangeServer
@@ -168,7 +168,7 @@ def outcome(reader: Callable[..., np.ndarray], options: dict[str, Any]) -> str |
 def measured() -> dict[str, dict[str, str]]:
     """Return the matrix of this interpreter: fault -> reader -> outcome."""
     fsspec.register_implementation("refmaker", "refmaker.replay.filesystem.FileSystem", clobber=True)
-    engine.PAUSE = 0.0
+    range_reader.PAUSE = 0.0
     found: dict[str, dict[str, str]] = {}
     for name, case in {**CASES, "no chunk recorded, no fault": sound}.items():
         for reader, read in READERS.items():

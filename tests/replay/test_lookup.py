@@ -6,7 +6,8 @@ import pytest
 
 from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest.manifest import Manifest, Target
-from refmaker.replay.lookup import ChunkRef, Lookup
+from refmaker.manifest.references import ByteRange
+from refmaker.replay.lookup import ChunkKey, Lookup, OtherKey
 from tests.replay.scenes import HEAD, VALUES, array, manifest, references, scene
 
 
@@ -39,13 +40,13 @@ def test_groups_that_are_only_implied() -> None:
 
 def test_chunks() -> None:
     lookup = Lookup(scene("u"))
-    assert lookup.find("g/x/0.0") == ChunkRef(0, len(HEAD), 32)
+    assert lookup.find("g/x/0.0") == ByteRange(0, len(HEAD), 32)
     assert lookup.find("g/x/2.0") == VALUES[4:].tobytes()
 
 
 def test_chunks_of_format_3() -> None:
     lookup = Lookup(scene("u", zarr_format=3))
-    assert lookup.find("g/x/c/0/0") == ChunkRef(0, len(HEAD), 32)
+    assert lookup.find("g/x/c/0/0") == ByteRange(0, len(HEAD), 32)
     assert lookup.find("g/x/c/2/0") == VALUES[4:].tobytes()
 
 
@@ -98,7 +99,7 @@ def test_refused_is_not_what_only_begins_so() -> None:
 def test_what_is_there_is_not_refused() -> None:
     held = scene("u")
     held.refusals = {"/g": "a second name", "/": "a note"}
-    assert found(held, "g/x/0.0") == ChunkRef(0, len(HEAD), 32)
+    assert found(held, "g/x/0.0") == ByteRange(0, len(HEAD), 32)
     with pytest.raises(FileNotFoundError):
         found(held, "g/x/1.0")
 
@@ -112,15 +113,15 @@ def test_extra_data() -> None:
 
 def test_scalars() -> None:
     held = manifest({"a": array((), (), references({0: (0, 5, 4)}))}, [Target("u")])
-    assert found(held, "a/0") == ChunkRef(0, 5, 4)
+    assert found(held, "a/0") == ByteRange(0, 5, 4)
     held = manifest({"a": array((), (), references({0: (0, 5, 4)}), zarr_format=3)}, [Target("u")])
-    assert found(held, "a/c") == ChunkRef(0, 5, 4)
+    assert found(held, "a/c") == ByteRange(0, 5, 4)
 
 
 def test_root_array() -> None:
     held = Manifest(2, {}, {"": array((4,), (2,), references({1: (0, 5, 8)}))}, (Target("u"),))
     assert json.loads(Lookup(held).find(".zarray"))["shape"] == [4]
-    assert found(held, "1") == ChunkRef(0, 5, 8)
+    assert found(held, "1") == ByteRange(0, 5, 8)
     for key in ("0", ".zgroup"):
         with pytest.raises(FileNotFoundError):
             found(held, key)
@@ -132,14 +133,14 @@ def test_names_that_look_like_other_things() -> None:
     )
     held.targets = (Target("u"),)
     for path in held.arrays:
-        assert found(held, f"{path}/1") == ChunkRef(0, 0, 4)
+        assert found(held, f"{path}/1") == ByteRange(0, 0, 4)
         assert isinstance(found(held, f"{path}/.zarray"), bytes)
 
 
 def test_whole_targets() -> None:
     held = manifest({"a": array((4,), (2,), references({}, whole={0: 0, 1: 1}))}, [Target("u"), Target("v", size=8)])
-    assert found(held, "a/0") == ChunkRef(0, 0, None)
-    assert found(held, "a/1") == ChunkRef(1, 0, 8)
+    assert found(held, "a/0") == ByteRange(0, 0, None)
+    assert found(held, "a/1") == ByteRange(1, 0, 8)
 
 
 @pytest.mark.parametrize(("offset", "size"), [(0, 101), (100, 1), (2**64 - 1, 2**64 - 1)])
@@ -161,3 +162,13 @@ def test_grid_that_contradicts_the_metadata() -> None:
     held.arrays["g/x"].grid = (3, 2)
     with pytest.raises(ManifestError, match="differ"):
         found(held, "g/x/0.0")
+
+
+@pytest.mark.parametrize("key", ["g/x/1.0", "/g/x/1.0", "g/x/1.0/"])
+def test_a_key_of_a_chunk_is_resolved_to_array_and_cell(key: str) -> None:
+    assert Lookup(scene("u")).resolve(key) == ChunkKey("g/x/1.0", "g/x", 1)
+
+
+@pytest.mark.parametrize("key", ["g/x/9.0", "g/x/00.0", "g/x/.zarray", ".zgroup", "nothing", ""])
+def test_other_keys_are_no_chunk(key: str) -> None:
+    assert Lookup(scene("u")).resolve(f"/{key}") == OtherKey(key)

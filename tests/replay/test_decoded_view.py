@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from refmaker.errors import FormatError, ManifestError, RefmakerError, SourceError, TargetChanged, Unsupported
 from refmaker.manifest.manifest import Manifest, Target
-from refmaker.replay import decoded as module
+from refmaker.replay import decoded_view as module
 from refmaker.replay import pieces
 from refmaker.replay.filesystem import FileSystem
 from refmaker.replay.rechunked import rechunked

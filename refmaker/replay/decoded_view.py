@@ -1,6 +1,6 @@
 """The decoded view: arrays uncompressed and on a coarser grid, for readers that know no codec and for small chunks.
 
-Contract: a view as `refmaker.replay.transparent` has it. A chunk of this view is read in few requests, decoded in
+Contract: a view as `refmaker.replay.view` has it. A chunk of this view is read in few requests, decoded in
 threads and checked (checksums, length) before any byte of it is given; if one of the chunks that it is made of cannot
 be read or decoded, the whole is an error. Chunks that are not recorded are the fill value.
 """
@@ -28,14 +28,14 @@ from refmaker.replay.deadline import within
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.listing import Listing
 from refmaker.replay.loading import LoadedManifest
-from refmaker.replay.lookup import ChunkRef, Lookup
+from refmaker.replay.lookup import Lookup, ResolvedKey
 from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
+from refmaker.replay.raw_view import RawView
 from refmaker.replay.rechunked import rechunked
 from refmaker.replay.rechunked_array import RechunkedArray
 from refmaker.replay.requests import ReadRequest
 from refmaker.replay.targets import Targets
 from refmaker.replay.threads import threads
-from refmaker.replay.transparent import RawView, Wanted
 
 __all__ = ["DecodedView"]
 
@@ -66,64 +66,70 @@ class DecodedView:
         lookup = Lookup(manifest, opened.lookup.withheld, opened.lookup.loose)
         self.opened = LoadedManifest(opened.location, lookup, Listing(lookup))
         self._others = RawView(opened, targets)
-        self._variables: dict[int, ArrayState] = {}
+        self._states: dict[int, ArrayState] = {}
         self._kept: OrderedDict[tuple[int, int], tuple[float, bytes]] = OrderedDict()
         self._held = 0
 
-    def read_nowait(self, key: str) -> bytes | None:
-        """See `View.now`."""
+    def read_nowait(self, key: ResolvedKey) -> bytes | None:
+        """See `View.read_nowait`."""
         return None
 
-    async def read_whole(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
+    async def read_whole(self, keys: Sequence[ResolvedKey]) -> list[bytes | Exception | None]:
         """See `View.read_whole`."""
         return [None] * len(keys)
 
-    async def read(self, key: str, found: ChunkRef, start: int | None, end: int | None) -> bytes:
+    async def read(self, request: ReadRequest, key: ResolvedKey | None = None) -> bytes:
         """See `View.read`."""
-        array = self.arrays.get(found.target)
+        array = self.arrays.get(request.target)
         if array is None:
-            return await self._others.read(key, found, start, end)
-        whole = await self._chunk(key, found.target, array, found.offset // array.size)
-        return whole if start is None and end is None else whole[start:end]
+            return await self._others.read(request, key)
+        if request.size == 0:
+            return b""
+        cell, start = divmod(request.offset, array.size)
+        whole = await self._chunk(request.key, request.target, array, cell)
+        return whole if request.size == len(whole) else whole[start : start + (request.size or 0)]
 
-    async def read_all(self, wanted: Sequence[Wanted]) -> list[bytes | Exception]:
+    async def read_all(self, requests: Sequence[ReadRequest]) -> list[bytes | Exception]:
         """See `View.read_all`."""
-        largest = max((found.size or 0 for _, found, _, _ in wanted), default=0)
+        largest = max(map(self._memory, requests), default=0)
         gate = asyncio.Semaphore(min(max(_FLIGHT // max(largest, 1), 4), PARALLEL))
 
-        async def one(key: str, found: ChunkRef, start: int | None, end: int | None) -> bytes:
+        async def one(request: ReadRequest) -> bytes:
             async with gate:
-                return await self.read(key, found, start, end)
+                return await self.read(request)
 
         with within(self.targets.access.timeout):  # all waves of it
-            done = await asyncio.gather(*(one(*each) for each in wanted), return_exceptions=True)
+            done = await asyncio.gather(*map(one, requests), return_exceptions=True)
         for outcome in done:
             if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
                 raise outcome
         return [outcome for outcome in done if not isinstance(outcome, BaseException) or isinstance(outcome, Exception)]
 
-    async def size(self, key: str, found: ChunkRef) -> int | None:
+    async def size(self, request: ReadRequest) -> int | None:
         """See `View.size`."""
-        return found.size if found.target in self.arrays else await self._others.size(key, found)
+        return request.size if request.target in self.arrays else await self._others.size(request)
 
-    async def _chunk(self, key: str, code: int, array: RechunkedArray, cell: int) -> bytes:
-        when, data = self._kept.get((code, cell), (-math.inf, b""))
+    def _memory(self, request: ReadRequest) -> int:
+        """Return the bytes that are held for a request: all of a decoded chunk, though a slice of it is wanted."""
+        array = self.arrays.get(request.target)
+        return (request.size or 0) if array is None else array.size
+
+    async def _chunk(self, key: str, target: int, array: RechunkedArray, cell: int) -> bytes:
+        when, data = self._kept.get((target, cell), (-math.inf, b""))
         if time.monotonic() - when < _KEPT:
-            self._kept.move_to_end((code, cell))
+            self._kept.move_to_end((target, cell))
             return data
         pieces = await self.opened.run(pieces_of, array, cell, self.targets.records, key)
-        data = await self._assembled(key, array, pieces, self._variable(code, array), cell)
-        self._keep((code, cell), data)
+        data = await self._assembled(key, array, pieces, self._state(target, array), cell)
+        self._keep((target, cell), data)
         return data
 
-    async def _assembled(
-        self, key: str, array: RechunkedArray, pieces: Pieces, variable: ArrayState, cell: int
-    ) -> bytes:
+    async def _assembled(self, key: str, array: RechunkedArray, pieces: Pieces, state: ArrayState, cell: int) -> bytes:
         """Read what a chunk of the view is made of; decode what has come while the rest is on its way."""
         engine = await self.targets.engine()
         await engine.prepare(distinct(pieces.target).tolist())
         reading = list(self._reading(engine, key, pieces))
-        engine.observe(variable, cell, int(pieces.size.sum()))
+        engine.observe(state, cell, int(pieces.size.sum()))
         assembly = Assembly(key, array, complete=len(pieces) == math.prod(array.factor))
         loop, workers = asyncio.get_running_loop(), threads("decode", os.cpu_count() or 1)
         here = [(held(data), url) for data, held, url in reading if isinstance(data, bytes)]
@@ -146,29 +152,29 @@ class DecodedView:
         """Begin to read; give what has come or will, what chunks are in it, and the target it is from."""
         if pieces.inline:
             yield b"", lambda _: ((cell, data, 0) for cell, data in pieces.inline), None
-        for cell, code in pieces.whole:
-            future = engine.begin(ReadRequest(key, code, 0, None))
-            yield future, partial(_cut, [cell], [0], [None], 0), self.targets.records[code].url
+        for cell, target in pieces.whole:
+            future = engine.begin(ReadRequest(key, target, 0, None))
+            yield future, partial(_cut, [cell], [0], [None], 0), self.targets.records[target].url
         bounds = np.flatnonzero(np.diff(pieces.target, prepend=-1, append=-1)).tolist()
         for first, stop in itertools.pairwise(bounds):
-            mine, code = slice(first, stop), int(pieces.target[first])
+            mine, target = slice(first, stop), int(pieces.target[first])
             cells, starts, sizes = (c[mine].tolist() for c in (pieces.cell, pieces.offset, pieces.size))
-            for part, origin, data in engine.begin_all(key, code, starts, sizes):
+            for part, origin, data in engine.begin_all(key, target, starts, sizes):
                 held = partial(_cut, cells[part], starts[part], sizes[part], origin)
-                yield data, held, self.targets.records[code].url
+                yield data, held, self.targets.records[target].url
 
-    def _variable(self, code: int, array: RechunkedArray) -> ArrayState:
-        variable = self._variables.get(code)
-        if variable is None:
+    def _state(self, target: int, array: RechunkedArray) -> ArrayState:
+        state = self._states.get(target)
+        if state is None:
             shown = self.opened.lookup.manifest.arrays[array.path].references
-            variable = self._variables[code] = _CoarseVariable(array, shown, self.opened.fetch)
-        return variable
+            state = self._states[target] = _RechunkedArrayState(array, shown, self.opened.fetch)
+        return state
 
-    def _keep(self, place: tuple[int, int], data: bytes) -> None:
+    def _keep(self, chunk: tuple[int, int], data: bytes) -> None:
         """Keep a chunk for a while; the one that was used longest ago goes."""
-        if len(data) > _MEMORY // 4 or place in self._kept:
+        if len(data) > _MEMORY // 4 or chunk in self._kept:
             return
-        self._kept[place] = time.monotonic(), data
+        self._kept[chunk] = time.monotonic(), data
         self._held += len(data)
         while self._held > _MEMORY:
             self._held -= len(self._kept.popitem(last=False)[1][1])
@@ -184,8 +190,8 @@ def _cut(
         yield cell, view[first : None if size is None else first + size], start
 
 
-class _CoarseVariable(ArrayState):
-    """An array of the view, whose chunks are foreseen."""
+class _RechunkedArrayState(ArrayState):
+    """An array of the view, whose chunks are prefetched."""
 
     def __init__(self, array: RechunkedArray, shown: References, fetch: Fetch) -> None:
         super().__init__(f"{array.path} decoded", array.grid, shown)
