@@ -18,6 +18,7 @@ LAYERS = [
     "refmaker._version",
     "refmaker.redaction",
     "refmaker.logs",
+    "refmaker.options",
     "refmaker.errors",
     "refmaker.urls",
     "refmaker.limits",
