@@ -114,7 +114,7 @@ def combine_with_report(
     ...         file["t"].dims[0].attach_scale(file["time"])
     >>> result = refmaker.combine_with_report(["1.nc", "2.nc"])
     >>> [(one.path, one.length) for one in result.dimensions], result.outcomes
-    ([('/time', 2)], [])
+    ([('time', 2)], [])
     """
     given = [inputs] if isinstance(inputs, str | os.PathLike | Manifest) else list(inputs)
     if not given:
