@@ -6,6 +6,7 @@ import copy
 import gzip
 import inspect
 import io
+import os
 import re
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def test_every_name_is_there_and_listed() -> None:
     for name in refmaker.__all__:
         assert getattr(refmaker, name) is not None
         assert name in dir(refmaker)
-    for name in "scan scan_many combine append verify check open_manifest write_manifest".split():
+    for name in ["scan", "scan_many", "combine", "append", "verify", "check", "open_manifest", "write_manifest"]:
         assert inspect.isfunction(getattr(refmaker, name)), name
         assert name in refmaker.__all__
 
@@ -98,7 +99,10 @@ refmaker.open_manifest("a", missing_shards="none")
     (tmp_path / "right.py").write_text(right)
     (tmp_path / "wrong.py").write_text(wrong)
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file=", "right.py"]
-    done = subprocess.run([*command, "wrong.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "MYPYPATH": str(Path(refmaker.__file__).parent.parent)}
+    done = subprocess.run(
+        [*command, "wrong.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
     lines = [line for line in done.stdout.splitlines() if ": error:" in line]
     assert {int(line.split(":")[1]) for line in lines if line.startswith("wrong.py")} == set(range(3, 11)), done.stdout
     assert [line for line in lines if line.startswith("right.py")] == []
@@ -214,7 +218,7 @@ def test_sources_that_are_none(air: Path) -> None:
         refmaker.scan(file)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="got int"):
         refmaker.scan(3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="`url` goes with"):
+    with pytest.raises(TypeError, match="give `url` with bytes"):
         refmaker.scan(air, url=URL)
     with pytest.raises(refmaker.FormatError, match="empty"):
         refmaker.scan(b"", url=URL)
@@ -305,14 +309,14 @@ def test_html_is_escaped_and_counts_the_grid(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
         data = file.create_dataset("<script>alert(1)</script>", (6,), "f8", chunks=(2,))
         data[2:4] = 1.0
-    html = refmaker.scan(tmp_path / "x.h5")._repr_html_()
+    manifest = refmaker.scan(tmp_path / "x.h5")
+    (array,) = manifest.arrays.values()
+    array.references.inline = {2: b"12345678"}
+    html = manifest._repr_html_()
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
-    assert re.findall(r"chunks (\d) to \d: (\d \w+)", html) == [
-        ("0", "1 missing"),
-        ("1", "1 stored"),
-        ("2", "1 missing"),
-    ]
+    told = re.findall(r"chunks (\d) to \d: (\d \w+)", html)
+    assert told == [("0", "1 missing"), ("1", "1 stored"), ("2", "1 inlined")]
 
 
 # Errors.

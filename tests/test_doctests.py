@@ -1,4 +1,4 @@
-"""The examples in the docstrings of public names, run as a reader would: in an empty directory, with files they make."""
+"""The examples in the docstrings of public names, run as a reader would: in an empty directory."""
 
 from __future__ import annotations
 
