@@ -24,16 +24,45 @@ from refmaker.errors import (
 )
 
 if TYPE_CHECKING:
-    from refmaker.combining.combine import append, combine, combine_with_report
-    from refmaker.combining.records import Combination, CombineError, Mismatch
+    from refmaker.batch.check import CheckReport, check
+    from refmaker.combining.combine import append, append_with_report, combine, combine_with_report
+    from refmaker.combining.records import (
+        Combination,
+        CombinedDimension,
+        CombineError,
+        CombineOptions,
+        Mismatch,
+        Outcome,
+    )
     from refmaker.driver import Progress
-    from refmaker.kerchunk.open import open_manifest
-    from refmaker.manifest.manifest import Manifest
+    from refmaker.kerchunk.open import open_manifest, write_manifest
+    from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
+    from refmaker.manifest.references import References
     from refmaker.replay.filesystem import FileSystem
     from refmaker.scanning.many import scan_many
+    from refmaker.scanning.options import ScanOptions
     from refmaker.scanning.scan import ScanResult, scan, scan_file
+    from refmaker.sources.objects import BinaryFile, ReadableStore, Scannable
+    from refmaker.verification.verify import VerifyReport, verify
 
 __all__ = [
+    "BinaryFile",
+    "CheckReport",
+    "CombineOptions",
+    "CombinedDimension",
+    "ManifestArray",
+    "ObjectReport",
+    "Outcome",
+    "ReadableStore",
+    "References",
+    "ScanOptions",
+    "Scannable",
+    "Target",
+    "VerifyReport",
+    "append_with_report",
+    "check",
+    "verify",
+    "write_manifest",
     "BatchError",
     "Combination",
     "CombineError",
@@ -62,6 +91,23 @@ __all__ = [
 ]
 
 _LAZY = {
+    "BinaryFile": ("refmaker.sources.objects", "BinaryFile"),
+    "CheckReport": ("refmaker.batch.check", "CheckReport"),
+    "CombineOptions": ("refmaker.combining.records", "CombineOptions"),
+    "CombinedDimension": ("refmaker.combining.records", "CombinedDimension"),
+    "ManifestArray": ("refmaker.manifest.manifest", "ManifestArray"),
+    "ObjectReport": ("refmaker.manifest.manifest", "ObjectReport"),
+    "Outcome": ("refmaker.combining.records", "Outcome"),
+    "ReadableStore": ("refmaker.sources.objects", "ReadableStore"),
+    "References": ("refmaker.manifest.references", "References"),
+    "ScanOptions": ("refmaker.scanning.options", "ScanOptions"),
+    "Scannable": ("refmaker.sources.objects", "Scannable"),
+    "Target": ("refmaker.manifest.manifest", "Target"),
+    "VerifyReport": ("refmaker.verification.verify", "VerifyReport"),
+    "append_with_report": ("refmaker.combining.combine", "append_with_report"),
+    "check": ("refmaker.batch.check", "check"),
+    "verify": ("refmaker.verification.verify", "verify"),
+    "write_manifest": ("refmaker.kerchunk.open", "write_manifest"),
     "Combination": ("refmaker.combining.records", "Combination"),
     "CombineError": ("refmaker.combining.records", "CombineError"),
     "FileSystem": ("refmaker.replay.filesystem", "FileSystem"),

@@ -4,6 +4,23 @@ Contract: every failure that refmaker can explain is a `RefmakerError`. None of 
 `KeyError` or `FileNotFoundError`, because Zarr readers take those for "this chunk is missing" and would put the
 fill value in place of data.
 
+The kinds, and what a caller does about them:
+
+    RefmakerError
+    ├── FormatError            the bytes are not what the format asks for
+    │   └── TruncatedError     they end too early
+    ├── Unsupported            understood, but no manifest can say it: a refusal
+    ├── SourceError            a source or target cannot be read; may pass
+    │   └── TargetChanged      it is no longer the file that was scanned: scan it again
+    ├── ManifestError          a manifest is malformed, or cannot be written without loss
+    ├── CombineError           inputs cannot be combined as asked; `mismatches` says why
+    ├── OutputError            an output cannot be written; what stood there still does
+    ├── BatchError             a batch cannot begin or go on
+    └── EngineError            processes or a cluster do not work
+
+`CombineError` is defined where combining is, all others here; each is in `refmaker` too. Mistakes of the caller are
+Python's own: `TypeError` for an option that does not exist, `ValueError` for one that is out of range.
+
 A decoder raises `FormatError` (the bytes contradict the specification), `TruncatedError` (the bytes end too early) or
 `Unsupported` (understood, but it cannot be expressed: a refusal). The walker adds the path of the object.
 

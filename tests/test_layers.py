@@ -19,6 +19,7 @@ LAYERS = [
     "refmaker._version",
     "refmaker.redaction",
     "refmaker.logs",
+    "refmaker.options",
     "refmaker.errors",
     "refmaker.limits",
     "refmaker.urls",

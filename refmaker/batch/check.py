@@ -24,6 +24,7 @@ from refmaker.batch.remote_ledger import fetched
 from refmaker.batch.run import LEDGER
 from refmaker.errors import BatchError, SourceError, cause_of
 from refmaker.file_version import FileVersion
+from refmaker.urls import local_path, text_of
 
 __all__ = ["CheckReport", "check", "choose_manifests", "opened_ledger"]
 
@@ -89,9 +90,9 @@ def opened_ledger(place: Destination, ledger: str | None) -> Iterator[Ledger]:
 
 
 def check(
-    out: str,
+    out: str | os.PathLike[str],
     *,
-    ledger: str | None = None,
+    ledger: str | os.PathLike[str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     out_storage_options: Mapping[str, Any] | None = None,
 ) -> CheckReport:
@@ -105,15 +106,33 @@ def check(
         Path of its ledger, where that is not in it.
     storage_options
         Options of the fsspec filesystem of the sources.
+    out_storage_options
+        Options of that of the output directory.
+
+    Returns
+    -------
+    CheckReport
+        Its `differs` says whether `refmaker batch` would have something to do.
 
     Raises
     ------
     BatchError
         There is no ledger, or it cannot be read.
+
+    Examples
+    --------
+    >>> import os, refmaker
+    >>> os.makedirs("manifests", exist_ok=True)
+    >>> try:
+    ...     refmaker.check("manifests")
+    ... except refmaker.BatchError as error:
+    ...     print(type(error).__name__)
+    BatchError
     """
+    out = text_of(out)
     place = destination(out, out_storage_options)
     options = {} if storage_options is None else storage_options
-    with opened_ledger(place, ledger) as opened:
+    with opened_ledger(place, None if ledger is None else local_path(text_of(ledger))) as opened:
         rows, runs = opened.rows(), opened.runs()
     report = CheckReport(out)
     listed = _list(runs, place, options, report)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from refmaker.combining.building import build
 from refmaker.combining.collection import Collection
 from refmaker.combining.comparing import Disagreement
 from refmaker.combining.loading import Input, collect, is_manifest
 from refmaker.combining.new_dimension import with_new_dimension
+from refmaker.combining.part_groups import grouped, split_parts
 from refmaker.combining.planning import Plan, make_plan
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import (
@@ -24,6 +25,7 @@ from refmaker.combining.records import (
     Combination,
     CombinedDimension,
     CombineError,
+    CombineOptions,
     Duplicates,
     OnMismatch,
     Options,
@@ -36,45 +38,10 @@ from refmaker.engines.engine import Engine
 from refmaker.errors import ManifestError, concealed
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.references import References
+from refmaker.options import takes_options
+from refmaker.urls import text_of
 
 __all__ = ["append", "combine_with_report", "combine"]
-
-
-def combine(inputs: Input | Iterable[Input], **options: Any) -> Manifest:
-    """Combine manifests, or source files, to one manifest. Takes the options of `combine_with_report`."""
-    return combine_with_report(inputs, **options).manifest
-
-
-def append(combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any) -> Manifest:
-    """Add inputs to a combined manifest.
-
-    Only what is new is read: the coordinates of the others stand in the manifest. Takes the options of
-    `combine_with_report`.
-
-    Parameters
-    ----------
-    combined
-        The manifest, or its path or url.
-    new
-        One input, or several.
-
-    Returns
-    -------
-    manifest
-        What `combine` gives for all inputs together, but for the history.
-    """
-    return append_with_report(combined, new, **options).manifest
-
-
-@concealed
-def append_with_report(
-    combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Any
-) -> Combination:
-    """Add inputs to a combined manifest; give it with how it came about. See `append`."""
-    if not isinstance(combined, Manifest) and not is_manifest(combined, options.get("storage_options")):
-        raise ManifestError("not a manifest: only to one can anything be appended", source=os.fspath(combined))
-    added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
-    return combine_with_report([combined, *added], **options)
 
 
 @concealed
@@ -126,12 +93,28 @@ def combine_with_report(
     progress
         Called as inputs are read.
 
+    Returns
+    -------
+    Combination
+
     Raises
     ------
     CombineError
         The inputs do not agree, or how they follow each other is not plain.
     RefmakerError
         An input, or a coordinate in a target, cannot be read.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> for day in (1, 2):
+    ...     with h5py.File(f"{day}.nc", "w") as file:
+    ...         file["time"], file["t"] = [day], [280.0 + day]
+    ...         file["time"].make_scale("time")
+    ...         file["t"].dims[0].attach_scale(file["time"])
+    >>> result = refmaker.combine_with_report(["1.nc", "2.nc"])
+    >>> [(one.path, one.length) for one in result.dimensions], result.outcomes
+    ([('time', 2)], [])
     """
     given = [inputs] if isinstance(inputs, str | os.PathLike | Manifest) else list(inputs)
     if not given:
@@ -155,6 +138,102 @@ def combine_with_report(
     reader = Reader(collection.targets, options.storage_options)
     collection, along = with_new_dimension(_without_refused(collection), options.concat, reader)
     return _combined(collection, replace(options, concat=along), reader)
+
+
+@takes_options(CombineOptions, combine_with_report)
+def combine(inputs: Input | Iterable[Input], **options: Unpack[CombineOptions]) -> Manifest:
+    """Combine manifests, or source files, to one manifest.
+
+    Parameters
+    ----------
+    inputs
+        Manifests, or paths or urls of manifests or of source files.
+    **options
+        Those of `combine_with_report`, which says what each of them means: `concat`, `on_mismatch`, `duplicates`,
+        `inline_limit` (bytes), `storage_options`, `zarr_format`, `jobs`, `engine`, `spill`, `progress`.
+
+    Returns
+    -------
+    Manifest
+        What xarray shows of it is what it shows of the inputs concatenated.
+
+    Raises
+    ------
+    CombineError
+        The inputs do not agree, or how they follow each other is not plain.
+    RefmakerError
+        An input, or a coordinate in a target, cannot be read.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> for day in (1, 2):
+    ...     with h5py.File(f"{day}.nc", "w") as file:
+    ...         file["time"], file["t"] = [day], [280.0 + day]
+    ...         file["time"].make_scale("time")
+    ...         file["t"].dims[0].attach_scale(file["time"])
+    >>> refmaker.combine(["1.nc", "2.nc"]).arrays["t"].metadata.shape
+    (2,)
+    """
+    return combine_with_report(inputs, **options).manifest
+
+
+@concealed
+@takes_options(CombineOptions, combine_with_report)
+def append_with_report(
+    combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Unpack[CombineOptions]
+) -> Combination:
+    """Add inputs to a combined manifest, and say how it came about. See `append`."""
+    if not isinstance(combined, Manifest) and not is_manifest(combined, options.get("storage_options")):
+        raise ManifestError("not a manifest: only to one can anything be appended", source=text_of(combined))
+    added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
+    return combine_with_report([combined, *added], **options)
+
+
+@takes_options(CombineOptions, combine_with_report)
+def append(
+    combined: str | os.PathLike[str] | Manifest, new: Input | Sequence[Input], **options: Unpack[CombineOptions]
+) -> Manifest:
+    """Add inputs to a combined manifest.
+
+    Only what is new is read: the coordinates of the others stand in the manifest.
+
+    Parameters
+    ----------
+    combined
+        The manifest, or its path or url. It is not changed.
+    new
+        One input, or several.
+    **options
+        Those of `combine_with_report`.
+
+    Returns
+    -------
+    Manifest
+        What `combine` gives for all inputs together, but for the history.
+
+    Raises
+    ------
+    CombineError
+        The inputs do not agree, or how they follow each other is not plain.
+    ManifestError
+        `combined` is not a manifest.
+    RefmakerError
+        An input, or a coordinate in a target, cannot be read.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> for day in (1, 2, 3):
+    ...     with h5py.File(f"{day}.nc", "w") as file:
+    ...         file["time"], file["t"] = [day], [280.0 + day]
+    ...         file["time"].make_scale("time")
+    ...         file["t"].dims[0].attach_scale(file["time"])
+    >>> combined = refmaker.combine(["1.nc", "2.nc"])
+    >>> refmaker.append(combined, "3.nc").arrays["t"].metadata.shape
+    (3,)
+    """
+    return append_with_report(combined, new, **options).manifest
 
 
 def _without_refused(collection: Collection) -> Collection:
@@ -284,43 +363,8 @@ def _split(
     if options.concat is None and plan.axes:
         options = replace(options, concat=tuple(dict.fromkeys(plan.axes)))
     parts = [_combined(collection.part(inputs), options, reader) for inputs in signatures.values()]
-    flat = [one for part in parts for one in _parts(part.manifest)]
+    flat = [one for part in parts for one in split_parts(part.manifest)]
     outcomes += [Outcome(one.mismatch, "split") for one in found]
     outcomes += [outcome for part in parts for outcome in part.outcomes]
     notes = [note for part in parts for note in part.notes]
-    return Combination(_grouped(flat), tuple(d for part in parts for d in part.dimensions), outcomes, notes)
-
-
-def _parts(manifest: Manifest) -> list[Manifest]:
-    """Take groups of parts apart again, so that they are numbered through."""
-    names = [path for path in manifest.groups if path.startswith("part_") and "/" not in path]
-    if not names or manifest.arrays.keys() & {path for path in manifest.arrays if not path.startswith("part_")}:
-        return [manifest]
-    found = []
-    for name in names:
-        inside = name + "/"
-        groups = {
-            "" if p == name else p[len(inside) :]: a for p, a in manifest.groups.items() if (p + "/").startswith(inside)
-        }
-        arrays = {path[len(inside) :]: array for path, array in manifest.arrays.items() if path.startswith(inside)}
-        found.append(replace(manifest, groups=groups, arrays=arrays))
-    return found
-
-
-def _grouped(parts: Sequence[Manifest]) -> Manifest:
-    """Put manifests of the same targets into one, each in a group."""
-    first = parts[0]
-    groups: dict[str, dict[str, Any]] = {"": first.groups.get("", {})}
-    arrays = {}
-    refusals: dict[str, str] = {}
-    history: dict[str, None] = {}
-    extra: dict[str, bytes] = {}
-    for number, part in enumerate(parts):
-        name = f"part_{number}"
-        groups.setdefault(name, {})
-        groups.update({f"{name}/{path}" if path else name: attributes for path, attributes in part.groups.items()})
-        arrays.update({f"{name}/{path}": array for path, array in part.arrays.items()})
-        refusals.update(part.refusals)
-        history.update(dict.fromkeys(part.history))
-        extra.update({f"{name}/{key}": data for key, data in part.extra.items()})
-    return replace(first, groups=groups, arrays=arrays, refusals=refusals, history=list(history), extra=extra)
+    return Combination(grouped(flat), tuple(d for part in parts for d in part.dimensions), outcomes, notes)

@@ -87,7 +87,7 @@ def collect(
         A process that read inputs was lost.
     """
     loader = _Loader(storage_options, zarr_format, None if spill is None else Spill(spill))
-    names = [os.fspath(one) for one in inputs if not isinstance(one, Manifest)]
+    names = [text_of(one) for one in inputs if not isinstance(one, Manifest)]
     if len(inputs) == len(names) > 1 and (jobs > 1 or engine is not None):
         if engine is not None:
             return _by_engine(names, loader, engine, _SENT if spill is None else _BOUNDED, progress)

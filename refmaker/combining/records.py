@@ -7,17 +7,20 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from refmaker import limits
+from refmaker.engines.engine import Engine
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest
 
 __all__ = [
     "Combination",
     "CombineError",
+    "CombineOptions",
     "CombinedDimension",
     "Duplicates",
     "Mismatch",
@@ -138,6 +141,21 @@ class Progress:
 
     done: int
     known: int
+
+
+class CombineOptions(TypedDict, total=False):
+    """Options of `refmaker.combine`: what they mean, and are by default, stands at `combine_with_report`."""
+
+    concat: str | Sequence[str] | None
+    on_mismatch: OnMismatch
+    duplicates: Duplicates
+    inline_limit: int
+    storage_options: Mapping[str, Any] | None
+    zarr_format: Literal[2, 3] | None
+    jobs: int
+    engine: Engine | None
+    spill: str | os.PathLike[str] | None
+    progress: Callable[[Progress], None] | None
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

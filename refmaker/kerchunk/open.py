@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from refmaker.errors import SourceError, concealed
+from refmaker.errors import OutputError, SourceError, concealed
 from refmaker.kerchunk.json_reader import load_json
 from refmaker.manifest.manifest import Manifest
 from refmaker.urls import first_link, is_local, local_path, text_of
@@ -45,6 +45,15 @@ def open_manifest(
         The manifest cannot be fetched.
     ManifestError
         It is malformed, or asks for what is not supported.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> with h5py.File("air.h5", "w") as file:
+    ...     file["t"] = [280.0, 281.5]
+    >>> refmaker.write_manifest(refmaker.scan("air.h5"), "air.json")
+    >>> list(refmaker.open_manifest("air.json").arrays)
+    ['t']
     """
     from refmaker.kerchunk.parquet_reader import load_parquet, looks_like_parquet
 
@@ -84,17 +93,42 @@ def head_file(path: str, *, parquet: bool) -> str:
 def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     """Write a manifest in the form that the name asks for, whole or not at all.
 
+    Parameters
+    ----------
+    manifest
+        What to write.
+    path
+        Where: a path of this machine, or `file://` and a path. `.parq` and `.parquet` are a Parquet set, anything else
+        is kerchunk JSON version 1, packed for `.gz`, `.zst` and `.zstd`.
+
     Raises
     ------
     ManifestError
         Something in the manifest cannot be written without loss; nothing was written.
     OutputError
         The output cannot be written; what stood at `path` still does.
+
+    Examples
+    --------
+    >>> import h5py, os, refmaker
+    >>> with h5py.File("air.h5", "w") as file:
+    ...     file["t"] = [280.0, 281.5]
+    >>> manifest = refmaker.scan("air.h5")
+    >>> refmaker.write_manifest(manifest, "air.json.gz")
+    >>> refmaker.write_manifest(manifest, "air.parq")
+    >>> os.path.isfile("air.json.gz"), os.path.isdir("air.parq")
+    (True, True)
     """
-    if is_parquet_name(os.fsdecode(path)):
-        manifest.to_parquet(path)
+    name = text_of(path)
+    if not is_local(name):
+        raise OutputError(
+            f"cannot write {name!r}: manifests are written to paths of this machine; write it there, then upload it"
+        )
+    name = local_path(name)
+    if is_parquet_name(name):
+        manifest.to_parquet(name)
     else:
-        manifest.to_json(path)
+        manifest.to_json(name)
 
 
 def is_parquet_name(name: str) -> bool:

@@ -10,7 +10,7 @@ replay.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,9 @@ from refmaker.model import JSON
 from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 
 __all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target"]
+
+
+_COMPARED = ("zarr_format", "groups", "arrays", "refusals", "extra", "sources", "types")
 
 
 @dataclass(slots=True)
@@ -35,6 +38,19 @@ class ManifestArray:
         The JSON of `.zattrs`, or `attributes` of `zarr.json`. Strict: no NaN, no infinity.
     grid
         Number of chunks along each dimension, () for a scalar.
+    references
+        Where the chunks are.
+
+    Two are equal if all of that is; they can be changed, and so have no hash.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> with h5py.File("air.h5", "w") as file:
+    ...     file["t"] = [280.0, 281.5]
+    >>> array = refmaker.scan("air.h5").arrays["t"]
+    >>> array.metadata.shape, array.cells, array == refmaker.scan("air.h5").arrays["t"]
+    ((2,), 1, True)
     """
 
     metadata: ArrayMetadata
@@ -63,9 +79,13 @@ class ObjectReport:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Manifest:
     """Zarr metadata plus, for every chunk, which file, which offset, how many bytes.
+
+    Two manifests are equal if they say the same: groups, arrays, references, targets, refusals and what else readers
+    go by; how they came about (`history`, `objects`, `outside`) does not count. Comparing reads all references. They
+    can be changed, and so have no hash.
 
     Attributes
     ----------
@@ -92,6 +112,18 @@ class Manifest:
     types
         Path of a group or array -> name of an attribute -> its type in the source, which JSON does not tell: see
         `refmaker.manifest.types`. None where nothing is known, as in foreign manifests.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> with h5py.File("air.h5", "w") as file:
+    ...     dataset = file.create_dataset("t", data=[280.0] * 6, chunks=(2,))
+    >>> manifest = refmaker.scan("air.h5")
+    >>> manifest
+    <refmaker.Manifest: Zarr 2, 1 array, 3 chunks, 1 target, 0 refused>
+      /t  (6) chunks (2) <f8, 48 bytes in 3 of 3 chunks
+    >>> refmaker.Manifest.from_dict(manifest.to_dict()) == manifest
+    True
     """
 
     zarr_format: ZarrFormat
@@ -120,6 +152,82 @@ class Manifest:
         """Read all references, where they are read from shards when they are needed."""
         for array in self.arrays.values():
             array.references.load()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Manifest):
+            return NotImplemented
+        self.load()
+        other.load()
+        return all(getattr(self, name) == getattr(other, name) for name in _COMPARED) and list(self.targets) == list(
+            other.targets
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # content can change
+
+    def __repr__(self) -> str:
+        from refmaker.manifest.display import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        from refmaker.manifest.display import as_html
+
+        return as_html(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest as a reference document of kerchunk, version 1: what `to_json` writes.
+
+        Raises
+        ------
+        ManifestError
+            Something in the manifest cannot be written without loss.
+        """
+        from refmaker.kerchunk.tables import to_dict
+
+        return to_dict(self)
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> Manifest:
+        """Return the manifest of a reference document of kerchunk, version 0 or 1.
+
+        Raises
+        ------
+        ManifestError
+            It is malformed, or asks for what is not supported.
+        """
+        from refmaker.kerchunk.tables import from_dict
+
+        return from_dict(document)
+
+    def to_arrow(self) -> Any:
+        """Return all references as a `pyarrow.Table`, one row each, in the order of arrays and cells.
+
+        The columns are `path` (of the array, "/" in front), `cell` (int64, position in the chunk grid in C order),
+        `key` (of the chunk in Zarr), `url`, `offset`, `size` (uint64, bytes) and `inlined` (binary). Of an inlined
+        chunk `url` and `offset` are null; of a whole target of unknown size `size` is.
+        """
+        from refmaker.kerchunk.tables import to_arrow
+
+        return to_arrow(self)
+
+    @staticmethod
+    def from_arrow(table: Any) -> Manifest:
+        """Return the manifest of a table that `to_arrow` made; its schema holds the metadata.
+
+        Raises
+        ------
+        ManifestError
+            It is no such table, or it is malformed.
+        """
+        from refmaker.kerchunk.tables import from_arrow
+
+        return from_arrow(table)
+
+    def to_pandas(self) -> Any:
+        """Return all references as a `pandas.DataFrame`, one row each: the columns of `to_arrow`."""
+        from refmaker.kerchunk.tables import to_pandas
+
+        return to_pandas(self)
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write kerchunk JSON version 1 to `path`, whole or not at all, packed where the name ends in .gz or .zst."""

@@ -27,9 +27,12 @@ class ByteRange(NamedTuple):
     size: int | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class References:
     """Chunk references of one array, sorted by `cell`. An absent chunk is an absent row.
+
+    Two are equal if they say the same of every cell, whatever the dtypes of their columns. They can be changed, and so
+    have no hash.
 
     Attributes
     ----------
@@ -48,6 +51,16 @@ class References:
         manifests have such references; a scan makes none. No cell is both here and elsewhere.
     streamed
         Whether the columns are made when they are asked for, so that `windows` takes less memory than they do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from refmaker import References
+    >>> references = References(np.array([0, 2]), np.zeros(2, "u1"), np.array([8, 96], "u8"), np.array([80, 80], "u8"))
+    >>> len(references), references.at(2), references.at(1)
+    (2, (0, 96, 80), None)
+    >>> references == references.between(0, 3), references == References.empty()
+    (True, False)
     """
 
     streamed: ClassVar[bool] = False
@@ -58,6 +71,21 @@ class References:
     size: npt.NDArray[np.uint64]
     inline: dict[int, bytes] = field(default_factory=dict)
     whole: dict[int, int] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, References):
+            return NotImplemented
+        return (self.inline, self.whole) == (other.inline, other.whole) and all(
+            np.array_equal(mine, theirs)
+            for mine, theirs in (
+                (self.cell, other.cell),
+                (self.target, other.target),
+                (self.offset, other.offset),
+                (self.size, other.size),
+            )
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # content can change
 
     def __len__(self) -> int:
         return len(self.cell) + len(self.inline) + len(self.whole)

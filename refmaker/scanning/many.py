@@ -9,28 +9,31 @@ on the same sessions. At most `concurrency` files are open, and the bytes that t
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
-from typing import Any
+from typing import Unpack
 
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest
+from refmaker.options import takes_options
+from refmaker.scanning.options import ScanOptions
 from refmaker.scanning.scan import scan_file
 from refmaker.sources.memory_budget import LIMIT, SharedBudget
+from refmaker.urls import text_of
 
 __all__ = ["CONCURRENCY", "scan_many"]
 
 CONCURRENCY = 16
 
 
+@takes_options(ScanOptions, scan_file)
 def scan_many(
     urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
-    storage_options: Mapping[str, Any] | None = None,
     concurrency: int = CONCURRENCY,
     memory: int = LIMIT,
-    **options: Any,
+    **options: Unpack[ScanOptions],
 ) -> Generator[tuple[str, Manifest | RefmakerError], None, None]:
     """Scan files side by side; give each url with its manifest or its error, in the order in which they are done.
 
@@ -41,34 +44,53 @@ def scan_many(
     ----------
     urls
         Local paths or any fsspec urls.
-    storage_options
-        Options of the fsspec filesystem, the same for all.
     concurrency
         Files that are scanned at a time.
     memory
         Bytes of remote files that are held at a time, of all files together.
-    options
-        Those of `scan_file`.
+    **options
+        Those of `scan_file`, the same for all files: `storage_options`, `group`, `include` and so on.
+
+    Yields
+    ------
+    url
+        As it was given; of a local path, with `~` replaced.
+    outcome
+        Its manifest, or the `RefmakerError` that its scan ended with.
+
+    Raises
+    ------
+    ValueError
+        `concurrency` is less than 1.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> for name in ("a.h5", "b.h5"):
+    ...     with h5py.File(name, "w") as file:
+    ...         file["x"] = [1, 2, 3]
+    >>> outcomes = dict(refmaker.scan_many(["a.h5", "b.h5", "none.h5"]))
+    >>> outcomes["a.h5"].chunks, type(outcomes["none.h5"]).__name__
+    (1, 'SourceError')
     """
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
     given = [urls] if isinstance(urls, str | os.PathLike) else urls
-    return _outcomes(map(os.fsdecode, given), storage_options, concurrency, memory, options)
+    return _outcomes(map(text_of, given), concurrency, memory, options)
 
 
 def _outcomes(
     todo: Iterator[str],
-    storage_options: Mapping[str, Any] | None,
     concurrency: int,
     memory: int,
-    options: Mapping[str, Any],
+    options: ScanOptions,
 ) -> Generator[tuple[str, Manifest | RefmakerError], None, None]:
     shared = SharedBudget(concurrency, memory)
 
     def one(url: str) -> Manifest | RefmakerError:
         with shared.memory_budget() as memory_budget:
             try:
-                return scan_file(url, storage_options=storage_options, memory_budget=memory_budget, **options).manifest
+                return scan_file(url, memory_budget=memory_budget, **options).manifest
             except RefmakerError as error:
                 return error
 

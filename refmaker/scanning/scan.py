@@ -11,21 +11,26 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack, cast
 
 from refmaker.driver import Driver, Progress
-from refmaker.errors import RefmakerError, concealed, redact_error
+from refmaker.errors import RefmakerError, Unsupported, concealed, redact_error
 from refmaker.hdf5.checksum import unverified
 from refmaker.linked.address_space import AddressSpace
 from refmaker.linked.permission import Permission
 from refmaker.manifest.manifest import Manifest
 from refmaker.mapping.build import DEFAULT_INLINE_LIMIT, BuildOptions
 from refmaker.model import Tree
+from refmaker.options import takes_options
 from refmaker.path_filter import PathFilter
 from refmaker.redaction import secrets_in, secrets_of
 from refmaker.scanning.detect import detect_format
 from refmaker.scanning.formats import ScanJob
+from refmaker.scanning.handed_over import KerchunkFormat
+from refmaker.scanning.options import ScanOptions
+from refmaker.sources.local import LocalSource
 from refmaker.sources.memory_budget import MemoryBudget
+from refmaker.sources.objects import ReadableStore, Scannable, is_object, open_object
 from refmaker.sources.open import open_source
 from refmaker.sources.recording import RecordingWindow
 from refmaker.urls import text_of
@@ -41,15 +46,13 @@ class ScanResult:
     tree: Tree
 
 
-def scan(url: str | os.PathLike[str], **options: Any) -> Manifest:
-    """Scan a source file and give its manifest. Takes the options of `scan_file`."""
-    return scan_file(url, **options).manifest
-
-
 @concealed
 def scan_file(
-    url: str | os.PathLike[str],
+    source: Scannable,
     *,
+    url: str | os.PathLike[str] | None = None,
+    filesystem: Any = None,
+    store: ReadableStore | None = None,
     storage_options: Mapping[str, Any] | None = None,
     group: str = "/",
     include: Sequence[str] = (),
@@ -73,8 +76,16 @@ def scan_file(
 
     Parameters
     ----------
+    source
+        A local path or any fsspec url; the bytes of a file; a file that is open to be read as bytes; or a path in
+        `filesystem` or in `store`.
     url
-        A local path or any fsspec url.
+        What the manifest refers to, where that is not what was scanned. Needed for bytes, and for whatever else does
+        not tell where it is from.
+    filesystem
+        A filesystem of fsspec that `source` is a path in.
+    store
+        A store that `source` is a path in: one of obstore, or any with obspec's `head` and `get_ranges`.
     storage_options
         Options of the fsspec filesystem.
     group
@@ -111,19 +122,42 @@ def scan_file(
         records that follow one another have about 4 MiB, and only whole divisors of the number of records.
     progress
         Called now and then.
-    room
+    memory_budget
         Bounds the bytes that are held of remote files; for scans side by side, see `scan_many`.
+
+    Returns
+    -------
+    ScanResult
 
     Raises
     ------
     SourceError
-        If the file cannot be read, or changes while it is scanned.
+        If the file cannot be read, or changes while it is scanned; if it does not tell its url and none is given.
     FormatError
         If it is of no format that can be scanned, or is damaged where nothing can be read without it.
     Unsupported
         With `strict`, if anything would be refused; if packages for its format are not installed.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> with h5py.File("air.h5", "w") as file:
+    ...     file["t"] = [280.0, 281.5]
+    >>> result = refmaker.scan_file("air.h5", measure=True)
+    >>> result.tree.kind, result.tree.size, list(result.manifest.arrays)
+    ('hdf5', 2064, ['t'])
     """
-    url = text_of(url)
+    opened = None
+    if is_object(source, filesystem, store):
+        memory_budget = MemoryBudget() if memory_budget is None else memory_budget
+        opened = open_object(source, url=url, filesystem=filesystem, store=store, memory_budget=memory_budget)
+        url = opened.url
+    else:
+        if url is not None:
+            raise TypeError(
+                "a path or url is scanned by itself: give `url` with bytes, a file, a filesystem or a store"
+            )
+        url = text_of(cast("str | os.PathLike[str]", source))
     options = BuildOptions(
         zarr_format=zarr_format,
         inline_threshold=inline_threshold,
@@ -137,7 +171,7 @@ def scan_file(
     selection = PathFilter(group, tuple(include), tuple(exclude))
     memory_budget = MemoryBudget() if memory_budget is None else memory_budget
     with _explained(url, storage_options), nullcontext() if verify_checksums else unverified():
-        space = AddressSpace(open_source(url, storage_options, memory_budget), storage_options, memory_budget)
+        space = AddressSpace(opened or open_source(url, storage_options, memory_budget), storage_options, memory_budget)
         recorder = RecordingWindow(space.window) if measure else None
         driver = Driver(space, progress)
         job = ScanJob(
@@ -154,7 +188,12 @@ def scan_file(
             records_per_chunk=records_per_chunk,
             recorder=recorder,
         )
-        manifest, tree = detect_format(job.window, driver).read(job)
+        found = detect_format(job.window, driver)
+        if opened is not None and not isinstance(opened, LocalSource) and isinstance(found, KerchunkFormat):
+            raise Unsupported(
+                f"{found.title} files are read by kerchunk, which opens them itself: scan it by its path or url"
+            )
+        manifest, tree = found.read(job)
         _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
         space.check_unchanged()
     return ScanResult(manifest, tree)
@@ -170,6 +209,68 @@ def _explained(url: str, storage_options: Mapping[str, Any] | None) -> Iterator[
             error.source = url
         redact_error(error, secrets_of(storage_options or {}) | secrets_in(url))
         raise
+
+
+@takes_options(ScanOptions, scan_file)
+def scan(
+    source: Scannable,
+    *,
+    url: str | os.PathLike[str] | None = None,
+    filesystem: Any = None,
+    store: ReadableStore | None = None,
+    **options: Unpack[ScanOptions],
+) -> Manifest:
+    """Scan a source file and return its manifest.
+
+    Every dataset of the file is mapped, kept in the manifest, or refused by name (`Manifest.refusals`). Nothing is read
+    of chunks that are mapped. Source: HDF5 File Format Specification 3.0; the netCDF classic formats.
+
+    Parameters
+    ----------
+    source
+        A local path or any fsspec url; the bytes of a file; a file that is open to be read as bytes; or a path in
+        `filesystem` or in `store`.
+    url
+        What the manifest refers to, where that is not what was scanned. Needed for bytes, and for whatever else does
+        not tell where it is from.
+    filesystem
+        A filesystem of fsspec that `source` is a path in.
+    store
+        A store that `source` is a path in: one of obstore, or any with obspec's `head` and `get_ranges`.
+    **options
+        Those of `scan_file`, which says what each of them means: `storage_options`, `group`, `include`, `exclude`,
+        `inline_threshold` (bytes), `inline_limit` (bytes), `zarr_format`, `portable`, `strict` and so on.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, or changes while it is scanned; if it does not tell its url and none is given.
+    FormatError
+        If it is of no format that can be scanned, or is damaged where nothing can be read without it.
+    Unsupported
+        With `strict`, if anything would be refused; if packages for its format are not installed.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> with h5py.File("air.h5", "w") as file:
+    ...     dataset = file.create_dataset("t", data=[[280.0, 281.5]] * 6, chunks=(2, 2))
+    >>> manifest = refmaker.scan("air.h5")
+    >>> manifest.arrays["t"].metadata.shape, manifest.arrays["t"].grid, manifest.chunks
+    ((6, 2), (3, 1), 3)
+
+    The same from memory, for a file that readers will find elsewhere:
+
+    >>> with open("air.h5", "rb") as file:
+    ...     data = file.read()
+    >>> refmaker.scan(data, url="https://example.org/air.h5").targets[0].url
+    'https://example.org/air.h5'
+    """
+    return scan_file(source, url=url, filesystem=filesystem, store=store, **options).manifest
 
 
 def _note(manifest: Manifest, notes: list[str]) -> None:

@@ -22,7 +22,7 @@ from refmaker.sources.sparse import SparseWindow
 from refmaker.urls import filesystem_of, links
 from refmaker.window import MissingBytes, Window
 
-__all__ = ["RemoteSource"]
+__all__ = ["RemoteSource", "fitting_store"]
 
 
 @dataclass(slots=True)
@@ -59,7 +59,11 @@ class RemoteSource:
         FormatError
             If it is empty.
         """
-        store = _store_of(url, storage_options)
+        return RemoteSource.over(url, _store_of(url, storage_options), memory_budget)
+
+    @staticmethod
+    def over(url: str, store: Store, memory_budget: MemoryBudget | None = None) -> RemoteSource:
+        """Read the beginning of a file in a store that is chosen already. Raises as `open` does."""
         memory_budget = MemoryBudget() if memory_budget is None else memory_budget
         version, data = store.open(FIRST_READ)
         memory_budget.reserve(len(data), url)
@@ -100,10 +104,11 @@ def _store_of(url: str, storage_options: Mapping[str, Any] | None) -> Store:
         filesystem, path = filesystem_of(url, options)
     except Exception as error:  # every filesystem raises errors of its own
         raise SourceError(f"cannot be reached: {cause_of(error)}", source=url) from error
-    return _fitting(url, filesystem, path, single)
+    return fitting_store(url, filesystem, path, single)
 
 
-def _fitting(url: str, filesystem: Any, path: str, single: bool) -> Store:
+def fitting_store(url: str, filesystem: Any, path: str, single: bool) -> Store:
+    """Return the store for a path in a filesystem; `single`: its url is that of the path, and no chain."""
     from refmaker.sources.fsspec_store import FsspecStore, FsspecSyncStore
 
     if not getattr(filesystem, "async_impl", False) or getattr(filesystem, "asynchronous", False):

@@ -152,6 +152,20 @@ def verify(
         The manifest cannot be fetched, or the installed zarr does not read it.
     ManifestError
         It is malformed.
+
+    Returns
+    -------
+    VerifyReport
+        Its `differences` is 0 where all is the same, as far as it was asked for.
+
+    Examples
+    --------
+    >>> import h5py, refmaker
+    >>> with h5py.File("air.h5", "w") as file:
+    ...     file["t"] = [280.0, 281.5]
+    >>> report = refmaker.verify(refmaker.scan("air.h5"), xarray=False)
+    >>> report.differences, [(array.path, array.status) for array in report.arrays]
+    (0, [('/t', 'same')])
     """
     options: Mapping[str, Any] = {} if storage_options is None else storage_options
     named = None if isinstance(manifest, Manifest) else text_of(manifest)
