@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import netCDF4
@@ -51,7 +51,9 @@ def as_netcdf4_shows(path: Path) -> np.ndarray:
         ((), {}, 7, 3),
     ],
 )
-def test_bytes_beyond_the_dataset_are_not_shown(tmp_path, stored, options, fill, zarr_format):
+def test_bytes_beyond_the_dataset_are_not_shown(
+    tmp_path: Path, stored: tuple[int, ...], options: dict[str, Any], fill: int | None, zarr_format: Literal[2, 3]
+) -> None:
     path = tmp_path / "a.nc"
     data = {0: np.arange(1, 5, dtype="<i4").tobytes(), 4: np.array([5, 6, 999, 998], "<i4").tobytes()}
     if options.get("fletcher32"):
@@ -73,8 +75,10 @@ def fletcher32(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("dtype", sorted(set(netCDF4.default_fillvals) - {"S1", "c8", "c16"}))
-def test_defaults_are_those_of_netcdf(tmp_path, dtype):
-    assert default_fill(np.dtype(dtype))[()] == np.dtype(dtype).type(netCDF4.default_fillvals[dtype])
+def test_defaults_are_those_of_netcdf(tmp_path: Path, dtype: str) -> None:
+    found = default_fill(np.dtype(dtype))
+    assert found is not None
+    assert found[()] == np.dtype(dtype).type(netCDF4.default_fillvals[dtype])
     path = tmp_path / "a.nc"
     write(path, {0: np.ones(4, dtype).tobytes()}, dtype=dtype, short=3)
     shown = open_array(scan(str(path)), tmp_path, "v")[...]
@@ -82,13 +86,13 @@ def test_defaults_are_those_of_netcdf(tmp_path, dtype):
     assert shown[:4].tolist() == [1, 1, 1, np.dtype(dtype).type(netCDF4.default_fillvals[dtype])]
 
 
-def test_no_variable_at_all_was_written(tmp_path):
+def test_no_variable_at_all_was_written(tmp_path: Path) -> None:
     path = tmp_path / "a.nc"
     write(path, {}, short=0)
     np.testing.assert_array_equal(open_array(scan(str(path)), tmp_path, "v")[...], as_netcdf4_shows(path))
 
 
-def test_padding_that_is_the_fill_value_stays_in_the_file(tmp_path):
+def test_padding_that_is_the_fill_value_stays_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.nc"
     write(path, {0: np.arange(4, dtype="<i4").tobytes(), 4: np.array([5, 6, 7, 7], "<i4").tobytes()}, fillvalue=7)
     references = scan(str(path)).arrays["v"].references
@@ -97,14 +101,14 @@ def test_padding_that_is_the_fill_value_stays_in_the_file(tmp_path):
     assert 1 not in references.inline
 
 
-def test_what_is_too_much_for_the_manifest_is_refused(tmp_path):
+def test_what_is_too_much_for_the_manifest_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.nc"
     write(path, {0: np.ones(4, "<i4").tobytes(), 4: np.ones(4, "<i4").tobytes()})
     manifest = scan(str(path), inline_limit=8)
     assert "beyond the dataset" in manifest.refusals["/v"]
 
 
-def test_bytes_beyond_that_libhdf5_alone_decodes_are_refused(tmp_path):
+def test_bytes_beyond_that_libhdf5_alone_decodes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.nc"
     dtype = np.dtype([("a", "i1"), ("b", "<f4")], align=True)
     with h5py.File(path, "w") as file:
