@@ -31,6 +31,7 @@ from refmaker.mapping.chunks import (
 from refmaker.mapping.decoding import fill_of
 from refmaker.mapping.dtypes import zarr_dtype
 from refmaker.mapping.edges import EdgeAllowance
+from refmaker.mapping.extending import extend
 from refmaker.mapping.fill import FillPlan, plan_fill
 from refmaker.mapping.layout import Layout, Rules, lay_out, split_rows
 from refmaker.mapping.text import ENCODING, NOT_UTF8, has_other_text, is_text
@@ -145,7 +146,8 @@ def assemble(
             kept = {name: value for name, value in variable.attributes.items() if name != ENCODING}
             variable = replace(variable, attributes=kept)
     if variable.shape != own:
-        _extend(layout, own, variable.shape)
+        dataset = extend(layout, dataset, dtype, variable.shape, read=read, inline_limit=options.inline_limit)
+        variable = replace(variable, dataset=dataset)
     grid = grid_of(variable.shape, layout.chunks)
     missing = math.prod(grid) - len(layout.columns[0]) - len(layout.inline)
     plan, layout, grid = _fill(variable, dtype, layout, grid, missing, options)
@@ -278,21 +280,6 @@ def text_layout(
         return Layout(chunks, codecs, inline={0: encode_items(items)}, notes=[NOT_UTF8])
     encode = encode_text if dtype.items is None else encode_items
     return Layout(chunks, codecs, inline={0: encode(items)})
-
-
-def _extend(layout: Layout, own: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    """Move the cells from the grid of the dataset's extent to that of a longer one."""
-    old, new = grid_of(own, layout.chunks), grid_of(shape, layout.chunks)
-    if len(own) != len(shape) or math.prod(new) >= 1 << 63:
-        raise Unsupported(f"an extent of {shape} for a dataset of {own}")
-    if old == new or 0 in old:
-        return
-    cell, offset, size = layout.columns
-    moved: npt.NDArray[np.int64] = np.ravel_multi_index(np.unravel_index(cell, old), new).astype("i8")
-    layout.columns = moved, offset, size
-    layout.inline = {
-        int(np.ravel_multi_index(np.unravel_index(at, old), new)): data for at, data in layout.inline.items()
-    }
 
 
 def _inline_small(

@@ -141,6 +141,15 @@ class Hdf5Array:
             value = np.zeros((), self.memory)
             self.dataset.id.get_create_plist().get_fill_value(value)
             return value
+        import h5py
+
+        from refmaker.conventions.default_fill import default_fill
+
+        if not self.members and self.dataset.dtype.kind in "iuf" and h5py.check_enum_dtype(self.dataset.dtype) is None:
+            defined = self.dataset.id.get_create_plist().fill_value_defined()
+            default = default_fill(self.dataset.dtype)
+            if defined != h5py.h5d.FILL_VALUE_USER_DEFINED and default is not None:
+                return default
         value = self.dataset.fillvalue
         for name in self.members:
             value = value[name]

@@ -131,15 +131,24 @@ def _fits(name: str) -> FormatFile:
                     raise MissingCounterpart(f"there is no column {column!r} in HDU {number}")
                 data = hdu.data.view(np.ndarray)[column]
                 if shown.newbyteorder("=") != data.dtype.newbyteorder("="):
-                    data = opened()[int(number)].data[column]
+                    data = _exact(opened()[int(number)].data[column], shown)
                 return _Plain.of(data)
             data = hdu.data
             if shown.newbyteorder("=") != data.dtype.newbyteorder("="):
                 # Integers that stand for others of the opposite sign, as astropy decodes them.
-                data = opened()[int(number)].data
+                data = _exact(opened()[int(number)].data, shown)
             return _Plain.of(data)
 
         return FormatFile(find, stack)
+
+
+def _exact(data: np.ndarray, shown: np.dtype[Any]) -> np.ndarray:
+    """Return whole numbers as integers: astropy has floats for bytes that stand for signed ones."""
+    if data.dtype.kind != "f" or shown.kind not in "iu" or not (data == np.rint(data)).all():
+        return data
+    limits = np.iinfo(shown)
+    within = bool((data >= limits.min).all() and (data <= limits.max).all())
+    return data.astype(shown) if within else data
 
 
 def _grib(name: str) -> FormatFile:

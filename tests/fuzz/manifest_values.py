@@ -61,10 +61,11 @@ class ShownArray:
         self.array, self.targets = array, targets
         self.decoded: dict[int, np.ndarray | Exception] = {}
         metadata = array.metadata
-        self.shape = tuple(metadata["shape"])
-        self.chunks = tuple(metadata["chunks"])
-        self.dtype = _dtype(metadata["dtype"])
-        configs = [*(metadata["filters"] or []), *([] if metadata["compressor"] is None else [metadata["compressor"]])]
+        self.document = metadata.document
+        self.shape, self.chunks = metadata.shape, metadata.chunk_shape
+        self.dtype = _dtype(self.document["dtype"])
+        compressor = self.document["compressor"]
+        configs = [*(self.document["filters"] or []), *([] if compressor is None else [compressor])]
         self.codecs = [_codec(json.dumps(config, sort_keys=True)) for config in reversed(configs)]
         self.rows = {int(cell): row for row, cell in enumerate(array.references.cell.tolist())}
 
@@ -108,7 +109,7 @@ class ShownArray:
             row = self.rows.get(cell)
             if row is None:
                 fill = np.empty((), self.dtype)
-                fill[()] = _fill(self.array.metadata.document["fill_value"], self.dtype)
+                fill[()] = _fill(self.document["fill_value"], self.dtype)
                 return fill
             start, size = int(references.offset[row]), int(references.size[row])
             stored = self.targets[int(references.target[row])][start : start + size]
@@ -117,10 +118,10 @@ class ShownArray:
         for codec in self.codecs:
             stored = codec.decode(stored)
         if self.dtype == object:
-            return np.asarray(stored, object).reshape(self.chunks, order=self.array.metadata.document["order"])
+            return np.asarray(stored, object).reshape(self.chunks, order=self.document["order"])
         if isinstance(stored, np.ndarray):
             stored = stored.tobytes() if stored.flags.c_contiguous else np.ascontiguousarray(stored).tobytes()
-        return np.frombuffer(stored, self.dtype).reshape(self.chunks, order=self.array.metadata.document["order"])
+        return np.frombuffer(stored, self.dtype).reshape(self.chunks, order=self.document["order"])
 
 
 def opened_arrays(manifest: Manifest, path: Path, data: bytes) -> dict[str, ShownArray]:
