@@ -7,6 +7,7 @@ that helps, an example. All of it is plain English in the field's terms: words o
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,3 +176,41 @@ def test_messages() -> None:
     assert len(found) > 300
     wrong = {where: (text, faults) for where, text in found if (faults := faults_of(text))}
     assert wrong == {}
+
+
+# Names in documentation.
+
+
+def imports(text: str) -> Iterator[tuple[str, str]]:
+    """Yield module and name of what the Python examples of a document import from refmaker."""
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "refmaker":
+                yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, "docs/design.md"])
+def test_documents_import_what_is_there(name: str) -> None:
+    for module, attribute in imports((ROOT / name).read_text()):
+        assert hasattr(importlib.import_module(module), attribute), f"{name}: {module}.{attribute}"
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, "docs/design.md"])
+def test_documents_name_files_that_are_there(name: str) -> None:
+    """Paths of modules, tests and documents; a test must be in the file that is named for it."""
+    text = (ROOT / name).read_text()
+    for path, test in re.findall(r"`((?:refmaker|tests|docs|examples|cli)/[\w/.-]+\.\w+)(?:::(\w+))?[`\[]", text):
+        assert (ROOT / path).is_file(), f"{name}: {path}"
+        assert not test or f"def {test}(" in (ROOT / path).read_text(), f"{name}: {path}::{test}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_show_options_that_there_are(name: str) -> None:
+    """Every option of a `refmaker COMMAND` line in a console block is one of that command."""
+    for block in re.findall(r"```console\n(.*?)```", (ROOT / name).read_text(), re.DOTALL):
+        for called, rest in re.findall(r"refmaker (\w+)([^\n|#]*)", block):
+            command = main.commands.get(called)
+            assert command is not None, f"{name}: refmaker {called}"
+            known = {opt for option in options(command) for opt in (*option.opts, *option.secondary_opts)}
+            used = set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", re.sub(r"'[^']*'|\"[^\"]*\"", "X", rest)))
+            assert used <= known, f"{name}: refmaker {called} {sorted(used - known)}"
