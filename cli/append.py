@@ -34,10 +34,12 @@ def append(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Add manifests, or source files, to a COMBINED manifest, which is replaced unless -o names another.
+    """Add manifests, or source files, to a COMBINED manifest, which is replaced unless -o names another output.
 
-    Of the files that it refers to, none is read again but for arrays that all inputs have alike and that are not
-    coordinates. Otherwise as `refmaker combine`.
+    Source files of COMBINED are read again only to compare arrays that are the same in all inputs. Otherwise this works
+    as `refmaker combine` does; give the same --concat.
+
+    Example: refmaker append 2023.json 2024/01.nc
     """
     from refmaker.combining.combine import append_with_report
 

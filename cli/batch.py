@@ -1,4 +1,4 @@
-"""`refmaker batch`: an archive in, a manifest for each of its files out, and a ledger of what became of each."""
+"""`refmaker batch`: a manifest for each file of an archive, and a ledger of the results."""
 
 from __future__ import annotations
 
@@ -37,60 +37,98 @@ _WHAT = {"out": "directory", "ledger": "file"}
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...")
 @click.option("-o", "--out", metavar="DEST", required=True, help="Directory for the manifests and the ledger.")
 @click.option(
-    "--form", type=click.Choice(["json", "json.gz", "json.zst", "parquet"]), default="json", show_default=True
+    "--form",
+    type=click.Choice(["json", "json.gz", "json.zst", "parquet"]),
+    default="json",
+    show_default=True,
+    help="Format of the manifests.",
 )
 @click.option(
     "--template",
     metavar="TEXT",
-    help="Names of manifests, made of {path}, {dir}, {name}, {stem}, {ext}, {form}.  [default: {path}{form}]",
+    help="How manifests are named, from {path}, {dir}, {name}, {stem}, {ext} and {form}.  [default: {path}{form}]",
 )
-@click.option("--base", metavar="DIR", help="Directory that names are relative to, rather than each SRC.")
+@click.option("--base", metavar="DIR", help="Directory that manifest names are relative to.  [default: each SRC]")
 @click.option(
-    "--pattern", metavar="GLOB", help="Take the files in directories that match, not those recognised as sources."
+    "--pattern",
+    metavar="GLOB",
+    help="In directories, scan the files whose names match, for example '*.nc'.  [default: recognised formats]",
 )
-@click.option("--relative", is_flag=True, help="Write targets relative to their manifests.")
+@click.option("--relative", is_flag=True, help="Write targets as paths relative to the manifest.")
 @click.option(
-    "--retry-failed/--no-retry-failed", default=True, help="Scan files again that failed and have not changed."
+    "--retry-failed/--no-retry-failed",
+    default=True,
+    show_default=True,
+    help="Retry unchanged files whose last scan failed.",
 )
-@click.option("--force", is_flag=True, help="Scan all files again; replace manifests of other sources.")
-@click.option("--prune", is_flag=True, help="Remove manifests of files that are gone.")
-@click.option("--max-failures", type=click.IntRange(min=1), metavar="N", help="Stop when N files have failed.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0.001), metavar="SECONDS", help="Most time that one file may take."
+    "--force", is_flag=True, help="Scan every file again, and replace manifests that belong to other sources."
 )
-@click.option("--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True)
+@click.option("--prune", is_flag=True, help="Remove the manifests of files that no longer exist.")
 @click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes.  [default: one per processor]"
+    "--max-failures", type=click.IntRange(min=1), metavar="N", help="Stop after N files have failed.  [default: never]"
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.001),
+    metavar="SECONDS",
+    help="Give up on a file after this time.  [default: never]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    show_default=True,
+    help="Scan in processes of this machine, or on a Dask cluster.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of worker processes.  [default: one per processor]",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Address of the Dask scheduler.  [default: as Dask is configured]")
 @click.option(
-    "--ledger", type=OUTPUT, metavar="FILE", help="The ledger, if not in DEST. A copy goes to a DEST that is remote."
+    "--ledger",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Local file for the ledger; a remote DEST needs one, and gets a copy.  [default: DEST/refmaker.sqlite]",
 )
-@click.option("--report", type=OUTPUT, metavar="FILE", help="Write what became of every file as JSON (- for stdout).")
-@click.option("--junit", type=OUTPUT, metavar="FILE", help="Write it as JUnit XML (- for stdout).")
-@click.option("--storage-options", metavar="JSON", callback=json_object, help="Options of the filesystem of SRC.")
-@click.option("--out-storage-options", metavar="JSON", callback=json_object, help="Options of that of DEST.")
-@click.option("--log-json", is_flag=True, help="A line of JSON on stdout for each file, rather than progress.")
-@click.option("-q", "--quiet", is_flag=True, help="Only errors: no progress, no summary.")
+@click.option(
+    "--report", type=OUTPUT, metavar="FILE", help="Write a JSON report of the result for each file (- for stdout)."
+)
+@click.option("--junit", type=OUTPUT, metavar="FILE", help="Write the report as JUnit XML (- for stdout).")
+@click.option(
+    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of SRC."
+)
+@click.option(
+    "--out-storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of DEST."
+)
+@click.option("--log-json", is_flag=True, help="Print one JSON object per file on stdout instead of progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def batch(
     ctx: click.Context, /, report: str | None, junit: str | None, quiet: bool, log_json: bool, **given: Any
 ) -> None:
-    """Write a manifest for each file of an archive, and do it again only for what is new, changed or failed.
+    """Write a manifest for each file of an archive; later runs scan only files that are new, changed or failed.
 
-    SRC is a file, a directory, a pattern ('s3://bucket/**/*.nc'), or - for a list on standard input. Of local
-    directories, files are taken that are HDF5 or netCDF, or named so; of remote ones, those that are named so. A
-    manifest has the relative path of its file, with .json added.
+    SRC is a file, a directory, a pattern ('s3://bucket/**/*.nc'), or - for a list on standard input. In directories,
+    files are recognised by name or by their first bytes. A manifest is named after the relative path of its file, with
+    .json appended.
 
-    What became of every file is in DEST/refmaker.sqlite. One that fails does not stop the others. Exit status: 0 all
-    files have manifests that hold all of them; 3 something was refused; 1 a file failed, or the run did.
+    The ledger, DEST/refmaker.sqlite, records the result for each file. A file that fails does not stop the others.
+
+    Example: refmaker batch /data/model --out /data/manifests
+
+    Exit status: 0 every file has a complete manifest; 3 something was refused; 1 a file failed, or the run did.
     """
     for name in ("out", "ledger"):
         if given[name] == "-":
             raise click.UsageError(f"--{name} cannot be - (the standard output): name a {_WHAT[name]}")
     check_outputs([], [report, junit])
     if log_json and "-" in (report, junit):
-        raise click.UsageError("with --log-json, the standard output is taken: name a file for the report")
+        raise click.UsageError("--log-json already uses the standard output: name a file for the report")
     observer = Silence() if quiet and not log_json else Log() if log_json else Progress(given["out"])
     with (
         _terminated_as_interrupted(),
@@ -177,12 +215,14 @@ def _summarise(result: Result, report: str | None) -> None:
     refused = {row.seen.url: f"{row.refused} refused" for row in rows if row.status == "refused"}
     list_refusals(refused, "see refmaker.sqlite" if report is None else f"see {report}")
     notes = [f"{row.seen.url}: {note}" for row in result.rows for note in row.notes]
-    say_notes(notes, "--report FILE has them all" if report is None else f"see {report}")
+    say_notes(notes, "--report FILE writes all of them" if report is None else f"see {report}")
     failed = sum(row.status == "failed" for row in rows)
     parts = [f"{counted(len(rows), 'file')}: {len(result.rows)} scanned, {len(result.unchanged)} unchanged"]
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{len(refused)} with something refused"] if refused else []
     if result.gone:
-        parts.append(f"{len(result.gone)} gone ({'removed' if result.pruned else 'their manifests stay, see --prune'})")
-    parts += ["stopped after too many failures"] if result.outcome == "stopped" else []
+        parts.append(
+            f"{len(result.gone)} gone ({'removed' if result.pruned else 'manifests kept; --prune removes them'})"
+        )
+    parts += ["stopped after --max-failures failures"] if result.outcome == "stopped" else []
     say(f"{result.out}: {', '.join(parts)}", err=True)

@@ -1,6 +1,6 @@
-"""How a batch tells how it goes: a line on a terminal, lines now and then elsewhere, lines of JSON, nothing.
+"""How a batch reports progress: one line on a terminal, occasional lines elsewhere, lines of JSON, or nothing.
 
-Contract: what fails is told when it fails, on stderr, whatever else is shown; JSON goes to stdout.
+Contract: failures are reported on stderr when they happen, whatever else is shown; JSON goes to stdout.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Progress(Silence):
         self.todo = len(plan.todo) + len(plan.problems)
         self.began = self.clock()
         self.due = self.began + self.INTERVAL
-        text = f"{counted(self.todo + len(plan.unchanged), 'file')}, {self.todo} to be scanned"
+        text = f"{counted(self.todo + len(plan.unchanged), 'file')}, {self.todo} to scan"
         say(f"{self.label}: {text}", err=True)
 
     def finished(self, row: Row) -> None:

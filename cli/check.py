@@ -1,4 +1,4 @@
-"""`refmaker check`: whether an output directory of `refmaker batch` still says what the archive is."""
+"""`refmaker check`: whether an output directory of `refmaker batch` still matches the archive."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("dest", metavar="DEST")
-@click.option("--ledger", type=OUTPUT, metavar="FILE", help="The ledger, if not in DEST.")
-@click.option("--report", type=OUTPUT, metavar="FILE", help="Write what was found as JSON (- for stdout).")
+@click.option("--ledger", type=OUTPUT, metavar="FILE", help="The ledger.  [default: DEST/refmaker.sqlite]")
+@click.option("--report", type=OUTPUT, metavar="FILE", help="Write a JSON report of the findings (- for stdout).")
 @click.option(
-    "--storage-options", metavar="JSON", callback=json_object, help="Options of the filesystem of the sources."
+    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of the sources."
 )
-@click.option("--out-storage-options", metavar="JSON", callback=json_object, help="Options of that of DEST.")
-@click.option("-q", "--quiet", is_flag=True, help="Only errors: no findings, no summary.")
+@click.option(
+    "--out-storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of DEST."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -36,11 +38,13 @@ def check(
     out_storage_options: dict[str, Any] | None,
     quiet: bool,
 ) -> None:
-    """Compare what the ledger of DEST records with the archive: new, changed and gone files, missing manifests.
+    """Compare the ledger of DEST with the archive: list new, changed and missing files, and missing manifests.
 
-    No file is read, only listed. `refmaker batch` with the same arguments as before does what is found here.
+    Files are listed, not read. To bring DEST up to date, repeat the `refmaker batch` command.
 
-    Exit status: 0 all is as it was; 3 something is not; 1 something could not be looked at, or there is no ledger.
+    Example: refmaker check /data/manifests --report check.json
+
+    Exit status: 0 nothing has changed; 3 something has; 1 something cannot be read, or there is no ledger.
     """
     from refmaker.batch.check import check as run
 

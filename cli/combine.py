@@ -37,44 +37,58 @@ def combining_options(command: F) -> F:
                 "--concat",
                 multiple=True,
                 metavar="DIM",
-                help="Concatenate the inputs along this dimension; a scalar variable or a global attribute of the "
-                "inputs becomes one, and so does NAME=REGEX, of their names. May be given again. "
-                "[default: what differs]",
+                help="Concatenate along this dimension. A scalar variable or global attribute of this name becomes a "
+                "new dimension; NAME=REGEX takes its values from the input names, for example 'member=_r(\\d+)_'. "
+                "Repeatable.  [default: the dimensions whose coordinates differ]",
             ),
             click.option(
                 "--on-mismatch",
                 type=click.Choice(["refuse", "drop-variable", "split", "inline"]),
-                help="What to do with variables in which the inputs differ.",
+                help="What to do with a variable in which the inputs differ: refuse to combine, drop it, split the "
+                "inputs into groups, or copy it into the manifest.  [default: refuse]",
             ),
             click.option(
                 "--duplicates",
                 type=click.Choice(["refuse", "first", "last"]),
-                help="Which of two inputs with the same coordinate values is taken.",
+                help="Which of several inputs with the same coordinate values to use.  [default: refuse]",
             ),
             click.option(
                 "--inline-limit",
                 type=click.IntRange(min=0),
                 metavar="BYTES",
-                help="Refuse what would take more in the manifest, array by array.",
+                help="Refuse an array that needs more bytes than this in the manifest.  [default: 16 MiB]",
             ),
-            click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that read inputs."),
+            click.option(
+                "--jobs",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Number of processes that read inputs.  [default: this process alone]",
+            ),
             click.option(
                 "--engine",
                 type=click.Choice(["local", "dask"]),
                 default="local",
-                help="Have the workers of a Dask cluster read the inputs.",
+                show_default=True,
+                help="Read the inputs on this machine, or on the workers of a Dask cluster.",
             ),
-            click.option("--scheduler", metavar="ADDRESS", help="Of the Dask cluster; else as Dask is configured."),
             click.option(
-                "--report", type=OUTPUT, metavar="REPORT", help="Write what was found and done as JSON (- for stdout)."
+                "--scheduler",
+                metavar="ADDRESS",
+                help="Address of the Dask scheduler.  [default: as Dask is configured]",
+            ),
+            click.option(
+                "--report",
+                type=OUTPUT,
+                metavar="REPORT",
+                help="Write a JSON report of mismatches and results (- for stdout).",
             ),
             click.option(
                 "--storage-options",
                 metavar="JSON",
                 callback=json_object,
-                help="Options of the fsspec filesystem of inputs and targets that are not local.",
+                help="Options of the fsspec filesystem of remote inputs and targets.",
             ),
-            click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary, no notes, no progress."),
+            click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
         )
     ):
         command = option(command)
@@ -92,11 +106,13 @@ def combine(
     """Combine manifests, or source files, into one manifest.
 
     Inputs are concatenated along the dimensions whose coordinates differ, in the order of coordinate values; variables
-    that only some inputs have are merged. Everything else has to agree in all of them: where it does not, a table says
-    what differs, and nothing is written.
+    that only some inputs have are merged. Everything else must agree in all of them: otherwise a table lists what
+    differs, and nothing is written.
 
-    Exit status 3: variables were left out (drop-variable), split into groups (split) or rewritten (inline), or an input
-    had refused them.
+    Example: refmaker combine 2023/*.nc -o 2023.json
+
+    Exit status: 0 combined; 3 combined, but a variable was dropped, split, copied, or refused by an input; 1 the inputs
+    differ, or one cannot be read.
     """
     check_outputs(inputs, [output, report])
     ctx.exit(run(refmaker.combine_with_report, list(inputs), output, report, quiet, given))
@@ -110,12 +126,12 @@ def run(
     quiet: bool,
     given: dict[str, Any],
 ) -> int:
-    """Combine, write, say what was done; give the exit status."""
+    """Combine, write, print a summary, and return the exit status."""
     engine, scheduler = given.pop("engine"), given.pop("scheduler")
     check_scheduler(engine, scheduler)
     options = {name: value for name, value in given.items() if value not in (None, ())}
     if output.rstrip("/").endswith(PARQUET):
-        options["spill"] = os.path.dirname(os.path.realpath(output))  # where there has to be room anyway
+        options["spill"] = os.path.dirname(os.path.realpath(output))  # the disk that must hold the result anyway
     entry: dict[str, Any] = {"inputs": len(inputs), "output": output}
     try:
         with ExitStack() as stack:
@@ -154,7 +170,7 @@ def _combined(
 
 
 def _say_table(error: CombineError | RefmakerError, found: Sequence[Mismatch]) -> None:
-    """Print what differs, a row for each thing that inputs say."""
+    """Print what differs, one row for each distinct value."""
     say(f"refmaker: {getattr(error, 'message', error)}:", err=True)
     rows = [("variable", "differs", "is", "in")]
     for one in found:
@@ -164,7 +180,7 @@ def _say_table(error: CombineError | RefmakerError, found: Sequence[Mismatch]) -
     for line in columns(rows[: _ROWS + 1]):
         say(line, err=True)
     if len(rows) > _ROWS + 1:
-        say(f"… and {len(rows) - _ROWS - 1} more rows, see --report", err=True)
+        say(f"… and {len(rows) - _ROWS - 1} more rows: --report FILE lists all", err=True)
 
 
 def _say_summary(made: Combination, inputs: Sequence[str], output: str) -> None:

@@ -1,4 +1,4 @@
-"""The `refmaker` command and what becomes of errors.
+"""The `refmaker` command, and how it reports errors.
 
 Contract: an error that refmaker raises on purpose is one line on stderr and exit status 1. Anything else is a bug of
 ours and keeps its traceback.
@@ -54,7 +54,10 @@ class _Commands(click.Group):
 def main() -> None:
     """Read HDF5 and netCDF files as Zarr, in place.
 
-    Exit status: 0 all done; 1 failed, nothing half-written; 2 wrong usage; 3 done, but something was refused (listed).
+    Start with `refmaker scan FILE`, which writes a manifest, and `refmaker verify`, which compares it with FILE.
+
+    Exit status: 0 done; 1 failed, and nothing is half-written; 2 wrong usage; 3 done, but something was refused (it is
+    listed); 130 interrupted.
     """
 
 

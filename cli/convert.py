@@ -1,4 +1,4 @@
-"""`refmaker convert`: a manifest in another form, or in the other Zarr format."""
+"""`refmaker convert`: a manifest in another file format, or in the other Zarr format."""
 
 from __future__ import annotations
 
@@ -17,20 +17,33 @@ __all__ = ["convert"]
 @click.command()
 @click.argument("manifest", metavar="MANIFEST")
 @click.option(
-    "-o", "--output", type=OUTPUT, metavar="OUT", required=True, help="Manifest to write (- for JSON on stdout)."
+    "-o",
+    "--output",
+    type=OUTPUT,
+    metavar="OUT",
+    required=True,
+    help="Manifest to write; its extension chooses the format (- for JSON on stdout).",
 )
-@click.option("--zarr-format", type=click.IntRange(2, 3), metavar="2|3", help="Convert the metadata to this format.")
+@click.option(
+    "--zarr-format",
+    type=click.IntRange(2, 3),
+    metavar="2|3",
+    help="Convert the metadata to this Zarr format.  [default: unchanged]",
+)
 @click.option(
     "--missing-shards",
     type=click.Choice(["error", "empty"]),
     default="error",
     show_default=True,
-    help="What it means where a Parquet set that does not list its shards lacks one: an error, or no chunks.",
+    help="How to read a shard that is missing from a Parquet set without a list of shards: as an error, or as empty.",
 )
 @click.option(
-    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of MANIFEST."
+    "--storage-options",
+    metavar="JSON",
+    callback=json_object,
+    help="Options of the fsspec filesystem that opens MANIFEST.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary, no refusals.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def convert(
     ctx: click.Context,
@@ -42,14 +55,16 @@ def convert(
     storage_options: dict[str, Any] | None,
     quiet: bool,
 ) -> None:
-    """Write MANIFEST in the form that the name of OUT asks for.
+    """Convert MANIFEST to the format that the extension of OUT names.
 
-    .parq and .parquet are a Parquet set, .json.gz and .json.zst packed JSON, anything else is JSON. References stay as
-    they are; relative targets are named from where OUT is. With --zarr-format, arrays whose metadata have no exact
-    equal are refused by name, and the exit status is 3.
+    .parq and .parquet are a Parquet set, .json.gz and .json.zst compressed JSON, anything else is JSON. References are
+    unchanged; relative targets are rewritten relative to OUT. With --zarr-format, arrays whose metadata cannot be
+    converted exactly are refused by name, and the exit status is 3.
 
-    kerchunk writes no shard where an array, or a part of it, has no references. refmaker cannot tell such a shard from
-    one that is lost; --missing-shards empty says that none is lost. What is written then says so itself.
+    kerchunk writes no shard for a range of chunks without references, so a lost shard looks the same. Use
+    --missing-shards empty if you know that none is lost; OUT then lists its shards.
+
+    Example: refmaker convert m.json -o m.parq
     """
     from refmaker.manifest.zarr_conversion import with_zarr_format
     from refmaker.replay.relocation import relocated

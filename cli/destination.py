@@ -28,7 +28,7 @@ STDOUT = "-"
 
 
 class _Output(_Type):
-    """An option that names an output: a path of this machine, or `-` for the standard output."""
+    """An option that names an output: a local path, or `-` for the standard output."""
 
     name = "file"
 
@@ -38,7 +38,7 @@ class _Output(_Type):
             self.fail("an empty name: name a file, or - for the standard output", param, ctx)
         if not is_local(value):
             raise OutputError(
-                f"cannot write {value!r}: outputs are files of this machine; write one and copy it there, or see "
+                f"cannot write {value!r}: outputs are local files; write one and copy it there, or use "
                 "`refmaker batch --out`, which writes to urls"
             )
         return local_path(text_of(value))
@@ -57,7 +57,7 @@ def in_folder(folder: str, names: Iterable[str]) -> list[str]:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the directory {folder!r}: {error.strerror}") from error
+        raise OutputError(f"cannot create the directory {folder!r}: {error.strerror}") from error
     return [os.path.join(folder, name) for name in names]
 
 
@@ -73,9 +73,9 @@ def check_outputs(files: Sequence[str], outputs: Sequence[str | None]) -> None:
             continue
         real = os.path.realpath(output)
         if real in sources:
-            raise click.UsageError(f"{output!r} would take the place of the source {sources[real]!r}")
+            raise click.UsageError(f"{output!r} would overwrite the source {sources[real]!r}: name another output")
         if real in seen:
-            raise click.UsageError(f"two outputs would be written to {output!r}")
+            raise click.UsageError(f"two outputs would be written to {output!r}: name another for one of them")
         seen.add(real)
         _check_writable(output, real)
 
@@ -87,7 +87,7 @@ def _check_writable(output: str, real: str) -> None:
     if not os.path.isdir(parent):
         raise OutputError(f"cannot write {output!r}: there is no directory {parent!r}, make it first")
     if not os.path.exists(real) and not os.access(parent, os.W_OK):
-        raise OutputError(f"cannot write {output!r}: no permission to write in {parent!r}")
+        raise OutputError(f"cannot write {output!r}: no permission to write to {parent!r}")
 
 
 def write(manifest: Manifest, destination: str) -> None:

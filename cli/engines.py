@@ -27,7 +27,7 @@ def engine_of(name: str, *, jobs: int | None, scheduler: str | None, timeout: fl
 def dask_engine(*, jobs: int | None, scheduler: str | None, timeout: float | None = None) -> DaskEngine:
     """Connect to a Dask cluster."""
     if jobs is not None:
-        raise click.UsageError("--jobs is for --engine local: a Dask cluster has the workers that it has")
+        raise click.UsageError("--jobs is for --engine local: a Dask cluster has its own number of workers")
     from refmaker.engines.distributed import DaskEngine
 
     return DaskEngine(scheduler, timeout)
@@ -36,7 +36,7 @@ def dask_engine(*, jobs: int | None, scheduler: str | None, timeout: float | Non
 def check_scheduler(name: str, scheduler: str | None) -> None:
     """Make sure that a scheduler is named for a cluster only."""
     if name != "dask" and scheduler is not None:
-        raise click.UsageError("--scheduler is for --engine dask")
+        raise click.UsageError("--scheduler needs --engine dask")
 
 
 def _processors() -> int:

@@ -27,16 +27,21 @@ _TARGETS = 20
 
 @click.command()
 @click.argument("file", metavar="FILE|MANIFEST")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
-    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem that opens it."
+    "--storage-options",
+    metavar="JSON",
+    callback=json_object,
+    help="Options of the fsspec filesystem that opens FILE or MANIFEST.",
 )
 @click.pass_context
 def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[str, Any] | None) -> None:
     """Show the variables of a source file, or of a manifest, and how they are stored.
 
-    Which of the two it is, its first bytes say. Variables that are refused are listed with the reason, and the exit
+    The first bytes tell a source file from a manifest. Refused variables are listed with the reason, and the exit
     status is then 3.
+
+    Example: refmaker info ocean.nc
     """
     from refmaker.kerchunk.sniff import looks_like_manifest
     from refmaker.manifest.summary import summarise
@@ -101,7 +106,7 @@ def _head_lines(layout: dict[str, Any]) -> Iterable[str]:
             parts.append(f"modified {_date(target['mtime'])}")
         yield "target: " + ", ".join(parts)
     if len(targets) > _TARGETS:
-        yield f"… and {len(targets) - _TARGETS} more targets, see --json"
+        yield f"… and {len(targets) - _TARGETS} more targets: --json lists all"
 
 
 def _date(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""`refmaker limits`: what hostile input may cost, and how that is changed."""
+"""`refmaker limits`: what hostile input may cost, and how to change that."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ _POWERS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def limits(as_json: bool) -> None:
-    """Show every limit: its value, what it guards, and how it is changed.
+    """Show every limit: its value, what it guards, and how to change it.
 
-    Those that name $REFMAKER_LIMITS are changed by that variable: REFMAKER_LIMITS=manifest-size=8GiB,links=20000.
+    The environment variable REFMAKER_LIMITS changes the limits that name it.
+
+    Example: REFMAKER_LIMITS=manifest-size=8GiB,links=20000 refmaker limits
     """
     from refmaker.limits import LIMITS
 

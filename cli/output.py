@@ -141,9 +141,9 @@ def json_object(ctx: click.Context, param: click.Parameter, value: str | None) -
     try:
         parsed = json.loads(value)
     except ValueError as error:
-        raise click.BadParameter(f"not JSON: {error}", ctx, param) from error
+        raise click.BadParameter(f"invalid JSON: {error}", ctx, param) from error
     if not isinstance(parsed, dict):
-        raise click.BadParameter('a JSON object is needed, such as {"anon": true}', ctx, param)
+        raise click.BadParameter('expected a JSON object, such as {"anon": true}', ctx, param)
     return parsed
 
 

@@ -1,4 +1,4 @@
-"""`refmaker rewrite`: manifests whose targets have moved, without another scan."""
+"""`refmaker rewrite`: change the targets of manifests after files have moved, without another scan."""
 
 from __future__ import annotations
 
@@ -19,15 +19,28 @@ __all__ = ["rewrite"]
 
 @click.command()
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
-@click.option("--from", "old", metavar="PREFIX", required=True, help="Where targets were: a path or url, or its start.")
-@click.option("--to", "new", metavar="PREFIX", required=True, help="Where they are now.")
 @click.option(
-    "-o", "--output", type=OUTPUT, metavar="OUT", help="Manifest to write; with several a directory. Without, in place."
+    "--from",
+    "old",
+    metavar="PREFIX",
+    required=True,
+    help="Old location of the targets: a path or url, or the beginning of one.",
+)
+@click.option("--to", "new", metavar="PREFIX", required=True, help="New location of the targets.")
+@click.option(
+    "-o",
+    "--output",
+    type=OUTPUT,
+    metavar="OUT",
+    help="Manifest to write, or a directory for several.  [default: in place]",
 )
 @click.option(
-    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of MANIFEST."
+    "--storage-options",
+    metavar="JSON",
+    callback=json_object,
+    help="Options of the fsspec filesystem that opens MANIFEST.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def rewrite(
     ctx: click.Context,
@@ -39,11 +52,13 @@ def rewrite(
     storage_options: dict[str, Any] | None,
     quiet: bool,
 ) -> None:
-    """Change where the targets of each MANIFEST are: from local to s3, from a mirror to the origin.
+    """Change the location of the targets of each MANIFEST, for example from a local disk to S3.
 
-    PREFIX ends where a segment of a path ends: /data/a does not take /data/ab along. Of a target that moved, only the
-    size stays recorded, as a copy has another modification time and ETag. A manifest none of whose targets begins so is
-    left as it is, and the exit status is then 3.
+    PREFIX matches whole path segments: /data/a does not match /data/ab. Only the size of a moved target stays recorded,
+    because a copy has another modification time and ETag. A manifest without a matching target is left unchanged, and
+    the exit status is then 3.
+
+    Example: refmaker rewrite --from /data --to s3://archive m.json
     """
     from refmaker.manifest.rewriting import with_targets_moved
     from refmaker.replay.relocation import relocated
@@ -62,7 +77,7 @@ def rewrite(
             statuses.add(FAILED)
             continue
         if not count:
-            say(f"{source}: no target below {old}, nothing written", err=True)
+            say(f"{source}: no target starts with {old}; nothing was written", err=True)
             statuses.add(REFUSED)
         elif not quiet:
             where = "" if destination == source else f" -> {'stdout' if destination == '-' else destination}"
@@ -81,4 +96,4 @@ def _outputs(manifests: tuple[str, ...], output: str | None) -> list[str]:
         return in_folder(output, names)
     if len(manifests) == 1:
         return [output]
-    raise click.UsageError(f"with several MANIFESTs, -o must be a directory: {output!r} is not")
+    raise click.UsageError(f"with several MANIFESTs, -o must be a directory, and {output!r} is not: name one")

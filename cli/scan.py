@@ -45,24 +45,40 @@ __all__ = ["scan"]
     "--output",
     type=OUTPUT,
     metavar="OUT",
-    help="Manifest to write (- for stdout); with several FILEs a directory.",
+    help="Manifest to write, - for stdout, or a directory; with several FILEs, a directory.  [default: FILE.json here]",
 )
 @click.option(
-    "--report", type=OUTPUT, metavar="REPORT", help="Write what became of every object as JSON (- for stdout)."
+    "--report",
+    type=OUTPUT,
+    metavar="REPORT",
+    help="Write a JSON report of what was done with each object (- for stdout).",
 )
 @click.option(
-    "--inline-threshold", type=click.IntRange(min=0), metavar="BYTES", help="Keep smaller chunks in the manifest."
+    "--inline-threshold",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    help="Copy chunks smaller than this into the manifest.  [default: none]",
 )
 @click.option(
-    "--inline-limit", type=click.IntRange(min=0), metavar="BYTES", help="Refuse arrays that would take more inline."
-)
-@click.option("--group", metavar="PATH", help="Make this group of the file the root of the manifest.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Only objects whose path matches. May be given again.")
-@click.option(
-    "--exclude", multiple=True, metavar="GLOB", help="Not the objects whose path matches. May be given again."
+    "--inline-limit",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    help="Refuse an array that needs more bytes than this in the manifest.  [default: 16 MiB]",
 )
 @click.option(
-    "--portable", is_flag=True, help="Inline or refuse what readers without refmaker's codecs could not decode."
+    "--group", metavar="PATH", help="Scan this group only, as the root of the manifest, for example /forecast."
+)
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Scan only objects whose path matches, for example '/forecast/*'. Repeatable.",
+)
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Skip objects whose path matches. Repeatable.")
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="Copy into the manifest, or refuse, whatever only refmaker's own codecs can decode.",
 )
 @click.option(
     "--no-external-links",
@@ -70,7 +86,7 @@ __all__ = ["scan"]
     flag_value=False,
     type=bool,
     default=None,
-    help="Show nothing of other files that external links lead to.",
+    help="Do not follow external links into other files.",
 )
 @click.option(
     "--no-other-files",
@@ -78,20 +94,21 @@ __all__ = ["scan"]
     flag_value=False,
     type=bool,
     default=None,
-    help="Open no other files: external links, virtual datasets and raw data are refused.",
+    help="Open no file but FILE: refuse external links, virtual datasets and external raw data.",
 )
 @click.option(
     "--allow",
     multiple=True,
     metavar="PREFIX",
     callback=lambda ctx, param, value: value or None,
-    help="Open other files only there (a directory, a url). Without, raw data only below the directory of FILE.",
+    help="Open other files only below this directory or url. Repeatable.  [default: anywhere, but external raw data "
+    "only below the directory of FILE]",
 )
 @click.option(
     "--keep-checksums",
     is_flag=True,
     default=None,
-    help="Have readers verify the checksums that the fletcher32 filter left on chunks.",
+    help="Have readers verify the fletcher32 checksums of chunks.",
 )
 @click.option(
     "--no-verify-checksums",
@@ -99,30 +116,40 @@ __all__ = ["scan"]
     flag_value=False,
     type=bool,
     default=None,
-    help="Do not verify the checksums of the structures in FILE.",
+    help="Do not verify the checksums of metadata in FILE.",
 )
 @click.option(
     "--records-per-chunk",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Of netCDF classic, where the bytes of records follow one another; the report says where they do not.",
+    help="Records in a chunk, for netCDF classic variables whose records are contiguous.  [default: about 4 MiB]",
 )
-@click.option("--strict", is_flag=True, help="Fail when any object would be refused.")
+@click.option("--strict", is_flag=True, help="Fail, and write nothing, if any object would be refused.")
 @click.option(
-    "--zarr-format", type=click.IntRange(2, 3), metavar="2|3", help="Format of the metadata; 2 is read by more clients."
+    "--zarr-format",
+    type=click.IntRange(2, 3),
+    metavar="2|3",
+    help="Zarr format of the metadata; more readers support 2.  [default: 2]",
 )
 @click.option(
-    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem that opens FILE."
+    "--storage-options",
+    metavar="JSON",
+    callback=json_object,
+    help="Options of the fsspec filesystem that opens FILE, for example '{\"anon\": true}'.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary, no refusals, no progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def scan(
     ctx: click.Context, /, files: tuple[str, ...], output: str | None, report: str | None, quiet: bool, **given: Any
 ) -> None:
     """Write the reference manifest of each FILE (a path or an fsspec url).
 
-    Without -o, the manifest of dir/x.nc is x.nc.json in the current directory. The name of OUT says the form: .parq a
-    Parquet set, .json.gz and .json.zst packed JSON, anything else JSON.
+    Without -o, the manifest of dir/x.nc is x.nc.json in the current directory. The extension of OUT chooses the format:
+    .parq or .parquet for a Parquet set, .json.gz or .json.zst for compressed JSON, anything else for JSON.
+
+    Example: refmaker scan s3://bucket/ocean.nc -o ocean.json --storage-options '{"anon": true}'
+
+    Exit status: 0 everything is in the manifest; 3 something was refused (listed on stderr); 1 a FILE failed.
     """
     outputs = _outputs(files, output)
     check_outputs(files, [*outputs, report])
@@ -161,9 +188,9 @@ def _outputs(files: Sequence[str], output: str | None) -> list[str]:
     if len(files) == 1:
         return [output]
     if output == "-":
-        raise click.UsageError("-o - takes one FILE only")
+        raise click.UsageError("-o - (the standard output) takes one FILE only: give a directory for several")
     if os.path.exists(output):
-        raise click.UsageError(f"with several FILEs, -o must be a directory: {output!r} is not")
+        raise click.UsageError(f"with several FILEs, -o must be a directory, and {output!r} is a file: name another")
     return in_folder(output, names)
 
 
@@ -185,11 +212,14 @@ def _summarise(manifest: Manifest, source: str, destination: str, report: str | 
     counts = f"{counted(len(manifest.arrays), 'array')}, {counted(manifest.chunks, 'chunk')}"
     say(f"{source} -> {'stdout' if destination == '-' else destination}: {counts}{refused}", err=True)
     if has_secrets(source):
-        say(f"{source}: the manifest has this url without its login or signature; readers bring their own", err=True)
+        say(f"{source}: the login or signature of this url is not in the manifest; readers supply their own", err=True)
     if not manifest.arrays and given and not manifest.refusals:
         say(f"{source}: nothing matches {' '.join(given)}: are paths written as `refmaker info` shows them?", err=True)
-    say_notes(notes_of(manifest.objects), "--report FILE has them all" if report is None else f"see {report}")
+    say_notes(notes_of(manifest.objects), "--report FILE writes all of them" if report is None else f"see {report}")
     if names := unknown_parameters(source):
         listed = ", ".join(map(repr, sorted(names)))
-        say(f"left out as they may be secrets: {listed}; {KEEP_QUERY} names parameters that are none", err=True)
+        say(
+            f"left out of urls because they may be secret: {listed}; list parameters that are not in {KEEP_QUERY}",
+            err=True,
+        )
     list_refusals(manifest.refusals, "see --report" if report is None else f"see {report}")

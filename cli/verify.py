@@ -1,4 +1,4 @@
-"""`refmaker verify`: a manifest held against the original files, for people and for CI."""
+"""`refmaker verify`: compare a manifest with the original files, for people and for CI."""
 
 from __future__ import annotations
 
@@ -27,27 +27,35 @@ _LEDGER = "refmaker.sqlite"
 @click.command()
 @click.argument("manifest", metavar="MANIFEST")
 @click.option(
-    "--sample", type=click.IntRange(min=1), metavar="N", help=f"Compare about N chunks of each array: {_SAMPLE}."
+    "--sample",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Compare about N chunks of each array.  [default: {_SAMPLE}]",
 )
-@click.option("--full", is_flag=True, help="Compare all chunks.")
+@click.option("--full", is_flag=True, help="Compare all chunks of all arrays.")
 @click.option(
-    "--manifests", type=click.IntRange(min=1), metavar="N", help=f"Of a directory, take N manifests: {_MANIFESTS}."
+    "--manifests",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Verify N manifests of a directory, chosen at random.  [default: {_MANIFESTS}]",
 )
-@click.option("--seed", type=int, default=0, metavar="N", help="Another number takes other manifests.")
+@click.option(
+    "--seed", type=int, default=0, metavar="N", show_default=True, help="Seed of the random choice of manifests."
+)
 @click.option(
     "--report",
     type=OUTPUT,
     metavar="FILE",
-    help="Write what was found of every target and array as JSON (- for stdout).",
+    help="Write a JSON report of the result for each target and array (- for stdout).",
 )
 @click.option(
     "--storage-options",
     metavar="JSON",
     callback=json_object,
-    help="Options of the fsspec filesystem of the targets, and of MANIFEST if it is remote.",
+    help="Options of the fsspec filesystem of the targets, and of a remote MANIFEST.",
 )
-@click.option("--no-xarray", is_flag=True, help="Leave out what xarray shows of the manifest and of the file.")
-@click.option("-q", "--quiet", is_flag=True, help="Only errors: no findings, no summary, no progress.")
+@click.option("--no-xarray", is_flag=True, help="Do not compare what xarray shows for the manifest and for the file.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -62,22 +70,24 @@ def verify(
     no_xarray: bool,
     quiet: bool,
 ) -> None:
-    """Hold MANIFEST against the files that it refers to.
+    """Compare MANIFEST with the files that it refers to, and print one line for each difference.
 
-    Are they the files that were scanned, do all references lie in them, and does zarr read through the manifest what
-    h5py (HDF5) or netCDF4 (netCDF classic) reads from the files? Does xarray show of both the same? One line for each
-    finding.
+    Verify checks that the files are the ones that were scanned, that every reference lies within its file, that zarr
+    reads the same values through the manifest as h5py (HDF5) or netCDF4 (netCDF classic) reads from the files, and that
+    xarray shows the same for both.
 
-    A combined MANIFEST is compared with the files that it was made of, one by one: what a file has for its coordinate
-    values is what has to stand there. Without --full, with some of the files.
+    A combined MANIFEST is compared with each file it was made from: the values that the file has for its coordinates
+    must be the values at these coordinates. Without --full, a sample of the files is compared.
 
-    MANIFEST may be the output directory of `refmaker batch`: then some of its manifests are taken, by chance.
+    MANIFEST may also be an output directory of `refmaker batch`: then some of its manifests are verified.
 
-    Exit status: 0 all is the same; 3 something differs, is refused, has changed, or could not be compared; 1 the
+    Example: refmaker verify m.json --full
+
+    Exit status: 0 everything is the same; 3 something differs, is refused, has changed, or could not be compared; 1 the
     manifest or a target cannot be read.
     """
     if full and sample is not None:
-        raise click.UsageError("--sample and --full exclude each other")
+        raise click.UsageError("--sample and --full cannot be used together: choose one")
     check_outputs([manifest], [report])
     chunks = None if full else sample or _SAMPLE
     if manifests is None and not os.path.isfile(os.path.join(manifest, _LEDGER)):
@@ -105,7 +115,7 @@ def _verify_some(
     quiet: bool,
     xarray: bool,
 ) -> tuple[set[int], dict[str, Any]]:
-    """Verify some manifests of a directory; give the exit statuses of each and the reports of all."""
+    """Verify some manifests of a directory; return their exit statuses and reports."""
     from refmaker.batch.check import choose_manifests
     from refmaker.verification.verify import manifest_options
 
@@ -126,7 +136,7 @@ def _verify_some(
 
 
 def _say(manifest: str, found: VerifyReport, *, quiet: bool) -> int:
-    """Print what was found; give the exit status."""
+    """Print what was found, and return the exit status."""
     for line in () if quiet else (*_findings(found), _summary(manifest, found)):
         say(line)
     for target in found.targets:
@@ -201,7 +211,7 @@ def _summary(manifest: str, found: VerifyReport) -> str:
         count = sum(target.status == status for target in found.targets)
         parts += [f"{counted(count, 'target')} {status}"] if count else []
     if found.repeated:
-        parts.append(f"{counted(found.repeated, 'request')} made again: the server was busy, or connections were lost")
+        parts.append(f"{counted(found.repeated, 'request')} retried: the server was busy, or connections were lost")
     return f"{manifest}: " + ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""An archive on a Dask cluster that is there already: manifests made by its workers, then read by its workers.
+"""An archive on an existing Dask cluster: its workers write the manifests, then read them.
 
     python examples/on_dask.py SCHEDULER ARCHIVE MANIFESTS VARIABLE
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import xarray as xr
 from distributed import Client
 
-from refmaker.batch.discovery import Roots
+from refmaker.batch.discovery import Inputs
 from refmaker.batch.run import Batch, Result
 from refmaker.engines.distributed import DaskEngine
 
@@ -23,7 +23,7 @@ from refmaker.engines.distributed import DaskEngine
 def make(scheduler: str, archive: str, manifests: str) -> Result:
     """Bring the manifests up to date: `refmaker batch ARCHIVE --out MANIFESTS --engine dask --scheduler SCHEDULER`."""
     with closing(DaskEngine(scheduler, timeout=600)) as engine:
-        return Batch(Roots((archive,)), manifests).run(engine)
+        return Batch(Inputs((archive,)), manifests).run(engine)
 
 
 def total(manifest: str, variable: str) -> tuple[float, int]:

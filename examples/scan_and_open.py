@@ -1,4 +1,4 @@
-"""The library: scan a file, see what became of every object, open the result with xarray.
+"""The library: scan a file, print the status of every object, open the result with xarray.
 
 python examples/scan_and_open.py FILE [MANIFEST]
 """

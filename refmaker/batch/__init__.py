@@ -1,1 +1,1 @@
-"""Archives: which sources there are, which of them are to be scanned, what became of each, whether that still holds."""
+"""Archives: which sources there are, which of them are to be scanned, the result for each, whether that still holds."""

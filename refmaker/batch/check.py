@@ -84,7 +84,9 @@ def opened_ledger(place: Destination, ledger: str | None) -> Iterator[Ledger]:
         else:
             copy = stack.enter_context(fetched(Remote(place.place(LEDGER), place.storage_options)))
             if copy is None:
-                raise BatchError("there is no ledger here: was it made by `refmaker batch`?", source=place.url)
+                raise BatchError(
+                    "there is no ledger here: name an output directory of `refmaker batch`", source=place.url
+                )
             path = copy
         yield stack.enter_context(Ledger(path, read_only=True))
 

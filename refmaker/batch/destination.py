@@ -74,7 +74,7 @@ class Destination:
         try:
             return os.path.getsize(_head(path))
         except OSError as error:
-            raise OutputError(f"{path!r} went away after it was written: {error.strerror}") from error
+            raise OutputError(f"{path!r} disappeared after it was written: {error.strerror}") from error
 
     def sizes(self, names: Iterable[str]) -> Mapping[str, int | None]:
         """Return the sizes of those manifests that are there, by their names."""
@@ -154,11 +154,11 @@ class Destination:
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[str]:
-    """Make a directory for the time of the context. Raises `OutputError` where there is no room for it."""
+    """Make a directory for the time of the context. Raises `OutputError` where it cannot be created."""
     try:
         made = tempfile.TemporaryDirectory(prefix="refmaker-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise OutputError(f"no temporary directory can be made: {error.strerror}") from error
+        raise OutputError(f"cannot create a temporary directory: {error.strerror}") from error
     with made as folder:
         yield folder
 

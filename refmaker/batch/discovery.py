@@ -68,14 +68,16 @@ def find_sources(roots: Inputs, *, out: str | None = None) -> list[Entry]:
     single: list[str] = []
     for name in roots.names:
         if "\0" in name:
-            raise BatchError("a name holds a NUL: in a list, names stand one a line", source=name[:_SHOWN])
+            raise BatchError("a name contains a NUL: write one name per line", source=name[:_SHOWN])
         some = False
         for entry in _expand(name, roots, leave_out, above, single):
             if above is None or not entry.url.startswith(above):
                 some = True
                 found.setdefault(entry.url, entry)
         if not some:
-            raise BatchError("no source here: is it the right place? `--pattern` chooses files by name", source=name)
+            raise BatchError(
+                "found no source here: check the path, or choose files by name with --pattern", source=name
+            )
     for url, seen in stat_many(single, roots.storage_options).items():
         found[url] = replace(found[url], seen=UNKNOWN if isinstance(seen, Exception) else seen)
     if roots.base is None:
@@ -102,7 +104,7 @@ def _expand(name: str, roots: Inputs, leave_out: str | None, above: str | None, 
 def _expand_local(name: str, pattern: str | None, leave_out: str | None) -> Iterator[Entry]:
     path = absolute(name)
     if leave_out is not None and _inside(path, leave_out) and not is_glob(name):
-        raise BatchError("it lies in the output directory, where nothing is a source", source=name)
+        raise BatchError("the source is inside the output directory: move one of them", source=name)
     if os.path.isdir(path):
         yield from walk_local(path, pattern, leave_out)
     elif os.path.lexists(path) or not is_glob(path):
@@ -154,7 +156,11 @@ def _based(entry: Entry, base: str) -> Entry:
     """Name a source relative to a directory."""
     prefix = base.rstrip("/") + "/"
     if not entry.url.startswith(prefix):
-        raise BatchError("it does not lie below the base that names are relative to", source=entry.url, expected=base)
+        raise BatchError(
+            "the source is not below --base, which names are relative to: choose another --base",
+            source=entry.url,
+            expected=base,
+        )
     return replace(entry, name=first_link(entry.url).removeprefix(prefix))
 
 

@@ -50,7 +50,7 @@ CREATE TABLE target (
 
 @dataclass(slots=True)
 class Row:
-    """What became of a source when it was scanned last.
+    """The result for a source when it was scanned last.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class Ledger:
         self.path = path
         self.read_only = read_only
         if read_only and not os.path.isfile(path):
-            raise BatchError("there is no ledger here: was it made by `refmaker batch`?", source=path)
+            raise BatchError("there is no ledger here: name an output directory of `refmaker batch`", source=path)
         with self._explained("cannot be opened"):
             mode = "ro" if read_only else "rwc"
             location = "file:" + _quoted(os.path.abspath(path)) + f"?mode={mode}"
@@ -143,7 +143,10 @@ class Ledger:
                 found = self.connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
             if found is None or found[0] != str(_FORMAT):
                 raise BatchError(
-                    "the ledger is of another version of refmaker", source=path, expected=_FORMAT, got=found
+                    "the ledger was written by an incompatible version of refmaker: use that version, or another DEST",
+                    source=path,
+                    expected=_FORMAT,
+                    got=found,
                 )
         except BaseException:
             self.connection.close()

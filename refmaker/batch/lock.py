@@ -55,12 +55,12 @@ class Lock:
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
-            raise BatchError(f"no lock can be made: {error.strerror}", source=self.path) from error
+            raise BatchError(f"cannot create the lock: {error.strerror}", source=self.path) from error
         try:
             self._take()
         except OSError as error:
             os.close(self._descriptor)
-            raise BatchError(f"the lock cannot be written: {error.strerror}", source=self.path) from error
+            raise BatchError(f"cannot write the lock: {error.strerror}", source=self.path) from error
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -85,7 +85,7 @@ class Lock:
             raise self._held(self._holder()) from error
         except OSError as error:
             raise BatchError(
-                f"the filesystem has no locks ({error.strerror}): keep the ledger on another with --ledger",
+                f"no file locks on this filesystem ({error.strerror}): name a ledger on another with --ledger",
                 source=self.path,
             ) from error
         before = self._holder()
@@ -116,7 +116,9 @@ class Lock:
         return now - before
 
     def _held(self, holder: dict[str, Any]) -> BatchError:
-        return BatchError(f"another run is at work here: {_described(holder)}; wait for its end", source=self.what)
+        return BatchError(
+            f"another run is using this ledger: {_described(holder)}; wait until it ends", source=self.what
+        )
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):

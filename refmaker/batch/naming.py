@@ -35,7 +35,7 @@ def name_outputs(sources: Sequence[Entry], *, form: str, template: str = DEFAULT
     Raises
     ------
     BatchError
-        Names collide, lead out of the output directory, or do not end as the form asks for.
+        Names collide, lead out of the output directory, or do not have the extension of the format.
     """
     _check_template(template, form)
     outputs = [_fill(template, source.name, FORMS[form]) for source in sources]
@@ -49,7 +49,7 @@ def name_outputs(sources: Sequence[Entry], *, form: str, template: str = DEFAULT
         more = f" and {len(collisions) - _SHOWN} more" if len(collisions) > _SHOWN else ""
         raise BatchError(
             f"manifests would have the same name: {'; '.join(collisions[:_SHOWN])}{more}. "
-            "Give a --base that names are relative to, or another --template"
+            "Choose another --base or --template"
         )
     return outputs
 
@@ -58,13 +58,16 @@ def _check_template(template: str, form: str) -> None:
     try:
         fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
-        raise BatchError(f"not a template: {error}", got=template) from error
+        raise BatchError(f"invalid --template: {error}", got=template) from error
     if not fields or any(name not in _FIELDS or spec or conversion for _, name, spec, conversion in fields):
         raise BatchError(
-            "a template is made of " + ", ".join(f"{{{name}}}" for name in _FIELDS) + " and text", got=template
+            "invalid --template: it may hold " + ", ".join(f"{{{name}}}" for name in _FIELDS) + " and text",
+            got=template,
         )
     if not _fill(template, "a/b.c", FORMS[form]).endswith(FORMS[form]):
-        raise BatchError(f"names of manifests in this form end with {FORMS[form]}: add {{form}}", got=template)
+        raise BatchError(
+            f"names of manifests in this format must end with {FORMS[form]}: add {{form}} to --template", got=template
+        )
 
 
 def _fill(template: str, path: str, suffix: str) -> str:
@@ -73,5 +76,5 @@ def _fill(template: str, path: str, suffix: str) -> str:
     filled = template.format(path=path, dir=folder, name=name, stem=stem, ext=ext, form=suffix)
     parts = [part for part in filled.split("/") if part not in ("", ".")]
     if ".." in parts or not parts or "\0" in filled:
-        raise BatchError("the manifest would not lie in the output directory", got=filled)
+        raise BatchError("the manifest would be outside the output directory: choose another --template", got=filled)
     return "/".join(parts)

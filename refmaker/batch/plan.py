@@ -133,8 +133,8 @@ def _check_owners(sources: Sequence[Entry], outputs: Sequence[str], rows: Mappin
     if taken:
         more = f" and {len(taken) - _SHOWN} more" if len(taken) > _SHOWN else ""
         raise BatchError(
-            f"there are manifests of other sources here: {'; '.join(taken[:_SHOWN])}{more}. Name another output "
-            "directory or --template; or replace them with --force; or, where files have moved, see `refmaker rewrite`"
+            f"manifests of other sources would be overwritten: {'; '.join(taken[:_SHOWN])}{more}. Name another output "
+            "directory or --template, replace them with --force, or, if the files have moved, use `refmaker rewrite`"
         )
 
 

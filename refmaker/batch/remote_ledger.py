@@ -49,7 +49,7 @@ class RemoteLedger:
     Raises
     ------
     BatchError
-        On entering: another run is at work, or the two ledgers have parted. On leaving: it cannot be stored.
+        On entering: another run is at work, or the two ledgers have diverged. On leaving: it cannot be stored.
     """
 
     def __init__(self, place: Destination, name: str, path: str) -> None:
@@ -116,7 +116,7 @@ class RemoteLedger:
     def _held(self, found: dict[str, Any]) -> BatchError:
         who = f"process {found.get('pid', 'unknown')} on {found.get('host', 'unknown')}"
         return BatchError(
-            f"another run is at work here: {who}; wait for its end. Should it be dead: remove {self.lock.url}",
+            f"another run is using this ledger: {who}; wait until it ends, or remove {self.lock.url} if it is dead",
             source=self.place.url,
         )
 
@@ -148,8 +148,8 @@ class RemoteLedger:
                 self._copy(there)
             elif theirs != ours[: len(theirs)]:
                 raise BatchError(
-                    "this ledger and the one in the output directory have parted: each has runs that the other has "
-                    "not. Remove this one to go on with the other",
+                    "this ledger and the one in the output directory have diverged: each has runs that the other "
+                    "lacks. Remove this one to continue with the other",
                     source=self.path,
                 )
 
@@ -157,7 +157,7 @@ class RemoteLedger:
         try:
             shutil.copyfile(there, self.path)
         except OSError as error:
-            raise BatchError(f"the ledger cannot be written: {error.strerror}", source=self.path) from error
+            raise BatchError(f"cannot write the ledger: {error.strerror}", source=self.path) from error
 
     def _store(self) -> None:
         if not os.path.exists(self.path):
@@ -182,7 +182,7 @@ def fetched(ledger: Remote) -> Iterator[str | None]:
             if there:
                 ledger.filesystem.get_file(ledger.path, path)
         except Exception as error:  # every filesystem raises errors of its own
-            raise BatchError(f"the ledger cannot be fetched: {cause_of(error)}", source=ledger.url) from error
+            raise BatchError(f"cannot fetch the ledger: {cause_of(error)}", source=ledger.url) from error
         yield path if there else None
 
 

@@ -1,4 +1,4 @@
-"""A run over an archive: list, plan, have the engine work, note what became of each source.
+"""A run over an archive: list, plan, have the engine work, note the result for each source.
 
 Contract: one bad file is a row, not a stop. Only this process writes the ledger, after the manifest of a source is in
 its place; so what is killed at any moment loses nothing that was finished, and the next run does the rest. A run that
@@ -89,7 +89,7 @@ class Batch:
         for name in (*self.roots.names, self.roots.base or "", self.out, self.ledger or ""):
             if has_secrets(name):
                 raise BatchError(
-                    "a login or signature in a url would stand in the ledger: give it in storage options",
+                    "the url contains a login or signature, which the ledger must not hold: pass it as storage options",
                     source=name,
                 )
         place = destination(self.out, self.out_storage_options)
@@ -108,7 +108,7 @@ class Observer(Protocol):
         """Take note of what is to be done; `result` grows from now on."""
 
     def finished(self, row: Row) -> None:
-        """Take note of what became of a source. Its row is in the ledger."""
+        """Take note of the result for a source. Its row is in the ledger."""
 
     def tick(self) -> None:
         """Take note that time passes."""
@@ -179,7 +179,7 @@ def ledger_path(out: str, ledger: str | None) -> str:
         return os.path.abspath(ledger)
     place = destination(out)
     if not place.local:
-        raise BatchError("the ledger of a remote output directory is a local file: name it with --ledger", source=out)
+        raise BatchError("a remote output directory needs a local ledger: name a file with --ledger", source=out)
     return os.path.join(place.url, LEDGER)
 
 
@@ -187,7 +187,7 @@ def _check_is_there(path: str, folder: str) -> None:
     """Make sure that what stands under the name of the ledger in an output directory is no link out of it."""
     root, real = os.path.realpath(folder), os.path.realpath(path)
     if os.path.dirname(real) != root and os.path.commonpath([root, real]) != root:
-        raise BatchError(f"the ledger is a link to {real!r}: name that with --ledger if it is meant", source=path)
+        raise BatchError(f"the ledger is a link to {real!r}: name that file with --ledger if you mean it", source=path)
 
 
 def _make_folders(place: Destination, ledger: str) -> None:
@@ -196,7 +196,7 @@ def _make_folders(place: Destination, ledger: str) -> None:
             try:
                 os.makedirs(folder, exist_ok=True)
             except OSError as error:
-                raise BatchError(f"the directory cannot be made: {error.strerror}", source=folder) from error
+                raise BatchError(f"cannot create the directory: {error.strerror}", source=folder) from error
 
 
 def _shelf(place: Destination, ledger: str) -> AbstractContextManager[object]:

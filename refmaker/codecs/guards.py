@@ -80,7 +80,7 @@ def _lz4(data: memoryview, _: Filter, most: int) -> None:
 
 
 def _zstd(data: memoryview, _: Filter, most: int) -> None:
-    """Compare the content size of the first frame (RFC 8878, 3.1.1.1), which is all that the plugin makes room for."""
+    """Compare the content size of the first frame (RFC 8878, 3.1.1.1), which is all that the plugin allocates."""
     head = bytes(data[:18])
     if len(head) < 6 or head[:4] != b"\x28\xb5\x2f\xfd":
         raise FormatError("Zstandard frame", structure=_WHAT, expected=b"\x28\xb5\x2f\xfd", got=head[:4])

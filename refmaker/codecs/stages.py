@@ -84,7 +84,7 @@ def _decompressed(name: str, stream: Any, data: memoryview, most: int) -> bytes:
     try:
         out: bytes = stream.decompress(data, most + 1)
         if len(out) <= most and not stream.eof:
-            # The end of the stream may lie behind the last byte that there was room for.
+            # The end of the stream may lie behind the last byte that fits into the output.
             out += stream.decompress(getattr(stream, "unconsumed_tail", b""), 1)
     except (OSError, ValueError, zlib.error) as error:
         raise FormatError(f"{name}: {error}", structure=_WHAT) from error

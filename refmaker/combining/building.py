@@ -99,7 +99,7 @@ def _extra(collection: Collection) -> dict[str, bytes]:
     for key, held in collection.extra.items():
         distinct = set(held.values())
         if len(distinct) > 1:
-            raise CombineError("data that belong to no array differ from input to input", structure=f"key {key!r}")
+            raise CombineError("data that belong to no array differ between inputs", structure=f"key {key!r}")
         for data in distinct:
             found[key] = data
     return found
@@ -140,15 +140,16 @@ def _same(collection: Collection, plan: Plan, path: str, options: Options, reade
 
 
 def _index_coordinate(collection: Collection, plan: Plan, axis: Axis, options: Options) -> ManifestArray:
-    """Return the coordinate of a dimension along which inputs are put together."""
+    """Return the coordinate of a dimension along which inputs are concatenated."""
     coordinate = axis.coordinate
     if coordinate is None:
-        raise CombineError("a dimension without a coordinate", structure=axis.key)
+        raise CombineError("the dimension has no coordinate", structure=axis.key)
     form = collection.form(coordinate.series, coordinate.entries[int(axis.runs[0, 0])] if len(axis.runs) else 0)
     values = _joined(axis, coordinate.raw)
     if values.nbytes > options.inline_limit:
         raise CombineError(
-            f"{values.nbytes} bytes of a coordinate are more than the inline limit of {options.inline_limit} bytes"
+            f"a coordinate takes {values.nbytes} bytes, more than the inline limit of {options.inline_limit}: "
+            "raise --inline-limit"
         )
     own = dtype_of(form)
     if values.dtype.kind != own.kind and form.fill_value is not None:
@@ -246,7 +247,7 @@ def _time_parts(
     else:
         pieces = plan.pieces[path]
         if len(pieces.dims) != 1:
-            raise Unsupported("times with bounds along several dimensions that are put together", path="/" + path)
+            raise Unsupported("times with bounds cannot be concatenated along several dimensions", path="/" + path)
         all_chunks = list(reader.each(series.each(), "/" + path))
         for entry, (_, start, stop, _) in zip(pieces.entry.tolist(), runs, strict=True):
             values = decoded(collection.form(series, entry), series.shapes[entry], all_chunks[entry])

@@ -51,7 +51,7 @@ class Series:
         return len(self.inputs)
 
     def add(self, number: int, form: int, shape: tuple[int, ...], *parts: Columns) -> int:
-        """Add an entry; give its position. Its columns may come in several parts."""
+        """Add an entry, and return its position. Its columns may come in several parts."""
         self.inputs.append(number)
         self.forms.append(form)
         self.shapes.append(shape)
@@ -81,6 +81,7 @@ class Series:
         starts = self.starts
         first = 0
         while first < len(self):
+            # The last entry that still ends within the limit, but always one.
             stop = int(np.searchsorted(starts, starts[first] + _TOGETHER, side="right")) - 1
             stop = min(max(stop, first + 1), len(self))
             yield first, stop, self.rows.read(int(starts[first]), int(starts[stop]))
@@ -175,6 +176,7 @@ class Collection:
             seen = self.targets[code]
             if seen.version.difference(target.version) is not None:
                 self.changed[target.url] = None
+            # What one input did not record, such as the ETag, is taken from the other.
             self.targets[code] = Target(
                 seen.url, *(other if one is None else one for one, other in _pairs(seen, target))
             )
@@ -203,19 +205,20 @@ class Collection:
             self.types = {**types, **(self.types or {})}
 
     def begin(self, name: str, zarr_format: int, groups: dict[str, dict[str, Any]], history: Iterable[str]) -> int:
-        """Add an input without arrays yet; give its number."""
+        """Add an input without arrays yet, and return its number."""
         number = len(self.names)
         self.names.append(name)
         self.zarr_formats.append(zarr_format)
         for path, attributes in groups.items():
             if not isinstance(attributes, dict):
-                raise ManifestError("attributes that are no object", path="/" + path, got=str(attributes)[:80])
+                raise ManifestError("attributes are not a JSON object", path="/" + path, got=str(attributes)[:80])
             self.groups.setdefault(path, {})[number] = self._shared(attributes)
         self.history.update(dict.fromkeys(history))
         return number
 
     def _shared(self, attributes: dict[str, Any]) -> dict[str, Any]:
         """Return one object for equal attributes of groups."""
+        # By repr, which keeps 1, 1.0 and True apart: equality would not, and NaN would never be found again.
         return self._attributes.setdefault(repr(attributes), attributes)
 
     def _add_array(

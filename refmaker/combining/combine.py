@@ -1,6 +1,6 @@
 """Many manifests to one.
 
-Contract: `combine` gives a manifest that xarray shows as it shows the inputs put together, or raises one `CombineError`
+Contract: `combine` gives a manifest that xarray shows as it shows the concatenated inputs, or raises one `CombineError`
 that names everything in which they do not agree. What is asked to be done about that is done variable by variable, and
 recorded; nothing is padded, taken from one input for another, or left out without a word.
 """
@@ -72,7 +72,7 @@ def combine_with_report(
         has any.
     on_mismatch
         What becomes of variables in which the inputs do not agree. "refuse": nothing is made. "drop-variable": they are
-        left out, and refused by name. "split": uncompressed chunks are cut to fit; else the inputs are parted into
+        left out, and refused by name. "split": uncompressed chunks are cut to fit; else the inputs are split into
         groups that agree, `part_0` and so on. "inline": chunks are written anew into the manifest, in the encoding of
         the first input, where that is exact.
     duplicates
@@ -118,7 +118,7 @@ def combine_with_report(
     """
     given = [inputs] if isinstance(inputs, str | os.PathLike | Manifest) else list(inputs)
     if not given:
-        raise CombineError("there is nothing to combine")
+        raise CombineError("no inputs: give at least one manifest or file")
     options = Options(
         concat=None if concat is None else ((concat,) if isinstance(concat, str) else tuple(concat)),
         on_mismatch=on_mismatch,
@@ -246,7 +246,7 @@ def _without_refused(collection: Collection) -> Collection:
     for path in gone:
         dimensions = collection.form(collection.series[path], 0).dimensions
         if dimensions == (path.rpartition("/")[2],):
-            raise CombineError("an input refused a coordinate that others have", path="/" + path)
+            raise CombineError("an input refused a coordinate that other inputs have", path="/" + path)
     return collection.without(gone) if gone else collection
 
 
@@ -359,7 +359,7 @@ def _split(
     for number in range(len(collection)):
         signatures.setdefault(tuple(one.labels.get(number, -1) for one in found), []).append(number)
     if fixed or len(signatures) < 2:
-        raise _refusal("the inputs do not agree, and cannot be parted so that they do", fixed or found)
+        raise _refusal("the inputs do not agree, and splitting them does not help", fixed or found)
     if options.concat is None and plan.axes:
         options = replace(options, concat=tuple(dict.fromkeys(plan.axes)))
     parts = [_combined(collection.part(inputs), options, reader) for inputs in signatures.values()]

@@ -1,7 +1,7 @@
 """What inputs say of one array, compared.
 
 Contract: forms are compared by their numbers, and only different ones in detail, aspect by aspect; values of arrays
-that are not put together are compared by what they decode to, wherever the bytes are not the same. Nothing is decided
+that are not concatenated are compared by what they decode to, wherever the bytes are not the same. Nothing is decided
 here: every disagreement is a record.
 """
 

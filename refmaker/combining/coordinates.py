@@ -140,9 +140,7 @@ def _compared(
             check_plain(masked(form), values)
         found, per_second = ticks(raw, known)
         if len({unit.calendar for unit in known}) > 1 and before_reform(found, per_second):
-            raise Unsupported(
-                "times of different calendars before 1582-10-15, where they do not agree", path="/" + path
-            )
+            raise Unsupported("times before 1582-10-15 in calendars that disagree there", path="/" + path)
         return list(found), per_second
     return _promoted(raw), 0
 

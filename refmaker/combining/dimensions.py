@@ -24,7 +24,7 @@ __all__ = ["Axis", "check_plain_order", "chosen_dimensions", "dimension_keys", "
 
 @dataclass(slots=True)
 class Axis:
-    """A dimension along which inputs are put together.
+    """A dimension along which inputs are concatenated.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ def chosen_dimensions(
     sizes: Mapping[str, Mapping[int, set[int]]],
     concat: Sequence[str] | None,
 ) -> tuple[str, ...]:
-    """Return the keys of the dimensions along which inputs are put together.
+    """Return the keys of the dimensions along which inputs are concatenated.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _named(concat: Sequence[str], sizes: Mapping[str, Any]) -> tuple[str, ...]:
         fitting = [key for key in sizes if name.strip("/") in (key, key.rpartition("/")[2])]
         if not fitting:
             known = ", ".join(sorted({key.rpartition("/")[2] for key in sizes})) or "none"
-            raise CombineError(f"no dimension {name!r}: there are {known}")
+            raise CombineError(f"no input has a dimension {name!r}: choose from {known}")
         found |= dict.fromkeys(fitting)
     return tuple(found)
 
@@ -158,7 +158,7 @@ def _plain(collection: Collection, differing: Sequence[str], coordinates: Mappin
     if len({path.rpartition("/")[2] for path in times}) == 1:
         return tuple(times)
     raise CombineError(
-        f"several coordinates differ, and not so that the inputs fill a grid: {', '.join(sorted(names))}; "
+        f"several coordinates differ, and the inputs do not fill a grid: {', '.join(sorted(names))}; "
         "name the dimensions to concatenate along"
     )
 
@@ -180,7 +180,7 @@ def _without_coordinate(
     shared = [path for path, series in collection.series.items() if len(series) > 1]
     if longer or (free and any(path not in coordinates for path in shared)):
         names = ", ".join(sorted({key.rpartition("/")[2] for key in (longer or free)}))
-        raise CombineError(f"no coordinate says how the inputs follow each other; name a dimension: {names}")
+        raise CombineError(f"no coordinate orders the inputs: name the dimension to concatenate along: {names}")
     return ()
 
 
@@ -228,7 +228,7 @@ def check_plain_order(collection: Collection, axis: Axis) -> None:
     names = _names_of_blocks(collection, axis.coordinate)
     values = {f"values {number + 1}": names[block] for number, block in enumerate(axis.used)}
     raise CombineError(
-        f"values of {name!r} lie between those of other inputs; name the dimension if they belong there",
+        f"values of {name!r} interleave with those of other inputs: name the dimension if this is right",
         [Mismatch("/" + axis.key, "values", values)],
     )
 

@@ -179,13 +179,13 @@ class ArrayEncodings:
 
 def _encoding(metadata: ArrayMetadata, attributes: dict[str, Any]) -> ArrayEncoding:
     if not isinstance(attributes, Mapping):
-        raise ManifestError("attributes that are no object", got=str(attributes)[:80])
+        raise ManifestError("attributes are not a JSON object", got=str(attributes)[:80])
     metadata.check()
     names, chunks = metadata.dimension_names(attributes), metadata.chunk_shape
     dimensions = None
     if names is not None:
         if not isinstance(names, list) or len(names) != len(chunks):
-            raise ManifestError("names of dimensions that do not fit the shape", got=names, expected=f"{len(chunks)}")
+            raise ManifestError("dimension names do not match the shape", got=names, expected=f"{len(chunks)}")
         if all(isinstance(name, str) for name in names):
             dimensions = tuple(names)
     return ArrayEncoding(metadata, attributes, dimensions, chunks)

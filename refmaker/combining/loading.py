@@ -133,7 +133,7 @@ def _sound(part: Collection | RefmakerError | TaskFailed) -> Collection:
     if isinstance(part, RefmakerError):
         raise part
     if isinstance(part, TaskFailed):
-        raise EngineError(f"inputs could not be read: {part.reason}")
+        raise EngineError(f"cannot read inputs: {part.reason}")
     return part
 
 

@@ -46,7 +46,7 @@ _RELATED = (
 def with_new_dimension(
     collection: Collection, concat: tuple[str, ...] | None, reader: Reader
 ) -> tuple[Collection, tuple[str, ...] | None]:
-    """Return inputs the dimensions that they are to be put together along and do not have.
+    """Return the inputs with the dimensions to concatenate along that they lack.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def _taken_apart(text: str) -> tuple[str, re.Pattern[str] | None]:
     try:
         return name, re.compile(pattern) if equals else None
     except re.error as error:
-        raise CombineError(f"not a pattern: {pattern!r}: {error}") from error
+        raise CombineError(f"invalid regular expression {pattern!r}: {error}") from error
 
 
 def _both(collection: Collection) -> list[str]:
@@ -107,7 +107,7 @@ def _expand_dims(collection: Collection, path: str, pattern: re.Pattern[str] | N
         inputs = range(len(collection))
         texts = ["nothing" if number in missing else "a value" for number in inputs]
         found = labelled(collection, path, "presence", inputs, texts)
-        raise CombineError(f"no value for the new dimension {path!r} in some inputs", [found.mismatch])
+        raise CombineError(f"some inputs have no value for the new dimension {path!r}", [found.mismatch])
     collection = replace(collection, series=series)
     chosen = _chosen(collection, path, set(lacking), reader)
     for other in chosen:
@@ -159,7 +159,7 @@ def _named(collection: Collection, pattern: re.Pattern[str], inputs: Sequence[in
 def _coordinate(collection: Collection, path: str, values: Mapping[int, Any]) -> Series:
     """Make the coordinate of the new dimension; inputs that have one already keep it."""
     if any(type(value) is int and not -(2**63) <= value < 2**63 for value in values.values()):
-        raise CombineError("values of a new dimension that 64 bits do not hold", structure=path)
+        raise CombineError("values of the new dimension do not fit into 64-bit integers", structure=path)
     text = any(isinstance(value, str) for value in values.values())
     real = any(isinstance(value, float) for value in values.values())
     zarr_format: Literal[2, 3] = 3 if collection.zarr_formats[:1] == [3] else 2
@@ -249,6 +249,6 @@ def _with_dimension(collection: Collection, path: str, name: str, lacking: set[i
 def _prepend_axis(collection: Collection, path: str, form: ArrayEncoding, name: str) -> int:
     dimensions = () if form.dimensions is None and not form.chunks else form.dimensions
     if dimensions is None:
-        raise CombineError(f"/{path} has no names of dimensions, which the new dimension {name!r} would stand before")
+        raise CombineError(f"/{path} has no dimension names, so the new dimension {name!r} cannot be added to it")
     metadata = form.metadata.with_extent([], (1, *form.chunks)).with_leading_axis()
     return collection.forms.number(*metadata.with_dimension_names((name, *dimensions), form.attributes))

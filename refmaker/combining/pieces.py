@@ -1,6 +1,6 @@
-"""The pieces of an array, and its references put together from them.
+"""The pieces of an array, and its references assembled from them.
 
-Contract: `pieces_of` finds one entry for every place, or says so; `place` moves references by the arithmetic of
+Contract: `pieces_of` finds at most one entry for every position; `place` moves references by the arithmetic of
 `refmaker.combining.shift`, all at once or, of rows in a file, part by part when they are asked for.
 """
 
@@ -21,6 +21,7 @@ from refmaker.manifest.references import References
 __all__ = ["Pieces", "pieces_of", "place"]
 
 _MOST_HOLES = 16
+"""Positions per entry of a grid, beyond which it is not laid out: inputs on a diagonal would fill memory."""
 
 
 def pieces_of(
@@ -33,24 +34,25 @@ def pieces_of(
     dims, axes
         Number of a dimension of the array, and the axis that it is.
     duplicates
-        Which of several entries in one place is taken: "last", else the first.
+        Which of several entries at one position is used: "last", else the first.
 
     Returns
     -------
-    pieces, twice
-        Pairs of entries that have one place.
+    pieces, duplicates
+        Pairs of entries that have the same position.
     """
+    # Blocks along all axes become one number, row-major: one sort finds duplicates, one search finds entries.
     blocks = np.array([[axis.block_of.get(number, -1) for axis in axes] for number in series.inputs], "i8")
     blocks = blocks.reshape(len(series), len(axes))
     counts = [len(axis.lengths) for axis in axes]
     code = np.zeros(len(series), "i8")
     for axis, count in enumerate(counts):
         code = code * count + blocks[:, axis]
-    code[(blocks < 0).any(axis=1)] = -1
-    order = np.argsort(code, kind="stable")
+    code[(blocks < 0).any(axis=1)] = -1  # entries of inputs that the axes leave out sort to the front
+    order = np.argsort(code, kind="stable")  # stable: among duplicates, the order of the inputs decides
     ranked = code[order]
     same = np.flatnonzero((ranked[1:] == ranked[:-1]) & (ranked[1:] >= 0))
-    twice = [(int(order[at]), int(order[at + 1])) for at in same.tolist()]
+    duplicated = [(int(order[at]), int(order[at + 1])) for at in same.tolist()]
     keep = np.ones(len(order), bool)
     keep[same if duplicates == "last" else same + 1] = False
     keep &= ranked >= 0
@@ -74,7 +76,7 @@ def pieces_of(
     shape = list(series.shapes[int(present[0])]) if len(present) else list(series.shapes[0])
     for dim, axis_of in zip(dims, axes, strict=True):
         shape[dim] = axis_of.length
-    return Pieces(tuple(dims), entry, columns[0], columns[1], columns[2], tuple(shape)), twice
+    return Pieces(tuple(dims), entry, columns[0], columns[1], columns[2], tuple(shape)), duplicated
 
 
 def place(series: Series, pieces: Pieces, chunks: Sequence[int]) -> References:
@@ -83,6 +85,7 @@ def place(series: Series, pieces: Pieces, chunks: Sequence[int]) -> References:
     if isinstance(series.rows, FileRows):
         return PlacedReferences(series, pieces.entry, moves)
     counts = np.asarray(series.counts, "i8")[pieces.entry]
+    # Rows of all pieces one after the other: the start of each entry minus what precedes it, plus a running number.
     rows = np.repeat(series.starts[pieces.entry] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
     rows += np.arange(len(rows))
     piece = np.repeat(np.arange(len(pieces.entry)), counts)
@@ -91,10 +94,11 @@ def place(series: Series, pieces: Pieces, chunks: Sequence[int]) -> References:
     cell, inside = moves.moved(cell, piece)
     if not inside.all():
         cell, target, offset, size = cell[inside], target[inside], offset[inside], size[inside]
+    # Pieces along the first axis alone come in order; only others need the sort, which is the dearest step.
     if not (cell[1:] > cell[:-1]).all():
         order = np.argsort(cell, kind="stable")
         cell, target, offset, size = cell[order], target[order], offset[order], size[order]
     if len(target) and (target == target[0]).all():
-        target = np.broadcast_to(target[0], len(target))
+        target = np.broadcast_to(target[0], len(target))  # one value with stride 0 instead of a column
     inline, whole = moves.moved_single(series.inline, pieces.entry), moves.moved_single(series.whole, pieces.entry)
     return References(cell, target, offset, size, inline, whole)

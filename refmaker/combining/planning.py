@@ -1,6 +1,6 @@
 """What becomes of every array, and what stands in the way.
 
-Contract: an array with a dimension along which inputs are put together is *put together*, from one piece for each
+Contract: an array with a dimension along which inputs are concatenated is *concatenated*, from one piece for each
 place; any other has to be the same in all inputs that have it, and to be in one input of each place. All that does not
 hold is recorded, for every array, before anything is built.
 """
@@ -44,7 +44,7 @@ _STORAGE = ("byte order", "codecs", "chunk grid")
 
 @dataclass(slots=True)
 class Plan:
-    """How inputs are put together.
+    """How inputs are concatenated.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Plan:
     coordinates
         Path -> the coordinate of a dimension.
     pieces
-        Path of an array that is put together -> its pieces; coordinates of `axes` left out.
+        Path of an array that is concatenated -> its pieces; coordinates of `axes` left out.
     constants
         Paths of the arrays that are the same in all inputs, those in `coordinates` left out.
     times
@@ -118,10 +118,13 @@ def _check_whole(collection: Collection) -> None:
     if len(set(formats)) > 1:
         texts = [f"Zarr {number}" for number in formats]
         found = labelled(collection, "", "zarr format", range(len(formats)), texts)
-        raise CombineError("manifests of different Zarr formats: convert them first", [found.mismatch])
+        raise CombineError(
+            "the inputs have different Zarr formats: convert them with `refmaker convert --zarr-format`",
+            [found.mismatch],
+        )
     if collection.changed:
         urls: dict[str, tuple[str, ...]] = dict.fromkeys(collection.changed, ())
-        raise CombineError("files that changed between scans: scan them again", [Mismatch("/", "target", urls)])
+        raise CombineError("some source files changed between scans: scan them again", [Mismatch("/", "target", urls)])
 
 
 def _check_extents(collection: Collection, sizes: dict[str, dict[int, set[int]]]) -> None:
@@ -168,7 +171,7 @@ def _plan_array(collection: Collection, plan: Plan, path: str, options: Options,
         _plan_coordinate(collection, plan, path)
     elif dims:
         if len(set(keys)) < len(keys):
-            raise CombineError(f"/{path}: one dimension twice, along which inputs are put together")
+            raise CombineError(f"/{path} has the dimension to concatenate along twice")
         _plan_pieces(collection, plan, path, dims, [plan.axes[keys[dim]] for dim in dims], options, reader)
     else:
         _plan_constant(collection, plan, path, reader)
@@ -221,12 +224,13 @@ def _plan_pieces(
         plan.found += found
         return
     found += _missing_chunks(collection, path, entries)
-    pieces, twice = pieces_of(series, dims, axes, options.duplicates)
+    pieces, duplicates = pieces_of(series, dims, axes, options.duplicates)
     if len(axes) < len(plan.axes) and not found:
-        twice = _different(collection, path, twice, reader)
-    if twice and options.duplicates == "refuse":
+        duplicates = _different(collection, path, duplicates, reader)
+    if duplicates and options.duplicates == "refuse":
         pairs = {
-            f"place {e}": tuple(collection.names[series.inputs[one]] for one in pair) for e, pair in enumerate(twice)
+            f"position {e}": tuple(collection.names[series.inputs[one]] for one in pair)
+            for e, pair in enumerate(duplicates)
         }
         found.append(Disagreement(Mismatch("/" + path, "duplicates", pairs)))
     if (pieces.entry < 0).any():

@@ -92,7 +92,7 @@ class CombineError(RefmakerError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a disagreement that did not stop the combination."""
+    """How a disagreement was handled that did not stop the combination."""
 
     mismatch: Mismatch
     action: Literal["dropped", "split", "inlined"]
@@ -100,7 +100,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class CombinedDimension:
-    """A dimension along which inputs were put together.
+    """A dimension along which inputs were concatenated.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class CombinedDimension:
     length
         Of the whole.
     inputs
-        In the order in which they follow each other; those that share a place, or have the dimension not, left out.
+        In the order of concatenation, without those that share a position or lack the dimension.
     """
 
     path: str

@@ -39,7 +39,10 @@ class _Budget:
     def take(self, size: int) -> None:
         self.left -= size
         if self.left < 0:
-            raise CombineError(f"more than the inline limit of {self.limit} bytes", path="/" + self.path)
+            raise CombineError(
+                f"would take more than the inline limit of {self.limit} bytes: raise --inline-limit",
+                path="/" + self.path,
+            )
 
 
 def reencoded(collection: Collection, path: str, first: int, reader: Reader, limit: int) -> Series:
@@ -177,10 +180,10 @@ def rechunked(collection: Collection, path: str, pieces: Pieces, reader: Reader,
     series = collection.series[path]
     form, budget = collection.form(series, int(pieces.entry[0])), _Budget(path, limit)
     if len(pieces.dims) != 1:
-        raise CombineError("partial chunks along several dimensions", path="/" + path)
+        raise CombineError("partial chunks along several dimensions cannot be joined", path="/" + path)
     dim = pieces.dims[0]
     chunk, total = form.chunks[dim], pieces.shape[dim]
-    fitting, cut = _parted(pieces, chunk, total)
+    fitting, cut = _split_fitting(pieces, chunk, total)
     made = place(series, fitting, form.chunks) if len(fitting.entry) else References.empty()
     inner = math.prod(extent for axis, extent in enumerate(pieces.shape) if axis != dim) * dtype_of(form).itemsize
     values: dict[int, Values] = {}
@@ -198,7 +201,7 @@ def rechunked(collection: Collection, path: str, pieces: Pieces, reader: Reader,
     return made, written
 
 
-def _parted(pieces: Pieces, chunk: int, total: int) -> tuple[Pieces, npt.NDArray[np.int64]]:
+def _split_fitting(pieces: Pieces, chunk: int, total: int) -> tuple[Pieces, npt.NDArray[np.int64]]:
     """Return the parts of pieces that fill whole chunks in place, and the numbers of all other chunks."""
     start, stop, position = pieces.start[:, 0], pieces.stop[:, 0], pieces.position[:, 0]
     aligned = (position - start) % chunk == 0

@@ -29,7 +29,9 @@ Columns: TypeAlias = tuple[
 
 _DTYPES = ("i8", "u4", "u8", "u8")
 _STARTS = (0, 8, 12, 20)
+"""Where each column of an extent starts, in bytes for each of its rows: columns are written one after the other."""
 _WIDTH = 28
+"""Bytes of a row in all columns."""
 
 _BLOCK = 512
 """Pieces that are joined at a time: a small array for each of them takes more than its values."""
@@ -131,6 +133,7 @@ class Spill:
             self._descriptor, name = tempfile.mkstemp(prefix=".refmaker-", suffix=".rows", dir=folder)
             self._close = weakref.finalize(self, _closed, self._descriptor, name)
             if os.name == "posix":
+                # The file lives on without a name while it is open: even a killed process leaves nothing behind.
                 os.unlink(name)
         except OSError as error:
             raise self._error(error) from error
@@ -156,7 +159,7 @@ class Spill:
         self._held -= size
 
     def write(self, data: memoryview) -> int:
-        """Write bytes; give where they stand."""
+        """Write bytes, and return their address."""
         address, size = self.size, len(data)
         try:
             with self._lock:
@@ -175,7 +178,9 @@ class Spill:
             while left:
                 part = self._at(address + size - left, left)
                 if not part:
-                    raise OutputError(f"a temporary file in {self.folder!r} was cut off")
+                    raise OutputError(
+                        f"a temporary file in {self.folder!r} was truncated: was it changed by another program?"
+                    )
                 parts.append(part)
                 left -= len(part)
         except OSError as error:
@@ -211,7 +216,7 @@ class FileRows:
         return self._count
 
     def __reduce__(self) -> Any:
-        raise TypeError("rows in a temporary file stay in their process")
+        raise TypeError("rows in a temporary file cannot be pickled")
 
     def add(self, columns: Columns) -> None:
         """See `Rows.add`."""
@@ -256,6 +261,7 @@ class FileRows:
     def find(self, cell: int, start: int, stop: int) -> int:
         """See `Rows.find`."""
         self.flush()
+        # One number is read for each halving: cheaper than the column of an extent, which may have a million rows.
         while start < stop:
             middle = (start + stop) // 2
             at = bisect_right(self._firsts, middle) - 1

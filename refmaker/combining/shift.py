@@ -35,7 +35,7 @@ class Pieces:
     Attributes
     ----------
     dims
-        The axes of the array, by number, along which it is put together.
+        The axes of the array, by number, along which it is concatenated.
     entry : int64[n]
         Entry of the series; -1 where no input has the piece.
     start, stop, position : int64[n, len(dims)]
@@ -55,6 +55,7 @@ class Pieces:
         """Return which pieces do not begin or end on bounds of chunks: bool[n, len(dims)]."""
         chunk = np.array([chunks[dim] for dim in self.dims], "i8")
         total = np.array([self.shape[dim] for dim in self.dims], "i8")
+        # The end of the whole may lie within a chunk: Zarr pads the last chunk of an axis.
         last = self.position + self.stop - self.start == total
         wrong: npt.NDArray[np.bool_] = (self.start % chunk != 0) | (self.position % chunk != 0)
         wrong |= (self.stop % chunk != 0) & ~last
@@ -84,18 +85,19 @@ class Moves:
 
     @staticmethod
     def of(series: Series, pieces: Pieces, chunks: Sequence[int]) -> Moves:
-        """Reckon the moves of pieces."""
+        """Compute the moves of pieces."""
         grid = tuple(-(-extent // chunk) for extent, chunk in zip(pieces.shape, chunks, strict=True))
         if math.prod(grid) >= _CELLS:
-            raise CombineError(f"a grid of {math.prod(grid)} chunks, more than 64 bits count")
+            raise CombineError(f"the combined array would have {math.prod(grid)} chunks, and 2**63 is the limit")
         chunk = np.array([chunks[dim] for dim in pieces.dims], "i8")
         first = pieces.start // chunk
         shapes = np.array([series.shapes[e] for e in pieces.entry.tolist()], "i8").reshape(len(first), len(chunks))
+        # -(-a // b) rounds up.
         own = -(-shapes // np.asarray(chunks, "i8"))
         return Moves(pieces.dims, grid, own, first, -(-pieces.stop // chunk), pieces.position // chunk - first)
 
     def moved(self, cell: Integers, piece: Integers) -> tuple[Integers, npt.NDArray[np.bool_]]:
-        """Move cells from the grids of their entries to the combined one; say which are in the piece.
+        """Move cells from the grids of their entries to the combined one, and return which are in the piece.
 
         Parameters
         ----------
@@ -105,9 +107,11 @@ class Moves:
         moved = np.zeros(len(cell), "i8")
         inside = np.ones(len(cell), bool)
         stride = 1
+        # Inputs mostly have one chunk grid: then a scalar spares a gather of a column for each dimension.
         alike = bool((self.own == self.own[:1]).all())
         for dim in range(len(self.grid) - 1, -1, -1):
             extent = self.own[0, dim] if alike and len(self.own) else self.own[piece, dim]
+            # Unravelled from the last dimension on: what is left for the first one is its index.
             cell, index = np.divmod(cell, extent) if dim else (cell, cell)
             if dim in self.dims:
                 axis = self.dims.index(dim)

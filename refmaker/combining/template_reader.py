@@ -1,4 +1,4 @@
-"""Manifests that are alike, read by columns.
+"""Manifests that share their keys, read by columns.
 
 Contract: gives exactly what the reader of kerchunk JSON gives, or nothing. The first manifest with certain keys is read
 in the ordinary way, and what its keys mean is remembered: which is the chunk in which cell of which array. Others with
@@ -30,9 +30,12 @@ from refmaker.zarr.strict_json import parse
 
 __all__ = ["QuickReader"]
 
-_SKELETONS = 16
+_TEMPLATES = 16
+"""Sets of keys that are remembered; the oldest makes way."""
 _MOST_KEYS = 100_000
+"""Manifests with more keys are read in the ordinary way, as every template keeps its keys."""
 _DOCUMENTS = 1 << 16
+"""Metadata documents that are remembered by their text; beyond, all are forgotten at once."""
 _METADATA = (".zarray", ".zattrs", ".zgroup", "zarr.json", ".zmetadata")
 
 
@@ -58,7 +61,7 @@ class _Array:
 
 
 @dataclass(frozen=True, slots=True)
-class _Skeleton:
+class _Template:
     """What the keys of a manifest mean. `groups` has the place of the document with the attributes, -1 for none."""
 
     arrays: tuple[_Array, ...]
@@ -71,7 +74,7 @@ class QuickReader:
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
-        self._skeletons: dict[tuple[str, ...], _Skeleton | None] = {}
+        self._templates: dict[tuple[str, ...], _Template | None] = {}
         self._documents: dict[str, dict[str, Any]] = {}
         self._forms: dict[tuple[str, str], tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
 
@@ -91,18 +94,18 @@ class QuickReader:
         if document.get("gen") or document.get("templates"):
             return False
         keys = tuple(document["refs"])
-        if keys not in self._skeletons:
+        if keys not in self._templates:
             self._learn(keys, data, name)
-        template = self._skeletons.get(keys)
+        template = self._templates.get(keys)
         return template is not None and self._add(name, base, document, template)
 
     def _learn(self, keys: tuple[str, ...], data: bytes, name: str) -> None:
-        if len(self._skeletons) >= _SKELETONS:
-            self._skeletons.pop(next(iter(self._skeletons)))
+        if len(self._templates) >= _TEMPLATES:
+            self._templates.pop(next(iter(self._templates)))
         manifest = read_json(data, source=name)
-        self._skeletons[keys] = None if len(keys) > _MOST_KEYS else _skeleton(keys, manifest)
+        self._templates[keys] = None if len(keys) > _MOST_KEYS else _template_of(keys, manifest)
 
-    def _add(self, name: str, base: str, document: dict[str, Any], template: _Skeleton) -> bool:
+    def _add(self, name: str, base: str, document: dict[str, Any], template: _Template) -> bool:
         values: list[Any] = list(document["refs"].values())
         extension = extension_of(document, name)
         if extension is None:
@@ -176,7 +179,7 @@ class QuickReader:
         name: str,
         base: str,
         extension: Extension,
-        template: _Skeleton,
+        template: _Template,
         groups: dict[str, dict[str, Any]],
         entries: Sequence[tuple[str, tuple[int, tuple[int, ...]], tuple[list[Any], dict[int, bytes]]]],
     ) -> None:
@@ -217,17 +220,19 @@ def _columns(
     urls, offsets, sizes = zip(*references, strict=True)
     numbers = []
     for values, what in ((offsets, "offset"), (sizes, "size")):
+        # Types are compared exactly: JSON's true is a bool, which isinstance takes for an int.
         if set(map(type, values)) != {int} or min(values) < 0 or max(values) >= 1 << 64:
-            raise ManifestError(f"bad {what} in a reference", expected="integers in [0, 2**64)", source=name)
+            raise ManifestError(f"invalid {what} in a reference", expected="integers in [0, 2**64)", source=name)
         numbers.append(np.array(values, "u8"))
     if set(map(type, urls)) != {str}:
-        raise ManifestError("bad url in a reference", expected="strings", source=name)
+        raise ManifestError("invalid url in a reference", expected="strings", source=name)
+    # uint64 wraps around without a warning: a sum below its summand has overflowed.
     if (numbers[0] + numbers[1] < numbers[0]).any():
-        raise ManifestError("reference ends at 2**64 or beyond", source=name)
+        raise ManifestError("a reference ends at 2**64 or beyond", source=name)
     return urls, numbers[0], numbers[1]
 
 
-def _skeleton(keys: tuple[str, ...], manifest: Manifest) -> _Skeleton | None:
+def _template_of(keys: tuple[str, ...], manifest: Manifest) -> _Template | None:
     """Work out what keys mean, from a manifest that has them; None where some of them are not metadata or chunks."""
     if manifest.extra or manifest.outside:
         return None
@@ -254,7 +259,7 @@ def _skeleton(keys: tuple[str, ...], manifest: Manifest) -> _Skeleton | None:
         )
         arrays.append(own)
     groups = tuple((path, place.get(_below(path, second), -1)) for path in manifest.groups)
-    return _Skeleton(tuple(arrays), groups, manifest.zarr_format)
+    return _Template(tuple(arrays), groups, manifest.zarr_format)
 
 
 def _below(path: str, name: str) -> str:

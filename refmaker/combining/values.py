@@ -158,16 +158,18 @@ def _decoder(form: ArrayEncoding, dtype: np.dtype[Any], count: int) -> Callable[
 def _called(codec: Any, name: str, value: Any, count: int) -> Any:
     """Call a codec of numcodecs."""
     if name in _TEXTS:
-        # It makes room for as many elements as the first bytes claim.
+        # The codec allocates as many elements as the first bytes claim.
         claimed = int.from_bytes(bytes(value[:4]), "little")
         if claimed != count:
-            raise FormatError("elements of a chunk", structure=f"codec {name}", expected=count, got=claimed)
+            raise FormatError(
+                "wrong number of elements in a chunk", structure=f"codec {name}", expected=count, got=claimed
+            )
     try:
         return codec.decode(value)
     except RefmakerError:
         raise
     except Exception as error:  # every codec raises errors of its own
-        raise FormatError(f"a chunk does not decode: {error}", structure=f"codec {name}") from error
+        raise FormatError(f"cannot decode a chunk: {error}", structure=f"codec {name}") from error
 
 
 def _elements(value: Any, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
@@ -176,10 +178,12 @@ def _elements(value: Any, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     else:
         raw = value if isinstance(value, bytes | bytearray | memoryview) else np.ascontiguousarray(value).tobytes()
         if len(raw) != count * dtype.itemsize:
-            raise FormatError("size of a chunk", structure="Zarr chunk", expected=count * dtype.itemsize, got=len(raw))
+            raise FormatError(
+                "wrong size of a decoded chunk", structure="Zarr chunk", expected=count * dtype.itemsize, got=len(raw)
+            )
         block = np.frombuffer(raw, dtype)
     if block.size != count:
-        raise FormatError("elements of a chunk", structure="Zarr chunk", expected=count, got=block.size)
+        raise FormatError("wrong number of elements in a chunk", structure="Zarr chunk", expected=count, got=block.size)
     return block
 
 

@@ -88,7 +88,7 @@ class _Annotation:
         self.arrays = not is_netcdf(tree)
         self.paths: dict[int, str] | None = None
         # A group under several names is shown under each: this bounds what names of names can amount to.
-        self.room = 1000 + 10 * (len(tree.datasets) + len(tree.groups) + len(tree.links))
+        self.steps_left = 1000 + 10 * (len(tree.datasets) + len(tree.groups) + len(tree.links))
 
     def run(self) -> View:
         if "/" not in self.tree.groups:
@@ -114,13 +114,13 @@ class _Annotation:
             for name in scope.group.children:
                 path = f"{scope.path.rstrip('/')}/{name}"
                 dataset, group = self._resolve(scope, path, name)
-                if self.room <= 0:
+                if self.steps_left <= 0:
                     self.view.hidden[path] = "too many links to the same objects"
                 elif dataset is not None:
-                    self.room -= 1
+                    self.steps_left -= 1
                     self._read_dataset(scope, path, name, dataset)
                 elif group is not None:
-                    self.room -= 1
+                    self.steps_left -= 1
                     scope.children.append(Scope(path, group, scope))
             yield scope
             stack.extend(reversed(scope.children))

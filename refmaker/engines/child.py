@@ -47,7 +47,7 @@ class Child:
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
-            raise EngineError(f"a working process cannot be connected: {error.strerror}") from error
+            raise EngineError(f"cannot connect to a worker process: {error.strerror}") from error
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         try:
             self.process = subprocess.Popen(
@@ -59,9 +59,7 @@ class Child:
             )
         except OSError as error:
             ours.close()
-            raise EngineError(
-                f"a working process cannot be started: {error.strerror}", source=sys.executable
-            ) from error
+            raise EngineError(f"cannot start a worker process: {error.strerror}", source=sys.executable) from error
         finally:
             theirs.close()
         self.connection: Connection[Any, Any] = Connection(ours.detach())

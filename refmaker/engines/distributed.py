@@ -28,6 +28,7 @@ from refmaker.errors import EngineError
 
 __all__ = ["DaskEngine"]
 
+# Groups that wait with the cluster for each thread: a worker that ends one finds the next without asking us.
 _AHEAD = 2
 # A task of Dask takes its scheduler several milliseconds, many files take less to scan.
 _GROUP_TIME = 0.5
@@ -71,7 +72,11 @@ class DaskEngine:
         found = self.client.run(_version, on_error="return")
         for worker, version in found.items():
             if version != __version__:
-                raise EngineError(f"worker {worker} cannot run this refmaker", expected=__version__, got=version)
+                raise EngineError(
+                    f"worker {worker} has another version of refmaker, or none: install this one there",
+                    expected=__version__,
+                    got=version,
+                )
 
 
 class _Run(Run):
@@ -82,14 +87,14 @@ class _Run(Run):
         self.engine = engine
         self.submitted: dict[str, tuple[Any, list[Item]]] = {}
         self.finished: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.room = 0
+        self.capacity = 0
         self.pace = _GROUP_TIME
 
     def fill(self) -> bool:
-        """Submit groups as long as there is room; return whether anything is left to wait for."""
-        if len(self.submitted) >= self.room:
-            self.room = _AHEAD * max(1, sum(self.engine.client.nthreads().values()))
-        while len(self.submitted) < self.room and (group := self._group()):
+        """Submit groups up to the capacity of the cluster; return whether anything is left to wait for."""
+        if len(self.submitted) >= self.capacity:
+            self.capacity = _AHEAD * max(1, sum(self.engine.client.nthreads().values()))
+        while len(self.submitted) < self.capacity and (group := self._group()):
             future = self.engine.client.submit(_work, self.function, group, self.engine.timeout, pure=False)
             self.submitted[future.key] = (future, group)
             self._await(future)
@@ -122,7 +127,8 @@ class _Run(Run):
         except queue.Empty:
             if self.engine.client.status not in ("running", "connecting"):
                 raise EngineError(
-                    "the connection to the Dask scheduler was lost", got=self.engine.client.status
+                    "lost the connection to the Dask scheduler: check the cluster and run again",
+                    got=self.engine.client.status,
                 ) from None
             return []
         while not self.finished.empty():
@@ -142,21 +148,21 @@ class _Run(Run):
     def _take(self, future: Any, group: list[Item], done: Done) -> None:
         if future.status == "finished":
             seconds, found = future.result()
+            # A moving average: groups become smaller at once when files become slower, larger again within a few.
             self.pace = (self.pace + max(seconds, 1e-6) / len(group)) / 2
             done.extend((item, found[item.key]) for item in group)
             return
         if future.status == "cancelled":
-            raise EngineError("the Dask cluster does not know of this run any more: was it restarted?")
+            raise EngineError("the Dask cluster no longer knows this run, perhaps after a restart: run again")
         error = future.exception()
+        # By name: which module has the class differs between versions of distributed.
         if type(error).__name__ != "KilledWorker":
-            raise EngineError(f"a worker cannot do this work: {type(error).__name__}: {error}")
+            raise EngineError(f"a worker failed: {type(error).__name__}: {error}")
         for item in group:
             if self.may_try_again(item) and len(group) > 1:
                 self.again.append(replace(item, alone=True))
             else:
-                done.append(
-                    (item, TaskFailed("crashed", f"several workers went away while they worked on it: {error}"))
-                )
+                done.append((item, TaskFailed("crashed", f"several workers died while working on it: {error}")))
 
     def end(self) -> None:
         """Have the cluster forget what it has not done."""
@@ -170,15 +176,15 @@ def _connect(scheduler: str | None) -> Any:
         import dask
         import distributed
     except ImportError as error:
-        raise EngineError("the engine needs Dask: pip install 'refmaker[dask]'") from error
+        raise EngineError("--engine dask needs Dask: pip install 'refmaker[dask]'") from error
     address = scheduler or dask.config.get("scheduler-address", None)
     if address is None:
-        raise EngineError("name the scheduler of a Dask cluster with --scheduler, or in DASK_SCHEDULER_ADDRESS")
+        raise EngineError("no Dask scheduler: name its address with --scheduler, or in DASK_SCHEDULER_ADDRESS")
     client: Any = distributed.Client
     try:
         return client(address, set_as_default=False, name="refmaker")
     except (OSError, ValueError) as error:
-        raise EngineError(f"the Dask scheduler is not reached: {error}", source=address) from error
+        raise EngineError(f"cannot reach the Dask scheduler: {error}", source=address) from error
 
 
 def _version() -> str:

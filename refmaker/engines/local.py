@@ -80,6 +80,7 @@ class _Run(Run):
         waiting = [child for child in children if child.takes(item)]
         idle = [child for child in waiting if not child.running]
         starting = any(not child.ready for child in children)
+        # One at a time: many runs are over before more processes would be up.
         if not idle and not starting and len(children) < self.engine.jobs:
             self.engine.start()
         return min(waiting, key=lambda child: len(child.running), default=None)
@@ -100,6 +101,7 @@ class _Run(Run):
     def _pause(self) -> float:
         if self.engine.timeout is None:
             return TICK
+        # Wake up when the first item becomes overdue, not only when a process has something to say.
         began = [since for child in self.engine.children for _, since in child.running.values()]
         return max(0.0, min([TICK, *(since + self.engine.timeout - time.monotonic() for since in began)]))
 
@@ -115,12 +117,12 @@ class _Run(Run):
         self.engine.children.remove(child)
         how = child.died()
         if not child.ready:
-            raise EngineError("a working process did not start; what it printed stands above", got=how)
+            raise EngineError("a worker process did not start: see its output above", got=how)
         for item, _ in child.running.values():
             if self.may_try_again(item):
                 self.again.append(replace(item, alone=True))
             else:
-                reason = f"the process that worked on it ended with {how}, and so did one that worked on it alone"
+                reason = f"its worker process ended with {how}, twice: the second time it was alone in the process"
                 done.append((item, TaskFailed("crashed", reason)))
 
     def _end_overdue(self, done: Done) -> None:

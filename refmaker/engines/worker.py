@@ -47,7 +47,7 @@ class _Sender:
         self.lock = threading.Lock()
 
     def finish(self, key: int, future: Future[Any]) -> None:
-        """Send what became of an item."""
+        """Send the result of an item."""
         error = future.exception()
         self.send((key, future.result() if error is None else TaskFailed("defect", _traced(error))))
 

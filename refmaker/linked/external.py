@@ -1,7 +1,7 @@
 """Raw data files as storage.
 
 Contract: external data are one stream of bytes, segment after segment. Chunks are rows of it that lie in one file;
-those that do not are put together. As in libhdf5 (`H5D__efl_read`), what lies behind the end of a file reads as zeros,
+those that do not are assembled. As in libhdf5 (`H5D__efl_read`), what lies behind the end of a file reads as zeros,
 and a file that is missing is an error.
 """
 
@@ -47,7 +47,7 @@ def external_storage(
     Raises
     ------
     Unsupported
-        More than the inline limit would have to be put together.
+        More than the inline limit would have to be assembled.
     """
     segments = [s for s in segments if s.size]
     total = item * math.prod(shape)

@@ -73,6 +73,7 @@ def map_to_grid(region: Region, source: SourceChunks, shape: tuple[int, ...], ch
     cell, source_cell, inner = _constants(region, source, grid, chunks)
     strides, source_strides, within = _strides(grid), _strides(source.grid), _strides(source.chunks)
     for (v, s), axis in zip(region.pairs, along, strict=True):
+        # An outer sum for each axis gives the linear cells of the whole box, in row-major order.
         cell = (cell[:, None] + axis.cell * strides[v]).ravel()
         source_cell = (source_cell[:, None] + axis.source_cell * source_strides[s]).ravel()
         inner = (inner[:, None] + axis.inner * within[s]).ravel()
@@ -107,13 +108,16 @@ def _along_one(
 def _along_all(segments: Segments, chunk: int, extent: int, source_chunk: int, exact: bool) -> _Along:
     start, source_start, length = segments.T
     stop = start + length
+    # Chunks that a segment covers whole; the last one of the axis may reach beyond the extent.
     last = np.where(stop == extent, -(-stop // chunk), stop // chunk)
     owner, cell = _ranges(-(-start // chunk), last)
     at = source_start[owner] + cell * chunk - start[owner]
     source_cell = at // source_chunk
     inner = at - source_cell * source_chunk
+    # A filtered chunk can only be taken as it is; of an unfiltered one, any part that does not cross into the next.
     whole = (inner == 0) & (chunk == source_chunk) if exact else inner + chunk <= source_chunk
     _, touched = _ranges(start // chunk, (stop - 1) // chunk + 1)
+    # Segments that meet within a chunk touch it twice, one after the other.
     if len(touched) > 1:
         touched = touched[np.append(True, touched[1:] != touched[:-1])]
     return _Along(cell[whole], source_cell[whole], inner[whole], touched)
@@ -124,6 +128,7 @@ def _ranges(first: Ints, stop: Ints) -> tuple[Ints, Ints]:
     n = np.maximum(stop - first, 0)
     if int(n.sum()) > MAX_CELLS:
         raise Unsupported(f"a virtual dataset of more than {MAX_CELLS} chunks along an axis")
+    # Many aranges in a row without a loop: a running number, minus where each of the ranges begins in it.
     owner = np.repeat(np.arange(len(n)), n)
     return owner, first[owner] + np.arange(len(owner)) - (np.cumsum(n) - n)[owner]
 
@@ -132,6 +137,7 @@ def _is_run(block: Sequence[int], source: SourceChunks) -> bool:
     """Return whether blocks are chunks of the source, or runs of bytes in unfiltered ones."""
     if source.filters:
         return tuple(block) == source.chunks
+    # Row-major, a block is contiguous if it is: single indices, then any length along one axis, then whole axes.
     axis = next((axis for axis, n in enumerate(block) if n != 1), len(block))
     return tuple(block[axis + 1 :]) == source.chunks[axis + 1 :]
 
@@ -237,6 +243,7 @@ def largest_divisor(n: int, limit: int) -> int:
     """Return the largest divisor of `n` up to `limit`, looked for among those that have a factor below 2**16."""
     if n <= limit:
         return max(n, 1)
+    # Bounded, as an extent may be anything up to 2**63; a divisor that is missed costs smaller chunks, no more.
     factors = np.arange(1, min(math.isqrt(n), 1 << 16) + 1)
     small = factors[n % factors == 0].tolist()
     return max((d for f in small for d in (f, n // f) if d <= limit), default=1)

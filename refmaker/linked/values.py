@@ -1,4 +1,4 @@
-"""Values of regions: read from the sources, decoded, put together.
+"""Values of regions: read from the sources, decoded, assembled.
 
 Contract: what is asked for is bounded by the inline limit before anything is read. A `Reader` first notes all that will
 be read (`plan`), reads it in one step for all sources together, and then gives elements without missing any bytes.
@@ -36,7 +36,7 @@ MAX_PLACES = limits.VIRTUAL_PLACES
 
 @dataclass(slots=True)
 class Box:
-    """A block of the virtual dataset that is put together: `values` is uint8 of its shape, and the element's bytes."""
+    """A block of the virtual dataset that is assembled: `values` is uint8 of its shape, and the element's bytes."""
 
     origin: tuple[int, ...]
     values: npt.NDArray[np.uint8]

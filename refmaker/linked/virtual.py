@@ -1,4 +1,4 @@
-"""A virtual dataset as chunks: references into its sources where grids agree, values put together elsewhere.
+"""A virtual dataset as chunks: references into its sources where grids agree, assembled values elsewhere.
 
 Contract: `virtual_storage` gives storage whose every element is that of the last mapping with a source for it, else the
 fill value; or it raises `Unsupported` with the reason. libhdf5 leaves mappings that overlap undefined, and reads them
@@ -30,13 +30,15 @@ __all__ = ["Part", "ResolvedStorage", "ResolveContext", "virtual_storage"]
 
 Ints = npt.NDArray[np.int64]
 
-# A reference takes about as much room in a manifest as so many bytes of values.
+# A reference takes about as much space in a manifest as this many bytes of values.
 REFERENCE_SIZE = 64
 INLINE_CHUNK = 1 << 20
 # Whole filtered chunks have to be decoded for a few elements of each.
 DECODINGS = 8
+# A filter mask that skips every filter: the chunk is stored as it is.
 _ALL_SKIPPED = 0xFFFFFFFF
 _DEFLATE = Filter(1, "deflate", False, (1,))
+# States of a chunk: it has bytes to refer to; its source lacks it; its values have to be assembled from several.
 _TAKEN, _HOLE, _MADE = 0, 1, 2
 
 
@@ -62,12 +64,12 @@ class ResolvedStorage:
 
 @dataclass(frozen=True, slots=True)
 class ResolveContext:
-    """What putting values together needs.
+    """What assembling values needs.
 
     Parameters
     ----------
     inline_limit
-        Bytes of one array that may be put together.
+        Bytes of one array that may be assembled.
     subchunk_size
         The largest chunk of unfiltered sources.
     """
@@ -111,6 +113,7 @@ class _Table:
         if not self.cell:
             self.add(np.empty(0, "i8"), _HOLE, 0)
         cell = np.concatenate(self.cell)
+        # Stable, so that the last of several rows for a chunk is that of the last mapping.
         order = np.argsort(cell, kind="stable")
         last = np.append(cell[order][1:] != cell[order][:-1], True)[: len(cell)]
         kept = order[last]
@@ -136,7 +139,7 @@ def virtual_storage(
     Raises
     ------
     Unsupported
-        Its chunks are not those of its sources, and it is larger than what may be put together.
+        Its chunks are not those of its sources, and it is larger than what may be assembled.
     """
     item = len(fill)
     total = item * math.prod(shape)
@@ -157,7 +160,7 @@ def virtual_storage(
         raise Unsupported(
             f"virtual dataset of {total} bytes, more than the inline limit of {context.inline_limit} bytes: {why}"
         )
-    return _put_together(shape, fill, parts, context)
+    return _assembled(shape, fill, parts, context)
 
 
 def _on_grid(
@@ -172,7 +175,7 @@ def _on_grid(
 ) -> tuple[ResolvedStorage | None, int]:
     """Lay all parts on a grid.
 
-    Return None, and the number of chunks in the way, when too many are to be put together.
+    Return None, and the number of chunks in the way, when too many would have to be assembled.
     """
     grid = tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
     chunk_size, key = len(fill) * math.prod(chunks), pipeline_key(filters)
@@ -223,7 +226,7 @@ def _add_rows(table: _Table, number: int, source: SourceChunks, laid: GridMappin
 
 
 def _add_others(table: _Table, number: int, laid: GridMapping, grid: tuple[int, ...]) -> None:
-    """Add the chunks that have to be put together."""
+    """Add the chunks that have to be assembled."""
     if laid.others == 0:
         return
     cell = np.zeros(1, "i8")
@@ -242,7 +245,7 @@ def _fill_holes(
     *,
     free: bool,
 ) -> bytes:
-    """See to the chunks that sources lack; give the element that absent chunks hold.
+    """Handle the chunks that sources lack, and return the element that absent chunks hold.
 
     They hold the source's fill value. Where it is not that of the virtual dataset, they are written out, unless all
     absent chunks are alike and the fill value is `free`.
@@ -305,10 +308,8 @@ def _filled(shape: tuple[int, ...], fill: bytes) -> npt.NDArray[np.uint8]:
     return np.broadcast_to(np.frombuffer(fill, "u1"), (*shape, len(fill))).copy()
 
 
-def _put_together(
-    shape: tuple[int, ...], fill: bytes, parts: Sequence[Part], context: ResolveContext
-) -> ResolvedStorage:
-    """Put the whole dataset together; chunks of it are kept compressed, those of nothing but the fill value are not."""
+def _assembled(shape: tuple[int, ...], fill: bytes, parts: Sequence[Part], context: ResolveContext) -> ResolvedStorage:
+    """Assemble the whole dataset; chunks of it are kept compressed, those of nothing but the fill value are not."""
     box = Box((0,) * len(shape), _filled(shape, fill))
     reader = Reader(context.space, DECODINGS * context.inline_limit)
     for part in parts:

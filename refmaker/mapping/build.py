@@ -180,9 +180,9 @@ def _fill(
     attribute, encoded = _stated_fill(variable, dtype.dtype)
     fill = fill_of(variable.dataset, dtype)
 
-    def plan(room: bool) -> FillPlan:
+    def plan(fits: bool) -> FillPlan:
         return plan_fill(
-            dtype, fill, attribute, encoded, missing=missing > 0, room=room, masks=masks_fill_value(options.zarr_format)
+            dtype, fill, attribute, encoded, missing=missing > 0, fits=fits, masks=masks_fill_value(options.zarr_format)
         )
 
     wished = plan(True)
@@ -221,7 +221,7 @@ def _as_read(fill: JSON, dtype: np.dtype[Any], attributes: dict[str, JSON]) -> J
 def _materialise(
     layout: Layout, dtype: ZarrDtype, grid: tuple[int, ...], missing: int, plan: FillPlan, limit: int
 ) -> bool:
-    """Put the missing chunks into the layout; return False when they take too much room."""
+    """Put the missing chunks into the layout; return False when they exceed the inline limit."""
     if layout.codecs.need_refmaker and layout.codecs.configs:  # refmaker's codec only decodes
         return False
     size = max(dtype.dtype.itemsize, 4) * math.prod(layout.chunks)
@@ -299,5 +299,5 @@ def _inline_small(
 
 
 def _constant(value: int, count: int) -> npt.NDArray[np.integer[Any]]:
-    """Return an array of one value that takes no room."""
+    """Return an array of one value that takes no memory of its own."""
     return np.broadcast_to(np.uint32(value), (count,))

@@ -17,10 +17,10 @@ from refmaker.conventions.default_fill import default_fill
 from refmaker.errors import Unsupported
 from refmaker.mapping.chunks import Read, as_zarr, encode_chunk, read_ranges
 from refmaker.mapping.decoding import Decoder, fill_of
+from refmaker.mapping.edges import Edges
 from refmaker.mapping.layout import Layout
 from refmaker.model import Dataset, FixedPoint, FloatingPoint
 from refmaker.zarr.chunk_grid import grid_of
-from refmaker.zarr.edges import Edges
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["extend"]

@@ -67,7 +67,7 @@ def plan_fill(
     encoded: JSON,
     *,
     missing: bool,
-    room: bool,
+    fits: bool,
     masks: bool,
 ) -> FillPlan:
     """Decide on `fill_value`, the `_FillValue` attribute, and on materialising missing chunks.
@@ -80,7 +80,7 @@ def plan_fill(
         The `_FillValue` attribute as a value and as JSON, None for both without one.
     missing
         Chunks of the grid are missing.
-    room
+    fits
         They would fit into the manifest.
     masks
         Readers mask what a missing chunk reads as: see `ArrayMetadata.masks_fill_value`.
@@ -96,7 +96,8 @@ def plan_fill(
     element = None if dtype.text else _element(dtype, fill)
     pattern = _pattern(dtype, fill) if missing else None
     if pattern is not None:
-        if not room:
+        # Zarr has one fill value for all elements: a pattern of several can only be written out.
+        if not fits:
             raise Unsupported(
                 "a fill value that differs from one member of the array datatype to another, and missing chunks that "
                 "are too many to be written out"
@@ -114,7 +115,7 @@ def plan_fill(
     if element is not None and _shows_alike(element, masked, encoded):
         plan = FillPlan(encode_fill(element, dtype.dtype), notes=notes)
         return _keep_attribute(plan, masked, encoded)
-    if room:
+    if fits:
         plan = _plan_complete(dtype, masked, encoded, notes)
         plan.materialise, plan.element = True, element
         return plan
@@ -195,6 +196,7 @@ def _elements(dtype: ZarrDtype, fill: FillValue) -> np.ndarray | None:
 def _differ(values: np.ndarray) -> bool:
     if len(values) == 1:
         return False
+    # Compared as bytes: NaN is not equal to itself, and -0.0 is to 0.0.
     rows = np.frombuffer(values.tobytes(), "u1").reshape(len(values), values.dtype.itemsize)
     return bool((rows != rows[0]).any())
 
@@ -211,7 +213,7 @@ def _as_element(attribute: np.generic | bytes | None, dtype: np.dtype[Any]) -> S
     wide = np.asarray(attribute)
     if dtype.kind in "iub" and (not np.isfinite(wide) or not _in_range(wide, dtype)):
         return None
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # an overflow gives infinity, which is not equal to the attribute then
         narrow = wide.astype(dtype)
     return _only(narrow.reshape(1)) if _equal(narrow.item(), wide.item()) else None
 
@@ -224,7 +226,7 @@ def _in_range(value: np.ndarray, dtype: np.dtype[Any]) -> bool:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    return bool(a == b or (a != a and b != b))
+    return bool(a == b or (a != a and b != b))  # NaN is taken for equal to NaN
 
 
 def _shows_alike(element: np.generic, masked: Scalar, encoded: JSON) -> bool:

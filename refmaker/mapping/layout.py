@@ -132,6 +132,7 @@ def _within(dataset: Dataset, limit: int) -> bool:
     """Return whether all that is stored of a dataset may be decoded while scanning."""
     storage, size = dataset.storage, dataset.datatype.size
     if isinstance(storage, Chunked):
+        # Stored chunks may be larger than what they decode to, within reason: what is read is bounded as well.
         decoded = size * math.prod(storage.chunk_shape) * len(storage.index)
         return decoded <= limit and int(storage.index.size.sum()) <= 4 * limit
     if isinstance(storage, Contiguous) and storage.offset is None:
@@ -270,6 +271,7 @@ def _chunked(
     if len(index) == 0 or 0 in shape:
         return Layout(chunks)
     size = _size(dataset, dtype, chunks)
+    # Most chunks share one filter mask, mostly 0: the codecs are those of that mask, other chunks are decoded here.
     masks, mask, odd = _masks(storage, dataset.filters, grid_of(shape, chunks), shape)
     applied = tuple(f for position, f in enumerate(dataset.filters) if not mask >> position & 1)
     fits = size * len(index) <= rules.inline_limit and int(index.size.sum()) <= 4 * rules.inline_limit
@@ -345,6 +347,7 @@ def _masks(
     storage: Chunked, filters: tuple[Filter, ...], grid: tuple[int, ...], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.uint32], int, npt.NDArray[np.bool_]]:
     """Return the filter mask of every chunk, that of most chunks, and which chunks have another."""
+    # Bit i of a mask skips filter i; bits beyond the pipeline mean nothing.
     every = np.uint32((1 << min(len(filters), 32)) - 1)
     masks = storage.index.filter_mask & every
     if storage.edge_unfiltered and every:

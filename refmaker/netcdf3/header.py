@@ -62,6 +62,7 @@ class ExternalType:
     fill: bytes
 
 
+# The default fill values are NC_FILL_* of netcdf.h, as big-endian bytes.
 _TYPES: Final = {
     t.code: t
     for t in (
@@ -92,6 +93,7 @@ class _Version:
     max_type: int
 
 
+# All bits of numrecs set are STREAMING, so that the largest count is one less.
 # CDF-2 dimensions may have lengths up to 2**32 - 4: netCDF-C writes and reads this NON_NEG without a sign.
 _VERSIONS: Final = {
     1: _Version(1, _UINT32, _INT32, 2**31 - 1, 2**31 - 1, 6),
@@ -188,7 +190,7 @@ class _Cursor:
         self.first_begin: int | None = None
 
     def take(self, size: int, structure: str) -> int:
-        """Move on by `size` bytes and give the position left behind."""
+        """Move on by `size` bytes, and return the position before that."""
         start = self.position
         stop = start + size
         if stop > self.file_size:
@@ -212,10 +214,10 @@ class _Cursor:
         """Read the number of items that follow, of `size` bytes or more each."""
         start = self.position
         n = self.non_neg(structure)
-        room = (self.file_size - self.position) // size
-        if n > room:
-            message = "more elements than the file has room for"
-            raise TruncatedError(message, address=start, structure=structure, expected=f"at most {room}", got=n)
+        most = (self.file_size - self.position) // size
+        if n > most:
+            message = "more elements than the file can hold"
+            raise TruncatedError(message, address=start, structure=structure, expected=f"at most {most}", got=n)
         return n
 
     def padded(self, size: int, structure: str) -> bytes:
@@ -304,6 +306,7 @@ def _attributes(cursor: _Cursor, structure: str) -> tuple[AttributeEntry, ...]:
 
 def _variables(cursor: _Cursor, dimensions: int, record_dimension: int | None) -> tuple[VariableEntry, ...]:
     found: dict[str, VariableEntry] = {}
+    # A name (its length and 4 bytes), rank, vatt_list (tag and length), nc_type, vsize, begin.
     smallest = 4 * cursor.width + 12 + cursor.version.offset.size
     for _ in range(cursor.list_length("var_list", NC_VARIABLE, smallest)):
         entry = _variable(cursor, dimensions, record_dimension)

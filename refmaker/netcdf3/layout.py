@@ -59,6 +59,7 @@ def lay_out(header: Header, *, file_size: int) -> Layout:
 
 def _size(header: Header, variable: VariableEntry) -> int:
     size = variable.type.size
+    # A bool as an index: without the first dimension, if that is the record dimension.
     for dimid in variable.dimids[header.is_record(variable) :]:
         size *= header.dimensions[dimid].length
     return size
@@ -70,7 +71,7 @@ def _record_size(sizes: list[int]) -> int:
 
 
 def _check_order(variables: list[tuple[VariableEntry, int]], start: int) -> int:
-    """Check that data follows in the order of the header, from `start` on, and give where it stops."""
+    """Check that data follows in the order of the header, from `start` on, and return where it stops."""
     for variable, size in variables:
         if variable.begin < start:
             raise FormatError(

@@ -111,7 +111,7 @@ def _notes(header: Header, layout: Layout) -> list[str]:
     if header.records is None and header.record_dimension is not None:
         return [f"number of records taken from the size of the file: {layout.records}"]
     if layout.records_in_file > layout.records:
-        return [f"the file has room for {layout.records_in_file} records, its header counts {layout.records}"]
+        return [f"the file holds {layout.records_in_file} records, and its header counts {layout.records}"]
     return []
 
 

@@ -115,7 +115,7 @@ def test_a_bucket(bucket: S3Server) -> None:
     assert names(f"{root}/**/*.h5", **options) == ["deep/er/b.h5", "deep/refused.h5"]
     assert names(root, out=f"{root}/deep", **options) == ["a.nc", "damaged.nc"]
     assert names(f"{root}/deep/er/b.h5", base=root, **options) == ["deep/er/b.h5"]
-    with pytest.raises(BatchError, match="no source here"):
+    with pytest.raises(BatchError, match="found no source here"):
         names(f"{root}/nothing/", **options)
 
 

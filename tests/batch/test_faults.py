@@ -55,7 +55,7 @@ def test_pruning_takes_what_is_gone_only(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_name_with_nul(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(BatchError, match="one a line"):
+    with pytest.raises(BatchError, match="one name per line"):
         run(f"{data}/a.nc\0{data}/b.nc", out=tmp_path / "out")
 
 

@@ -115,7 +115,7 @@ def test_what_is_no_ledger(tmp_path: Path) -> None:
         Ledger(str(tmp_path / "other"))
     with Ledger(str(tmp_path / "newer")) as ledger:
         ledger.connection.execute("UPDATE meta SET value = '99'")
-    with pytest.raises(BatchError, match="another version"):
+    with pytest.raises(BatchError, match="incompatible version"):
         Ledger(str(tmp_path / "newer"))
 
 

@@ -96,5 +96,5 @@ def test_a_damaged_lock_file_is_nobodys(tmp_path: Path) -> None:
 
 
 def test_no_place_for_a_lock(tmp_path: Path) -> None:
-    with pytest.raises(BatchError, match="no lock can be made"):
+    with pytest.raises(BatchError, match="cannot create the lock"):
         Lock(str(tmp_path / "none/lock"), "DEST").__enter__()

@@ -74,7 +74,7 @@ def test_ledgers_that_have_parted(scene: Scene) -> None:
     scene.run()
     scene.server.filesystem().put_file(str(scene.folder / "copy"), f"{scene.out}/{LEDGER}")
     scene.run("other")
-    with pytest.raises(BatchError, match="have parted"):
+    with pytest.raises(BatchError, match="have diverged"):
         scene.run()
 
 

@@ -397,7 +397,7 @@ def test_another_run_is_told(archive: Path, out: Path) -> None:
 def test_nothing_there(tmp_path: Path, out: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("empty", "*.nc"):
-        with pytest.raises(BatchError, match="no source here"):
+        with pytest.raises(BatchError, match="found no source here"):
             run(tmp_path / name, out)
     result = run(tmp_path / "none.nc", out)
     assert "No such file" in str(result.rows[0].error)

@@ -64,7 +64,7 @@ def test_an_archive(run: Run, archive: Path, out: Path) -> None:
     assert result.exit_code == 1
     assert sorted(outputs(out)) == ["a.nc.json", "deep/er/b.h5.json", "deep/refused.h5.json"]
     lines = result.stderr.splitlines()
-    assert lines[0] == f"{out}: 4 files, 4 to be scanned"
+    assert lines[0] == f"{out}: 4 files, 4 to scan"
     assert lines[1].startswith(f"refmaker: {archive}/damaged.nc: ")
     assert lines[2:] == [
         f"{archive}/deep/refused.h5: 1 refused",
@@ -292,7 +292,7 @@ def test_a_second_run_is_told(many: Path, out: Path, run: Run) -> None:
         process.kill()
         process.communicate()
     assert result.exit_code == 1
-    assert f"another run is at work here: process {process.pid} on" in result.stderr
+    assert f"another run is using this ledger: process {process.pid} on" in result.stderr
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_progress_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
         now[0] += 1
         progress.finished(row(str(i), "failed" if i == 3 else "done"))
     assert capsys.readouterr().err.splitlines() == [
-        "out: 200 files, 200 to be scanned",
+        "out: 200 files, 200 to scan",
         "refmaker: 3: it went wrong",
         "out: 10 of 200 files (5 %), 1 a second, 3 min 10 s left, 1 failed",
         "out: 20 of 200 files (10 %), 1 a second, 3 min 0 s left, 1 failed",

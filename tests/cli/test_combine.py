@@ -162,7 +162,7 @@ class TestCombine:
     def test_not_plain(self, run: Run, files: list[Path]) -> None:
         result = run("combine", *files, "-o", "all.json", "--concat", "member")
         assert result.exit_code == 1
-        assert result.stderr == "refmaker: no dimension 'member': there are time\n"
+        assert result.stderr == "refmaker: no input has a dimension 'member': choose from time\n"
 
     @pytest.mark.parametrize("arguments", [[], ["-o", "all.json"], ["a.nc"], ["a.nc", "-o", "a.nc"]])
     def test_usage(self, arguments: list[str], run: Run) -> None:

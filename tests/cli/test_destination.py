@@ -87,7 +87,7 @@ def test_urls_are_refused(run: Run, source: Path) -> None:
     for arguments in (["scan", source, "-o", "s3://b/m.json"], ["scan", source, "--report", "s3://b/r.json"]):
         result = run(*arguments)
         assert result.exit_code == 1
-        assert "outputs are files of this machine" in result.stderr
+        assert "outputs are local files" in result.stderr
     assert os.listdir() == []
 
 
@@ -99,7 +99,7 @@ def test_notes_are_counted(run: Run, tmp_path: Path) -> None:
             file[name].make_scale(name)
     scanned = run("scan", path, "-o", "m.json").stderr
     assert "2 notes: /chunked: " in scanned
-    assert "and 1 more; --report FILE has them all" in scanned
+    assert "and 1 more; --report FILE writes all of them" in scanned
     assert "2 notes" in run("batch", path, "--out", "out", "--report", "r.json").stderr
     assert len(json.loads(Path("r.json").read_text())["sources"][0]["notes"]) == 2
     assert "notes:\n/chunked: " in run("info", path).stdout

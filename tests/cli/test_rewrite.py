@@ -117,7 +117,7 @@ def test_none_matched(run: Run, tmp_path: Path) -> None:
     before = (tmp_path / "m.json").read_bytes()
     result = run("rewrite", "--from", "/dat", "--to", "/a", tmp_path / "m.json", "-o", tmp_path / "o.json")
     assert result.exit_code == 3
-    assert "no target below /dat" in result.stderr
+    assert "no target starts with /dat" in result.stderr
     assert not (tmp_path / "o.json").exists()
     assert (tmp_path / "m.json").read_bytes() == before
 

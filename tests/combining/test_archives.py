@@ -182,7 +182,7 @@ CASES: dict[str, tuple[tuple[File, File] | Make, tuple[str, str] | str | None]] 
     ),
     "lat in other width": ((field_of(LAT.astype("f4"), 0), field_of(LAT, 1)), ("/lat", "dtype")),
     "coordinate along time": (both(step=(V(np.arange(4), options=CHUNKS), V(np.arange(4) + 9, options=CHUNKS))), None),
-    "infinite": (both(time=(V([0, 1, 2, np.inf]), V([4.0, 5, 6, 7]))), "lie between those"),
+    "infinite": (both(time=(V([0, 1, 2, np.inf]), V([4.0, 5, 6, 7]))), "interleave with those"),
     "numbers that nothing holds": (
         both(time=(V(np.array([2**63, 2**63 + 2], "u8")), V(np.array([1, 2], "i8"))), x=V([1.0, 2])),
         ("/time", "dtype"),
@@ -488,7 +488,7 @@ def test_values_between_each_other_have_to_be_named(tmp_path: Path) -> None:
     """Two files on grids that are the same but for rounding are not one grid of twice the rows."""
     first, second = field_of(LAT, 0, chunk=1), field_of(OFF, 0, chunk=1)
     paths = made((first, second), tmp_path)
-    with pytest.raises(refmaker.CombineError, match="'lat' lie between those of other inputs"):
+    with pytest.raises(refmaker.CombineError, match="'lat' interleave with those of other inputs"):
         refmaker.combine(paths)
     assert refmaker.combine(paths, concat="lat").arrays["lat"].metadata.document["shape"] == [10]
 

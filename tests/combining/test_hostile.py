@@ -107,5 +107,5 @@ def test_metadata_of_other_kinds(name: str, value: Any, pairs: list[list[bytes]]
     metadata = json.loads(document["refs"]["t2m/.zarray"])
     document["refs"]["t2m/.zarray"] = json.dumps({**metadata, name: value})
     (tmp_path / "m.json").write_text(json.dumps(document))
-    with pytest.raises(ManifestError, match=f"bad {name}"):
+    with pytest.raises(ManifestError, match=f"invalid {name}"):
         refmaker.combine([tmp_path / "m.json"])

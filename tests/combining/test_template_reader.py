@@ -144,4 +144,4 @@ def test_memory_is_bounded(texts: list[bytes]) -> None:
         document = json.loads(texts[0])
         document["refs"][f"g{number}/.zgroup"] = '{"zarr_format": 2}'
         assert reader.add(f"{number}", json.dumps(document).encode(), "/m.json")
-    assert len(reader._skeletons) <= 16
+    assert len(reader._templates) <= 16

@@ -148,7 +148,7 @@ def test_an_idle_process_that_dies_is_replaced(engine: LocalEngine) -> None:
 def test_processes_that_do_not_start_are_told(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     for executable, what in (
         (str(shutil.which("false")), "did not start"),
-        ("/none/python", "cannot be started: No such file"),
+        ("/none/python", "cannot start a worker process: No such file"),
     ):
         monkeypatch.setattr(sys, "executable", executable)
         with pytest.raises(EngineError, match=what):

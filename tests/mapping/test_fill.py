@@ -25,14 +25,14 @@ def plan(
     encoded: Any = None,
     *,
     missing: bool = True,
-    room: bool = True,
+    fits: bool = True,
     zarr_format: Any = 2,
 ) -> FillPlan:
     if not isinstance(fill, (bytes, type(None))):
         fill = np.array(fill, dtype.dtype).tobytes()
     if encoded is None and isinstance(attribute, np.generic) and np.isfinite(attribute):
         encoded = attribute.item()
-    found = plan_fill(dtype, FillValue(fill), attribute, encoded, missing=missing, room=room, masks=zarr_format == 2)
+    found = plan_fill(dtype, FillValue(fill), attribute, encoded, missing=missing, fits=fits, masks=zarr_format == 2)
     json.dumps([found.fill_value, found.attribute], allow_nan=False)
     return found
 
@@ -68,7 +68,7 @@ def test_missing_chunks_with_another_fill_value_are_written_out(attribute: Any) 
     assert found.element == 7
     assert found.fill_value is None
     assert found.attribute == (None if attribute is None else 3)
-    crowded = plan(I2, 7, attribute, room=False)
+    crowded = plan(I2, 7, attribute, fits=False)
     assert not crowded.materialise
     assert crowded.fill_value == 7
     assert crowded.notes
@@ -112,7 +112,7 @@ def test_text() -> None:
     assert plan(TEXT, missing=False).fill_value is None
     found = plan(TEXT, b"", b"x", "x")
     assert (found.materialise, found.element, found.attribute) == (True, None, "x")
-    assert plan(TEXT, room=False).fill_value == ""
+    assert plan(TEXT, fits=False).fill_value == ""
 
 
 def test_zarr_3_keeps_both_apart() -> None:
@@ -131,7 +131,7 @@ def test_array_datatypes_have_one_fill_value() -> None:
     differing = np.array([3, 4], "<i4").tobytes()
     assert plan(pair, differing, missing=False).materialise is False
     with pytest.raises(Unsupported, match="differs"):
-        plan(pair, differing, room=False)
+        plan(pair, differing, fits=False)
     written = plan(pair, differing)
     assert written.materialise
     np.testing.assert_array_equal(written.element, [3, 4])

@@ -96,7 +96,7 @@ def test_more_records_than_counted_are_noted():
     data = build(dims=DIMS, variables=[Var("a", [0, 1], "i1"), Var("b", [0], "i4")], records=2, tail=6)
     tree = tree_of(data)
     assert tree.datasets["/a"].dataspace.shape == (2, 3)
-    assert tree.notes == ["the file has room for 6 records, its header counts 2"]
+    assert tree.notes == ["the file holds 6 records, and its header counts 2"]
 
 
 def test_truncated_fixed_variable_is_refused_by_name():

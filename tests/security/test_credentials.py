@@ -70,7 +70,7 @@ def test_manifests(url: str, form: str, tmp_path: Path) -> None:
 def test_scan(url: str, run: Run, tmp_path: Path) -> None:
     result = run("scan", url, "-o", tmp_path / "m.json", "--report", tmp_path / "r.json")
     assert result.exit_code == 3
-    assert "without its login or signature" in result.output
+    assert "the login or signature of this url is not in the manifest" in result.output
     assert SECRET not in result.output
     assert SECRET.encode() not in everything(tmp_path)
     assert json.loads((tmp_path / "r.json").read_text())["source"].startswith("http://127.0.0.1:")
