@@ -32,6 +32,14 @@ settings.load_profile("refmaker")
 
 
 @pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither a user's cache of manifests nor that of a worker beside this one is read or written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REFMAKER_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def short_pauses() -> Iterator[None]:
     """Between attempts over loopback sockets there is nothing to wait for."""
     with pytest.MonkeyPatch.context() as patch:

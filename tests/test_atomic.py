@@ -50,6 +50,30 @@ def test_nothing_is_seen_before_the_end(tmp_path):
     assert path.stat().st_size == 10**6
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_all_of_it_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch, durable):
+    path = tmp_path / "m.json"
+    path.write_bytes(b"old")
+    synced = []
+
+    def fsync(descriptor):
+        synced.append(os.fstat(descriptor).st_size)
+        assert path.read_bytes() == b"old"
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_write(path, durable=durable) as file:
+        file.write(b"new data")
+    assert synced == [8] * durable  # what Python buffered is with the system by then
+    assert path.read_bytes() == b"new data"
+
+
+def test_durable_unless_told_otherwise(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    put(tmp_path / "m.json", b"data")
+    assert len(synced) == 1
+
+
 @posix
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 def test_permissions_of_a_new_file_follow_the_umask(tmp_path, umask):

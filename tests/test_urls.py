@@ -14,12 +14,24 @@ import pytest
 import refmaker
 from refmaker import urls
 from refmaker.batch.discovery import Inputs, find_sources
+from refmaker.errors import ManifestError
 from refmaker.sources import open
-from refmaker.urls import filesystem_of, first_link, is_local, links, local_path, protocol_of, text_of
+from refmaker.urls import (
+    filesystem_of,
+    first_link,
+    is_local,
+    links,
+    local_path,
+    locate,
+    protocol_of,
+    resolve,
+    text_of,
+)
 
 TABLE = [
     # name, protocol, links
     ("a.nc", None, ["a.nc"]),
+    ("../a b.nc", None, ["../a b.nc"]),
     ("/data/a b.nc", None, ["/data/a b.nc"]),
     ("run::1.h5", None, ["run::1.h5"]),
     ("/data/run::1.h5", None, ["/data/run::1.h5"]),
@@ -80,6 +92,55 @@ def test_text_of(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text_of("file://~/a.nc") == "file:///home/x/a.nc"
     assert text_of("s3://b/~/a.nc") == "s3://b/~/a.nc"
     assert text_of("a~b.nc") == "a~b.nc"
+
+
+def test_locate(monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate("m.json") == os.path.join(tmp_path, "m.json")
+    assert locate("file:///d/m.json") == "/d/m.json"
+    assert locate("/d/m.json", "file") == "/d/m.json"
+    assert locate("s3://b/m.json") == "s3://b/m.json"
+    assert locate("b/m.json", "s3") == "s3://b/m.json"
+    assert locate("https://h/m.json", "https") == "https://h/m.json"
+    assert locate("~/m.json") == os.path.expanduser("~/m.json")
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "expected"),
+    [
+        ("/d/m.json", "a.nc", "/d/a.nc"),
+        ("/d/m.json", "sub/a.nc", "/d/sub/a.nc"),
+        ("/d/m.json", "../a.nc", "/d/../a.nc"),
+        ("/d/m.json", "file://a.nc", "/d/a.nc"),
+        ("/d/m.json", "/e/a.nc", "/e/a.nc"),
+        ("/d/m.json", "file:///e/a.nc", "/e/a.nc"),
+        ("/d/m.json", "s3://b/a.nc", "s3://b/a.nc"),
+        ("s3://b/d/m.json", "a.nc", "s3://b/d/a.nc"),
+        ("s3://b/d/m.json", "./x//a.nc", "s3://b/d/x/a.nc"),
+        ("s3://b/d/m.json", "../a.nc", "s3://b/a.nc"),
+        ("s3://b/m.json", "a.nc", "s3://b/a.nc"),
+        ("s3://b/d/m.json", "https://h/a.nc", "https://h/a.nc"),
+        ("https://h:80/d/m.json?token=a/b#c", "a.nc", "https://h:80/d/a.nc"),
+        ("https://h/d/m.json", "/e/a.nc", "/e/a.nc"),
+        ("memory://m.json", "a.nc", "memory://a.nc"),
+        ("memory:///d/m.json", "../a.nc", "memory:///a.nc"),
+        ("simplecache::https://h/d/m.json", "a.nc", "simplecache::https://h/d/a.nc"),
+        ("zip://d/m.json::s3://b/x.zip", "a.nc", "zip://d/a.nc::s3://b/x.zip"),
+    ],
+)
+def test_resolve(base: str, url: str, expected: str) -> None:
+    assert resolve(url, base) == expected
+
+
+def test_resolve_without_a_manifest_file(monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve("a.nc", None) == os.path.join(tmp_path, "a.nc")
+
+
+@pytest.mark.parametrize("base", ["s3://b/m.json", "https://h/d/m.json", "https://h/m.json?x=1/2/3"])
+def test_never_above_the_root(base: str) -> None:
+    with pytest.raises(ManifestError, match="above the root"):
+        resolve("../../x/a.nc", base)
 
 
 def test_an_object_whose_name_has_colons_is_not_another() -> None:
