@@ -9,7 +9,8 @@ import click
 import refmaker
 
 from .destination import OUTPUT, check_outputs, write
-from .output import DONE, REFUSED, counted, json_object, list_refusals, say
+from .keep_query import keep_query_option
+from .output import DONE, REFUSED, counted, json_object, list_refusals, say, say_notes
 
 __all__ = ["convert"]
 
@@ -30,6 +31,7 @@ __all__ = ["convert"]
 @click.option(
     "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of MANIFEST."
 )
+@keep_query_option
 @click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary, no refusals.")
 @click.pass_context
 def convert(
@@ -51,6 +53,7 @@ def convert(
     kerchunk writes no shard where an array, or a part of it, has no references. refmaker cannot tell such a shard from
     one that is lost; --missing-shards empty says that none is lost. What is written then says so itself.
     """
+    from refmaker.manifest.manifest import notes_of
     from refmaker.manifest.zarr_conversion import with_zarr_format
     from refmaker.replay.relocation import relocated
 
@@ -64,5 +67,6 @@ def convert(
         counts = f"{counted(len(made.arrays), 'array')}, {counted(made.chunks, 'chunk')}"
         counts += f", {len(refused)} refused:" if refused else ""
         say(f"{manifest} -> {'stdout' if output == '-' else output}: {counts}", err=True)
+        say_notes(list(notes_of(made)), "`refmaker info` shows them all")
         list_refusals(refused, "see the refusals in the manifest")
     ctx.exit(REFUSED if refused else DONE)

@@ -13,10 +13,11 @@ import click
 
 import refmaker
 from refmaker.errors import RefmakerError
-from refmaker.redaction import KEEP_QUERY, has_secrets, strip_credentials, unknown_parameters
+from refmaker.redaction import has_secrets, strip_credentials, unknown_parameters
 from refmaker.urls import first_link, is_local
 
 from .destination import OUTPUT, check_outputs, in_folder, is_folder, write, write_bytes
+from .keep_query import keep_query_option
 from .output import (
     DONE,
     FAILED,
@@ -114,6 +115,7 @@ __all__ = ["scan"]
 @click.option(
     "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem that opens FILE."
 )
+@keep_query_option
 @click.option("-q", "--quiet", is_flag=True, help="Only errors: no summary, no refusals, no progress.")
 @click.pass_context
 def scan(
@@ -191,5 +193,5 @@ def _summarise(manifest: Manifest, source: str, destination: str, report: str | 
     say_notes(notes_of(manifest.objects), "--report FILE has them all" if report is None else f"see {report}")
     if names := unknown_parameters(source):
         listed = ", ".join(map(repr, sorted(names)))
-        say(f"left out as they may be secrets: {listed}; {KEEP_QUERY} names parameters that are none", err=True)
+        say(f"left out as they may be secrets: {listed}; --keep-query NAME keeps one that is none", err=True)
     list_refusals(manifest.refusals, "see --report" if report is None else f"see {report}")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from refmaker import limits
 from refmaker.combining.building import build
 from refmaker.combining.collection import Collection
 from refmaker.combining.comparing import Disagreement
@@ -72,7 +73,9 @@ def append_with_report(
 ) -> Combination:
     """Add inputs to a combined manifest; give it with how it came about. See `append`."""
     if not isinstance(combined, Manifest) and not is_manifest(combined, options.get("storage_options")):
-        raise ManifestError("not a manifest: only to one can anything be appended", source=os.fspath(combined))
+        raise ManifestError(
+            "there is no manifest to append to: `refmaker combine` makes one", source=os.fspath(combined)
+        )
     added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
     return combine_with_report([combined, *added], **options)
 
@@ -315,6 +318,7 @@ def _grouped(parts: Sequence[Manifest]) -> Manifest:
     refusals: dict[str, str] = {}
     history: dict[str, None] = {}
     extra: dict[str, bytes] = {}
+    notes: dict[str, None] = {}
     for number, part in enumerate(parts):
         name = f"part_{number}"
         groups.setdefault(name, {})
@@ -322,5 +326,14 @@ def _grouped(parts: Sequence[Manifest]) -> Manifest:
         arrays.update({f"{name}/{path}": array for path, array in part.arrays.items()})
         refusals.update(part.refusals)
         history.update(dict.fromkeys(part.history))
+        notes.update(dict.fromkeys(part.notes))
         extra.update({f"{name}/{key}": data for key, data in part.extra.items()})
-    return replace(first, groups=groups, arrays=arrays, refusals=refusals, history=list(history), extra=extra)
+    return replace(
+        first,
+        groups=groups,
+        arrays=arrays,
+        refusals=refusals,
+        history=list(history),
+        extra=extra,
+        notes=list(notes)[: limits.NOTES_KEPT],
+    )

@@ -8,7 +8,7 @@ all of them. Chunk keys such as `t2m/0.13.4` exist only at the edge, in writers 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from refmaker.model import JSON
 from refmaker.redaction import redact
 from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 
-__all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target"]
+__all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target", "notes_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,9 @@ class Manifest:
     types
         Path of a group or array -> name of an attribute -> its type in the source, which JSON does not tell: see
         `refmaker.manifest.types`. None where nothing is known, as in foreign manifests.
+    notes
+        What a manifest that was read, or combined, says of values that users will see differently. Of a scan, it stands
+        in `objects`; `notes_of` gives both.
     """
 
     zarr_format: ZarrFormat
@@ -118,6 +121,7 @@ class Manifest:
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
     outside: dict[str, int] = field(default_factory=dict)
     types: dict[str, dict[str, str]] | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def chunks(self) -> int:
@@ -145,3 +149,11 @@ class Manifest:
         from refmaker.kerchunk.parquet_writer import write_parquet
 
         write_parquet(self, path)
+
+
+def notes_of(manifest: Manifest) -> Iterator[str]:
+    """Yield what there is to note of the objects of a manifest, `path: note`: what readers see differently, or need."""
+    yield from manifest.notes
+    for line in manifest.objects:
+        for note in line.notes:
+            yield f"{line.path}: {note}"
