@@ -37,6 +37,7 @@ from refmaker.engines.engine import Engine
 from refmaker.errors import ManifestError, concealed
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.references import References
+from refmaker.urls import is_local, local_path, text_of
 
 __all__ = ["append", "combine_with_report", "combine"]
 
@@ -73,9 +74,12 @@ def append_with_report(
 ) -> Combination:
     """Add inputs to a combined manifest; give it with how it came about. See `append`."""
     if not isinstance(combined, Manifest) and not is_manifest(combined, options.get("storage_options")):
-        raise ManifestError(
-            "there is no manifest to append to: `refmaker combine` makes one", source=os.fspath(combined)
+        name = text_of(combined)
+        gone = is_local(name) and not os.path.exists(local_path(name))
+        message = (
+            "there is no manifest to append to" if gone else "not a manifest: only to one can anything be appended"
         )
+        raise ManifestError(f"{message}; `refmaker combine` makes one", source=name)
     added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
     return combine_with_report([combined, *added], **options)
 

@@ -80,7 +80,7 @@ def test_a_source_in_the_place_of_a_manifest_is_called_so(
 def test_there_has_to_be_something_to_append_to(noted: Path) -> None:
     result = CliRunner().invoke(main, ["append", str(noted.parent / "none.json"), str(noted)])
     assert result.exit_code == 1
-    assert "there is no manifest to append to: `refmaker combine` makes one" in result.stderr
+    assert "there is no manifest to append to; `refmaker combine` makes one" in result.stderr
 
 
 def test_a_parameter_that_is_no_secret_stays(noted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
