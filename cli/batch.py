@@ -14,10 +14,12 @@ import click
 from .batch_progress import Log, Progress, Silence
 from .destination import OUTPUT, check_outputs, write_bytes
 from .engines import engine_of
+from .keep_query import keep_query_option
 from .output import DONE, FAILED, REFUSED, counted, json_object, list_refusals, report_text, say, say_notes
 from .scan import scan
 
 if TYPE_CHECKING:
+    from refmaker.batch.ledger import Row
     from refmaker.batch.run import Observer, Result
     from refmaker.engines.engine import Engine
 
@@ -106,6 +108,7 @@ _WHAT = {"out": "directory", "ledger": "file"}
     "--out-storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of DEST."
 )
 @click.option("--log-json", is_flag=True, help="Print one JSON object per file on stdout instead of progress.")
+@keep_query_option
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def batch(
@@ -210,9 +213,15 @@ def _write_reports(result: Result, report: str | None, junit: str | None) -> Non
         write_bytes(to_junit(result), junit)
 
 
+def _why_refused(row: Row) -> str:
+    from refmaker.sources.async_store import NO_RANGES
+
+    return f"{row.refused} refused" if row.refused else NO_RANGES
+
+
 def _summarise(result: Result, report: str | None) -> None:
     rows = [*result.rows, *result.unchanged]
-    refused = {row.seen.url: f"{row.refused} refused" for row in rows if row.status == "refused"}
+    refused = {row.seen.url: _why_refused(row) for row in rows if row.status == "refused"}
     list_refusals(refused, "see refmaker.sqlite" if report is None else f"see {report}")
     notes = [f"{row.seen.url}: {note}" for row in result.rows for note in row.notes]
     say_notes(notes, "--report FILE writes all of them" if report is None else f"see {report}")

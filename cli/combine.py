@@ -15,7 +15,20 @@ from refmaker.errors import RefmakerError
 
 from .destination import OUTPUT, PARQUET, check_outputs, write, write_bytes
 from .engines import check_scheduler, dask_engine
-from .output import DONE, FAILED, REFUSED, ProgressLine, columns, counted, json_object, list_refusals, report_text, say
+from .keep_query import keep_query_option
+from .output import (
+    DONE,
+    FAILED,
+    REFUSED,
+    ProgressLine,
+    columns,
+    counted,
+    json_object,
+    list_refusals,
+    report_text,
+    say,
+    say_notes,
+)
 
 if TYPE_CHECKING:
     from refmaker import Combination, CombineError, Mismatch
@@ -88,6 +101,7 @@ def combining_options(command: F) -> F:
                 callback=json_object,
                 help="Options of the fsspec filesystem of remote inputs and targets.",
             ),
+            keep_query_option,
             click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
         )
     ):
@@ -152,7 +166,7 @@ def run(
     if report is not None:
         write_bytes(report_text(entry | _summary(made)), report)
     if not quiet:
-        _say_summary(made, inputs, output)
+        _say_summary(made, inputs, output, report)
     return REFUSED if made.outcomes or made.manifest.refusals else DONE
 
 
@@ -183,7 +197,7 @@ def _say_table(error: CombineError | RefmakerError, found: Sequence[Mismatch]) -
         say(f"… and {len(rows) - _ROWS - 1} more rows: --report FILE lists all", err=True)
 
 
-def _say_summary(made: Combination, inputs: Sequence[str], output: str) -> None:
+def _say_summary(made: Combination, inputs: Sequence[str], output: str, report: str | None) -> None:
     manifest = made.manifest
     along = ", ".join(f"{one.path} ({one.length})" for one in made.dimensions)
     counts = f"{counted(len(manifest.arrays), 'array')}, {counted(manifest.chunks, 'chunk')}"
@@ -191,8 +205,7 @@ def _say_summary(made: Combination, inputs: Sequence[str], output: str) -> None:
     say(f"{counted(len(inputs), 'input')} -> {where}: {counts}{f', along {along}' if along else ''}", err=True)
     for outcome in made.outcomes:
         say(f"{outcome.action}: {outcome.mismatch}", err=True)
-    for note in made.notes:
-        say(f"note: {note}", err=True)
+    say_notes([*made.notes, *made.manifest.notes], "--report FILE has them all" if report is None else f"see {report}")
     list_refusals(manifest.refusals, "see --report")
 
 
@@ -202,7 +215,7 @@ def _summary(made: Combination) -> dict[str, Any]:
         "dimensions": [{"path": d.path, "length": d.length, "inputs": list(d.inputs)} for d in made.dimensions],
         "mismatches": [_listed(outcome.mismatch, outcome.action) for outcome in made.outcomes],
         "refusals": made.manifest.refusals,
-        "notes": made.notes,
+        "notes": [*made.notes, *made.manifest.notes],
     }
 
 

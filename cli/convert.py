@@ -9,7 +9,8 @@ import click
 import refmaker
 
 from .destination import OUTPUT, check_outputs, write
-from .output import DONE, REFUSED, counted, json_object, list_refusals, say
+from .keep_query import keep_query_option
+from .output import DONE, REFUSED, counted, json_object, list_refusals, say, say_notes
 
 __all__ = ["convert"]
 
@@ -43,6 +44,7 @@ __all__ = ["convert"]
     callback=json_object,
     help="Options of the fsspec filesystem that opens MANIFEST.",
 )
+@keep_query_option
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def convert(
@@ -66,6 +68,7 @@ def convert(
 
     Example: refmaker convert m.json -o m.parq
     """
+    from refmaker.manifest.manifest import notes_of
     from refmaker.manifest.zarr_conversion import with_zarr_format
     from refmaker.replay.relocation import relocated
 
@@ -79,5 +82,6 @@ def convert(
         counts = f"{counted(len(made.arrays), 'array')}, {counted(made.chunks, 'chunk')}"
         counts += f", {len(refused)} refused:" if refused else ""
         say(f"{manifest} -> {'stdout' if output == '-' else output}: {counts}", err=True)
+        say_notes(list(notes_of(made)), "`refmaker info` shows them all")
         list_refusals(refused, "see the refusals in the manifest")
     ctx.exit(REFUSED if refused else DONE)

@@ -11,7 +11,7 @@ import click
 
 import refmaker
 
-from .output import DONE, REFUSED, columns, counted, human_size, json_object, notes_of, report_text, say
+from .output import DONE, REFUSED, columns, counted, human_size, json_object, report_text, say
 
 if TYPE_CHECKING:
     from refmaker import Manifest
@@ -44,6 +44,7 @@ def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[
     Example: refmaker info ocean.nc
     """
     from refmaker.kerchunk.sniff import looks_like_manifest
+    from refmaker.manifest.manifest import notes_of
     from refmaker.manifest.summary import summarise
 
     if looks_like_manifest(file, storage_options=storage_options):
@@ -57,7 +58,7 @@ def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[
         described = [{**asdict(v), "chunks_missing": v.chunks_missing} for v in variables]
         click.echo(
             report_text(
-                {**layout, "variables": described, "refusals": manifest.refusals, "notes": notes_of(manifest.objects)}
+                {**layout, "variables": described, "refusals": manifest.refusals, "notes": list(notes_of(manifest))}
             ),
             nl=False,
         )
@@ -151,8 +152,9 @@ def _dtype(dtype: object) -> str:
 
 
 def _note_lines(manifest: Manifest) -> Iterable[str]:
-    notes = notes_of(manifest.objects)
-    if notes:
+    from refmaker.manifest.manifest import notes_of
+
+    if notes := list(notes_of(manifest)):
         yield ""
         yield "notes:"
         yield from notes

@@ -13,10 +13,11 @@ import click
 
 import refmaker
 from refmaker.errors import RefmakerError
-from refmaker.redaction import KEEP_QUERY, has_secrets, strip_credentials, unknown_parameters
+from refmaker.redaction import has_secrets, strip_credentials, unknown_parameters
 from refmaker.urls import first_link, is_local
 
 from .destination import OUTPUT, check_outputs, in_folder, is_folder, write, write_bytes
+from .keep_query import keep_query_option
 from .output import (
     DONE,
     FAILED,
@@ -137,6 +138,7 @@ __all__ = ["scan"]
     callback=json_object,
     help="Options of the fsspec filesystem that opens FILE, for example '{\"anon\": true}'.",
 )
+@keep_query_option
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def scan(
@@ -218,8 +220,5 @@ def _summarise(manifest: Manifest, source: str, destination: str, report: str | 
     say_notes(notes_of(manifest.objects), "--report FILE writes all of them" if report is None else f"see {report}")
     if names := unknown_parameters(source):
         listed = ", ".join(map(repr, sorted(names)))
-        say(
-            f"left out of urls because they may be secret: {listed}; list parameters that are not in {KEEP_QUERY}",
-            err=True,
-        )
+        say(f"left out of urls because they may be secret: {listed}; keep one with --keep-query NAME", err=True)
     list_refusals(manifest.refusals, "see --report" if report is None else f"see {report}")

@@ -197,6 +197,8 @@ COMBINED_VALUES = _limit(
     BY_ENVIRONMENT,
 )
 COMBINED_TEXT = _limit("combined-text", 1 << 28, "bytes", "a chunk of text that combining decodes", BY_ENVIRONMENT)
+NOTES_KEPT = _limit("notes-kept", 1000, "notes", "that a manifest holds of its objects")
+NOTE_LENGTH = _limit("note-length", 500, "characters", "a note in a manifest")
 CACHE_ROOM = _limit("cache-room", 2 << 30, "bytes", "parsed manifests on the disk", BY_ENVIRONMENT)
 
 _unknown = sorted(name for name in _given if name not in LIMITS or BY_ENVIRONMENT not in LIMITS[name].change)

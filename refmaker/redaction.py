@@ -26,6 +26,7 @@ __all__ = [
     "KEEP_QUERY",
     "SAFE",
     "has_secrets",
+    "keep_query",
     "redact",
     "holds_secrets",
     "strip_credentials",
@@ -190,6 +191,12 @@ def _is_signed(name: str) -> bool:
 
 def _is_safe(name: str) -> bool:
     return _is_named(name, os.environ.get(KEEP_QUERY, ""))
+
+
+def keep_query(names: Iterable[str]) -> None:
+    """Take parameters for no secrets, beside those that `KEEP_QUERY` names; processes that are started know it too."""
+    kept = dict.fromkeys((*os.environ.get(KEEP_QUERY, "").split(","), *names))
+    os.environ[KEEP_QUERY] = ",".join(name for name in kept if name)
 
 
 @lru_cache(1024)

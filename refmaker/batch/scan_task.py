@@ -20,6 +20,7 @@ from refmaker.engines.engine import TOGETHER
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.scanning.scan import scan_file
+from refmaker.sources.async_store import NO_RANGES
 from refmaker.sources.memory_budget import SharedBudget
 
 __all__ = ["Settings", "Task", "scan_one"]
@@ -105,7 +106,8 @@ def _describe(row: Row, manifest: Manifest) -> None:
     row.refusals = dict(islice(manifest.refusals.items(), _REFUSALS_KEPT))
     notes = (f"{line.path}: {note}" for line in manifest.objects for note in line.notes)
     row.notes = tuple(islice(notes, _NOTES_KEPT))
-    row.status = "refused" if manifest.refusals else "done"
+    unread = any(NO_RANGES in line.notes for line in manifest.objects)  # and so no reader can read it
+    row.status = "refused" if manifest.refusals or unread else "done"
     own = next((target for target in manifest.targets if target.url == row.seen.url), None)
     row.seen = row.seen if own is None else own
     row.targets = tuple(target for target in manifest.targets if target is not own)

@@ -72,6 +72,7 @@ def build(
         history=[*collection.history, f"combined {len(collection)} inputs along {along}"],
         extra=_extra(collection),
         types=_types(collection, arrays),
+        notes=list(collection.notes),
     )
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from refmaker import limits
 from refmaker.combining.encodings import ArrayEncoding, ArrayEncodings
 from refmaker.combining.rows import Columns, FileRows, MemoryRows, Rows, Spill
 from refmaker.errors import ManifestError
-from refmaker.manifest.manifest import Manifest, ManifestArray, Target
+from refmaker.manifest.manifest import Manifest, ManifestArray, Target, notes_of
 from refmaker.manifest.references import References
 
 __all__ = ["Collection", "Series"]
@@ -136,7 +137,7 @@ class Collection:
         Path of a group -> its attributes in the first input, in the order of the inputs, and which it is.
     refusals
         Path -> reason -> inputs.
-    history, extra
+    history, notes, extra
         As in `Manifest`; `extra` with the input that it comes from.
     changed
         Urls of targets that inputs saw in different states.
@@ -152,6 +153,7 @@ class Collection:
     groups: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     refusals: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     history: dict[str, None] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
     extra: dict[str, dict[int, bytes]] = field(default_factory=dict)
     changed: dict[str, None] = field(default_factory=dict)
     types: dict[str, dict[str, str]] | None = None
@@ -189,6 +191,7 @@ class Collection:
     def add(self, name: str, manifest: Manifest) -> None:
         """Add an input."""
         number = self.begin(name, manifest.zarr_format, manifest.groups, manifest.history)
+        self.note(notes_of(manifest))
         for path, reason in manifest.refusals.items():
             self.refusals.setdefault(path, {}).setdefault(reason, []).append(number)
         for key, data in manifest.extra.items():
@@ -198,6 +201,13 @@ class Collection:
         for path, array in manifest.arrays.items():
             form = self.forms.number(array.metadata, array.attributes)
             self._add_array(path, number, form, array, codes)
+
+    def note(self, notes: Iterable[str]) -> None:
+        """Keep the notes of an input, each of them once, and no more than a manifest holds."""
+        for line in notes:
+            if len(self.notes) >= limits.NOTES_KEPT:
+                return
+            self.notes[line] = None
 
     def _take_types(self, types: dict[str, dict[str, str]] | None) -> None:
         """Keep the types of attributes that the first input has, as its attributes are kept."""
@@ -253,6 +263,7 @@ class Collection:
         self.names += other.names
         self.zarr_formats += other.zarr_formats
         self.history.update(other.history)
+        self.note(other.notes)
         for path, groups in other.groups.items():
             self.groups.setdefault(path, {}).update({first + n: self._shared(a) for n, a in groups.items()})
         for path, reasons in other.refusals.items():

@@ -39,7 +39,7 @@ from refmaker.errors import ManifestError, concealed
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.references import References
 from refmaker.options import takes_options
-from refmaker.urls import text_of
+from refmaker.urls import is_local, local_path, text_of
 
 __all__ = ["append", "combine_with_report", "combine"]
 
@@ -185,7 +185,10 @@ def append_with_report(
 ) -> Combination:
     """Add inputs to a combined manifest, and say how it came about. See `append`."""
     if not isinstance(combined, Manifest) and not is_manifest(combined, options.get("storage_options")):
-        raise ManifestError("not a manifest: only to one can anything be appended", source=text_of(combined))
+        name = text_of(combined)
+        gone = is_local(name) and not os.path.exists(local_path(name))
+        message = "there is no manifest to append to" if gone else "not a manifest: inputs can be appended only to one"
+        raise ManifestError(f"{message}; `refmaker combine` makes one", source=name)
     added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
     return combine_with_report([combined, *added], **options)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from refmaker import limits
 from refmaker.manifest.manifest import Manifest
 
 __all__ = ["grouped", "split_parts"]
@@ -38,6 +39,7 @@ def grouped(parts: Sequence[Manifest]) -> Manifest:
     refusals: dict[str, str] = {}
     history: dict[str, None] = {}
     extra: dict[str, bytes] = {}
+    notes: dict[str, None] = {}
     for number, part in enumerate(parts):
         name = f"part_{number}"
         groups.setdefault(name, {})
@@ -45,5 +47,14 @@ def grouped(parts: Sequence[Manifest]) -> Manifest:
         arrays.update({f"{name}/{path}": array for path, array in part.arrays.items()})
         refusals.update(part.refusals)
         history.update(dict.fromkeys(part.history))
+        notes.update(dict.fromkeys(part.notes))
         extra.update({f"{name}/{key}": data for key, data in part.extra.items()})
-    return replace(first, groups=groups, arrays=arrays, refusals=refusals, history=list(history), extra=extra)
+    return replace(
+        first,
+        groups=groups,
+        arrays=arrays,
+        refusals=refusals,
+        history=list(history),
+        extra=extra,
+        notes=list(notes)[: limits.NOTES_KEPT],
+    )

@@ -198,6 +198,7 @@ class QuickReader:
         else:
             targets = np.fromiter((numbers[codes[url]] for url in urls), "u4", len(urls))
         number = collection.begin(name, template.zarr_format, groups, extension.history)
+        collection.note(extension.notes)
         for path, reason in extension.refusals.items():
             collection.refusals.setdefault(path, {}).setdefault(reason, []).append(number)
         start = 0

@@ -29,7 +29,7 @@ from refmaker.zarr.metadata import ArrayMetadata
 
 __all__ = ["FORMAT", "read_columns", "write_columns"]
 
-FORMAT = 2
+FORMAT = 3
 
 _HEAD = struct.Struct("<16sQQI28x")
 """Magic, size of the file, size of the JSON, CRC-32 of all behind the head."""
@@ -75,6 +75,7 @@ def write_columns(manifest: Manifest, path: str | os.PathLike[str]) -> None:
         "sources": manifest.sources,
         "outside": manifest.outside,
         "types": manifest.types,
+        "notes": manifest.notes,
     }
     text = strict.encoded(document, structure="columns")
     text += b" " * (-len(text) % _ALIGNMENT)
@@ -146,6 +147,7 @@ def read_columns(path: str | os.PathLike[str]) -> Manifest:
         {name: (target, path) for name, (target, path) in document["sources"].items()},
         document["outside"],
         document["types"],
+        document["notes"],
     )
 
 

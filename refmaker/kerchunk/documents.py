@@ -6,11 +6,13 @@ Contract: the same content whatever the form; strict JSON is left to the writers
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
+from refmaker import limits
 from refmaker._version import __version__
 from refmaker.kerchunk.extension import EXTENSION_FORMAT
-from refmaker.manifest.manifest import Manifest, Target
+from refmaker.manifest.manifest import Manifest, Target, notes_of
 from refmaker.redaction import redact
 from refmaker.zarr.keys import ancestors
 from refmaker.zarr.node_documents import array_documents, group_documents
@@ -65,6 +67,8 @@ def extension(manifest: Manifest) -> dict[str, Any]:
         "refusals": {_printable(path): _printable(reason) for path, reason in manifest.refusals.items()},
         "history": [_printable(line) for line in manifest.history],
     }
+    if notes := list(islice(notes_of(manifest), limits.NOTES_KEPT)):
+        content["notes"] = [_printable(line)[: limits.NOTE_LENGTH] for line in notes]
     if manifest.sources:
         content["sources"] = {path: list(source) for path, source in manifest.sources.items()}
     if manifest.types is not None:

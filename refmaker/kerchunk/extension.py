@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from refmaker import limits
 from refmaker.manifest.manifest import Manifest
 from refmaker.zarr.strict_json import malformed, utf8_checked
 
-__all__ = ["EXTENSION_FORMAT", "check_extension", "extension_lines", "member", "source_records"]
+__all__ = ["EXTENSION_FORMAT", "check_extension", "extension_lines", "extension_notes", "member", "source_records"]
 
 
 EXTENSION_FORMAT = 1
@@ -46,6 +47,15 @@ def extension_lines(
             return value
     expected = f"a {kind.__name__} of strings"
     raise malformed("bad member", structure=f"refmaker.{name}", expected=expected, got=value, source=source)
+
+
+def extension_notes(extension: Mapping[str, Any], source: str) -> list[str]:
+    """Read `refmaker.notes`, a list of strings that manifests of earlier versions do not have."""
+    lines: list[str] = extension_lines(extension, "notes", list, source)
+    if len(lines) > limits.NOTES_KEPT:
+        expected = f"at most {limits.NOTES_KEPT}"
+        raise malformed("too many notes", structure="refmaker.notes", expected=expected, got=len(lines), source=source)
+    return lines
 
 
 def source_records(extension: Mapping[str, Any], manifest: Manifest, source: str) -> dict[str, tuple[int, str]]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from refmaker.errors import ManifestError
 from refmaker.kerchunk.chunk_columns import Chunks, inline_data
-from refmaker.kerchunk.extension import check_extension, extension_lines, member, source_records
+from refmaker.kerchunk.extension import check_extension, extension_lines, extension_notes, member, source_records
 from refmaker.kerchunk.fast_json_reader import Run, UnusualError, parse_with_runs, starts_with
 from refmaker.kerchunk.fetch import load_bytes
 from refmaker.kerchunk.gc_paused import collection_paused
@@ -72,7 +72,24 @@ def read_json(data: bytes, *, source: str) -> Manifest:
         return _read(data, source)
 
 
+_SOURCES = {
+    b"\x89HDF\r\n\x1a\n": "HDF5",
+    **dict.fromkeys((b"CDF\1", b"CDF\2", b"CDF\5"), "netCDF classic"),
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+    b"SIMPLE  =": "FITS",
+    b"GRIB": "GRIB",
+}
+"""First bytes of what is scanned: whoever opens it as a manifest has mixed the two up."""
+
+
+def _kind_of_source(data: bytes) -> str | None:
+    return next((kind for magic, kind in _SOURCES.items() if data.startswith(magic)), None)
+
+
 def _read(data: bytes, source: str) -> Manifest:
+    if (kind := _kind_of_source(data)) is not None:
+        message = f"this is a file of {kind}, not a manifest: `refmaker scan` makes a manifest of it"
+        raise ManifestError(message, structure="manifest", source=source)
     found = parse_with_runs(data)
     if found is not None:
         text, document, runs = found
@@ -124,6 +141,7 @@ def _version_1(document: dict[str, Any], source: str, runs: _Runs | None) -> Man
     manifest = _manifest(refs, url_table(templates, extension, source), runs)
     manifest.refusals = extension_lines(extension, "refusals", dict, source)
     manifest.history = extension_lines(extension, "history", list, source) + manifest.history
+    manifest.notes = extension_notes(extension, source)
     manifest.sources = source_records(extension, manifest, source)
     manifest.types = type_records(extension, source)
     return manifest

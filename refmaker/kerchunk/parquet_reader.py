@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from refmaker.errors import ManifestError, RefmakerError, SourceError, cause_of
 from refmaker.kerchunk.chunk_columns import inline_data
-from refmaker.kerchunk.extension import check_extension, extension_lines, member, source_records
+from refmaker.kerchunk.extension import check_extension, extension_lines, extension_notes, member, source_records
 from refmaker.kerchunk.fetch import cat, transport_errors
 from refmaker.kerchunk.nodes import LEAVES, take_nodes
 from refmaker.kerchunk.parquet_shard_codec import MAX_ROWS, Digest
@@ -190,6 +190,7 @@ def _manifest(metadata: dict[str, Any], extension: dict[str, Any], shards: Shard
     manifest.targets = tuple(shards.urls.targets) if shards.urls.closed else shards.urls.targets
     manifest.refusals = extension_lines(extension, "refusals", dict, source)
     manifest.history = extension_lines(extension, "history", list, source) + manifest.history
+    manifest.notes = extension_notes(extension, source)
     manifest.sources = source_records(extension, manifest, source)
     manifest.types = type_records(extension, source)
     return manifest

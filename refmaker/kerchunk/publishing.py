@@ -15,7 +15,7 @@ from refmaker.redaction import KEEP_QUERY, has_secrets, redact, strip_credential
 
 __all__ = ["publishable"]
 
-NAMED = "parameters of urls left out, as they may be secrets: {}; REFMAKER_KEEP_QUERY names those that are none"
+NAMED = "parameters of urls left out, as they may be secrets: {}; --keep-query names those that are none"
 NOTE = "logins and signatures left out of the urls of targets: {}"
 
 
@@ -38,7 +38,9 @@ def publishable(manifest: Manifest) -> Manifest:
         moved = with_targets_at(manifest, lambda target: replace(target, url=strip_credentials(target.url)))
     except ManifestError as error:
         if names:
-            error.message += f"; {KEEP_QUERY} names parameters that are no secrets, and tell files apart"
+            error.message += (
+                f"; --keep-query NAME, or {KEEP_QUERY}, names parameters that are no secrets, and tell files apart"
+            )
         raise
     moved.history = [*map(redact, moved.history), NOTE.format(number)]
     if names:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmaker.kerchunk.chunk_columns import inline_data
-from refmaker.kerchunk.extension import EXTENSION_FORMAT, extension_lines
+from refmaker.kerchunk.extension import EXTENSION_FORMAT, extension_lines, extension_notes
 from refmaker.kerchunk.urls import UrlTable, url_table
 
 __all__ = ["Extension", "extension_of", "inline_data"]
@@ -30,6 +30,7 @@ class Extension:
     urls: UrlTable
     refusals: dict[str, str]
     history: list[str]
+    notes: list[str]
 
 
 def extension_of(document: Mapping[str, Any], source: str) -> Extension | None:
@@ -47,4 +48,5 @@ def extension_of(document: Mapping[str, Any], source: str) -> Extension | None:
         url_table({}, extension, source),
         extension_lines(extension, "refusals", dict, source),
         extension_lines(extension, "history", list, source),
+        extension_notes(extension, source),
     )

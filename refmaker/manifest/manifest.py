@@ -10,7 +10,7 @@ replay.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from refmaker.manifest.writers import writer
 from refmaker.model import JSON
 from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 
-__all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target"]
+__all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target", "notes_of"]
 
 
 _COMPARED = ("zarr_format", "groups", "arrays", "refusals", "extra", "sources", "types")
@@ -112,6 +112,9 @@ class Manifest:
     types
         Path of a group or array -> name of an attribute -> its type in the source, which JSON does not tell: see
         `refmaker.manifest.types`. None where nothing is known, as in foreign manifests.
+    notes
+        What a manifest that was read, or combined, says of values that users will see differently. Of a scan, it stands
+        in `objects`; `notes_of` gives both.
 
     Examples
     --------
@@ -137,6 +140,7 @@ class Manifest:
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
     outside: dict[str, int] = field(default_factory=dict)
     types: dict[str, dict[str, str]] | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def chunks(self) -> int:
@@ -236,3 +240,11 @@ class Manifest:
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write a Parquet set of references to the folder `path`. See `refmaker.kerchunk.parquet_writer`."""
         writer("parquet")(self, path)
+
+
+def notes_of(manifest: Manifest) -> Iterator[str]:
+    """Yield what there is to note of the objects of a manifest, `path: note`: what readers see differently, or need."""
+    yield from manifest.notes
+    for line in manifest.objects:
+        for note in line.notes:
+            yield f"{line.path}: {note}"

@@ -8,6 +8,7 @@ server to ignore `Range`, and a login page has a length too.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import weakref
 from collections import OrderedDict
@@ -159,6 +160,30 @@ async def pool() -> Pool:
         found = _pools[loop] = Pool()
         await found.open()
     return found
+
+
+def _after_fork() -> None:
+    """Leave the sessions to the process that this one was forked from.
+
+    Their event loops run in a thread of that process, and their sockets are shared with it: closing one here fails,
+    or takes it out of the selector that the other process waits on. Neither must they be destroyed, which closes too.
+    """
+    kept: list[object] = [dict(_pools)]
+    _pools.clear()
+    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+        found = finalizer.peek()
+        if found is None or getattr(found[1], "__name__", "") != "close_session":  # as fsspec's filesystems call it
+            continue
+        if any(isinstance(one, asyncio.AbstractEventLoop) for one in found[2]):
+            kept.append(finalizer.detach())
+    if len(kept) > 1:
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def weakly(method: Callable[..., T]) -> Callable[..., T]:

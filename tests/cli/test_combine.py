@@ -137,7 +137,7 @@ class TestCombine:
             file.title = "another"
         result = run("combine", *files, "-o", "all.json")
         assert result.exit_code == 0
-        assert "note: /: title: not the same in all inputs, the first one's is taken\n" in result.stderr
+        assert "1 note: /: title: not the same in all inputs, the first one's is taken; --report" in result.stderr
 
     def test_options(self, run: Run, files: list[Path]) -> None:
         result = run(

@@ -15,7 +15,15 @@ from pathlib import Path
 
 import pytest
 
-COMPLAINTS = ("never retrieved", "was destroyed", "nclosed", "ResourceWarning", "Exception ignored", "never awaited")
+COMPLAINTS = (
+    "never retrieved",
+    "was destroyed",
+    "nclosed",
+    "ResourceWarning",
+    "Exception ignored",
+    "never awaited",
+    "Non-thread-safe",
+)
 
 SERVER = """
 import asyncio, os, socket, sys, threading, time
@@ -122,6 +130,27 @@ asyncio.run(main())
 fs = refmaker.FileSystem(document(serve(hang=True)))
 threading.Thread(target=lambda: fs.cat("a/100"), daemon=True).start()
 time.sleep(0.7)
+""",
+    "fork": """
+fs = refmaker.FileSystem(document(serve()))
+assert fs.cat("a/3") == DATA[48:64]
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        assert fs.cat("a/4") == DATA[64:80]
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert fs.cat("a/5") == DATA[80:96]  # the child has not touched the connections
+""",
+    "fork without a read in the child": """
+fs = refmaker.FileSystem(document(serve()))
+assert fs.cat("a/3") == DATA[48:64]
+child = os.fork()
+if child == 0:
+    del fs
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert fs.cat("a/5") == DATA[80:96]
 """,
     "scan": """
 try:
