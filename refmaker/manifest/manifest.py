@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from refmaker.file_version import Target
 from refmaker.manifest.references import References
-from refmaker.manifest.writers import writer
+from refmaker.manifest.writers import converter, writer
 from refmaker.model import JSON
 from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 
@@ -186,9 +186,7 @@ class Manifest:
         ManifestError
             Something in the manifest cannot be written without loss.
         """
-        from refmaker.kerchunk.tables import to_dict
-
-        return to_dict(self)
+        return converter("to_dict")(self)
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> Manifest:
@@ -199,9 +197,8 @@ class Manifest:
         ManifestError
             It is malformed, or asks for what is not supported.
         """
-        from refmaker.kerchunk.tables import from_dict
-
-        return from_dict(document)
+        made: Manifest = converter("from_dict")(document)
+        return made
 
     def to_arrow(self) -> Any:
         """Return all references as a `pyarrow.Table`, one row each, in the order of arrays and cells.
@@ -210,9 +207,7 @@ class Manifest:
         `key` (of the chunk in Zarr), `url`, `offset`, `size` (uint64, bytes) and `inlined` (binary). Of an inlined
         chunk `url` and `offset` are null; of a whole target of unknown size `size` is.
         """
-        from refmaker.kerchunk.tables import to_arrow
-
-        return to_arrow(self)
+        return converter("to_arrow")(self)
 
     @staticmethod
     def from_arrow(table: Any) -> Manifest:
@@ -223,15 +218,12 @@ class Manifest:
         ManifestError
             It is no such table, or it is malformed.
         """
-        from refmaker.kerchunk.tables import from_arrow
-
-        return from_arrow(table)
+        made: Manifest = converter("from_arrow")(table)
+        return made
 
     def to_pandas(self) -> Any:
         """Return all references as a `pandas.DataFrame`, one row each: the columns of `to_arrow`."""
-        from refmaker.kerchunk.tables import to_pandas
-
-        return to_pandas(self)
+        return converter("to_pandas")(self)
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write kerchunk JSON version 1 to `path`, whole or not at all, packed where the name ends in .gz or .zst."""

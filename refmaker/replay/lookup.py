@@ -1,9 +1,9 @@
 """From a key to what the manifest records for it, by columns.
 
 Contract: a key is parsed once (`Lookup.resolve`); all later steps take what that gave. No key strings are held and
-nothing is read. Three answers are kept apart: recorded (bytes, or a `ByteRange`),
-absent (`FileNotFoundError`), and never to be filled in (`Unsupported` for what the scan refused, `ManifestError` for a
-key that no chunk of its array can have, or a reference that its target cannot hold).
+nothing is read. Three answers are kept apart: recorded (bytes, or a `ByteRange`), absent (`FileNotFoundError`), and
+never to be filled in (`Unsupported` for what the scan refused, `ManifestError` for a key that no chunk of its array can
+have, or a reference that its target cannot hold).
 """
 
 from __future__ import annotations
