@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -42,69 +42,71 @@ _ROWS = 40
 _WIDTH = 60
 
 
+_OPTIONS: Final = (
+    click.option(
+        "--concat",
+        multiple=True,
+        metavar="DIM",
+        help="Concatenate along this dimension. A scalar variable or global attribute of this name becomes a "
+        "new dimension; NAME=REGEX takes its values from the input names, for example 'member=_r(\\d+)_'. "
+        "Repeatable.  [default: the dimensions whose coordinates differ]",
+    ),
+    click.option(
+        "--on-mismatch",
+        type=click.Choice(["refuse", "drop-variable", "split", "inline"]),
+        help="What to do with a variable in which the inputs differ: refuse to combine, drop it, split the "
+        "inputs into groups, or copy it into the manifest.  [default: refuse]",
+    ),
+    click.option(
+        "--duplicates",
+        type=click.Choice(["refuse", "first", "last"]),
+        help="Which of several inputs with the same coordinate values to use.  [default: refuse]",
+    ),
+    click.option(
+        "--inline-limit",
+        type=click.IntRange(min=0),
+        metavar="BYTES",
+        help="Refuse an array that needs more bytes than this in the manifest.  [default: 16 MiB]",
+    ),
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Number of processes that read inputs.  [default: this process alone]",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "dask"]),
+        default="local",
+        show_default=True,
+        help="Read the inputs on this machine, or on the workers of a Dask cluster.",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Address of the Dask scheduler.  [default: as Dask is configured]",
+    ),
+    click.option(
+        "--report",
+        type=OUTPUT,
+        metavar="REPORT",
+        help="Write a JSON report of mismatches and results (- for stdout).",
+    ),
+    click.option(
+        "--storage-options",
+        metavar="JSON",
+        callback=json_object,
+        help="Options of the fsspec filesystem of remote inputs and targets.",
+    ),
+    keep_query_option,
+    click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+)
+"""The options that `combine` and `append` share, in the order of their help."""
+
+
 def combining_options(command: F) -> F:
     """Add the options that `combine` and `append` share."""
-    for option in reversed(
-        (
-            click.option(
-                "--concat",
-                multiple=True,
-                metavar="DIM",
-                help="Concatenate along this dimension. A scalar variable or global attribute of this name becomes a "
-                "new dimension; NAME=REGEX takes its values from the input names, for example 'member=_r(\\d+)_'. "
-                "Repeatable.  [default: the dimensions whose coordinates differ]",
-            ),
-            click.option(
-                "--on-mismatch",
-                type=click.Choice(["refuse", "drop-variable", "split", "inline"]),
-                help="What to do with a variable in which the inputs differ: refuse to combine, drop it, split the "
-                "inputs into groups, or copy it into the manifest.  [default: refuse]",
-            ),
-            click.option(
-                "--duplicates",
-                type=click.Choice(["refuse", "first", "last"]),
-                help="Which of several inputs with the same coordinate values to use.  [default: refuse]",
-            ),
-            click.option(
-                "--inline-limit",
-                type=click.IntRange(min=0),
-                metavar="BYTES",
-                help="Refuse an array that needs more bytes than this in the manifest.  [default: 16 MiB]",
-            ),
-            click.option(
-                "--jobs",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help="Number of processes that read inputs.  [default: this process alone]",
-            ),
-            click.option(
-                "--engine",
-                type=click.Choice(["local", "dask"]),
-                default="local",
-                show_default=True,
-                help="Read the inputs on this machine, or on the workers of a Dask cluster.",
-            ),
-            click.option(
-                "--scheduler",
-                metavar="ADDRESS",
-                help="Address of the Dask scheduler.  [default: as Dask is configured]",
-            ),
-            click.option(
-                "--report",
-                type=OUTPUT,
-                metavar="REPORT",
-                help="Write a JSON report of mismatches and results (- for stdout).",
-            ),
-            click.option(
-                "--storage-options",
-                metavar="JSON",
-                callback=json_object,
-                help="Options of the fsspec filesystem of remote inputs and targets.",
-            ),
-            keep_query_option,
-            click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
-        )
-    ):
+    for option in reversed(_OPTIONS):
         command = option(command)
     return command
 

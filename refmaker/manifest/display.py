@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refmaker.errors import printable
-from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.redaction import redact
+
+if TYPE_CHECKING:
+    from refmaker.manifest.manifest import Manifest, ManifestArray
 
 __all__ = ["as_html", "as_text"]
 

@@ -19,6 +19,8 @@ from refmaker.mapping.chunks import Read, as_zarr, encode_chunk, read_ranges
 from refmaker.mapping.codecs import zarr_codecs
 from refmaker.mapping.decoding import Decoder, decodable, hdf5_codecs
 from refmaker.mapping.edges import EdgeAllowance, Edges
+from refmaker.mapping.row_chunks import largest_divisor, split_rows, whole
+from refmaker.mapping.stored_chunks import Columns, filter_masks, references
 from refmaker.model import Chunked, Compact, Contiguous, Dataset, External, Filter, Virtual
 from refmaker.zarr.chunk_grid import grid_of
 from refmaker.zarr.codec_list import Codecs
@@ -27,13 +29,10 @@ from refmaker.zarr.zarr_dtype import ZarrDtype
 __all__ = ["RECODED", "Layout", "Rules", "lay_out", "split_rows"]
 
 _SHORT = "edge chunks that are stored without what reaches beyond the dataset"
-# A contiguous block is not split into pieces smaller than this part of what is asked for.
-_SMALLEST_PART = 64
 
 # What chunks are encoded with when their own pipeline has no codec.
 RECODED = Codecs(({"id": "zlib", "level": 6},))
 
-Columns = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 NOTHING: Columns = (np.empty(0, "i8"), np.empty(0, "u8"), np.empty(0, "u8"))
 
 
@@ -140,39 +139,6 @@ def _within(dataset: Dataset, limit: int) -> bool:
     return size * dataset.dataspace.size <= limit
 
 
-def split_rows(shape: tuple[int, ...], item: int, limit: int) -> tuple[int, ...]:
-    """Choose a chunk shape for a contiguous array: whole rows of the first axis that is too long, up to `limit` bytes.
-
-    Zarr wants the last chunk as long as the others, so that only a divisor of the extent will do. Where all of them
-    make pieces that are too small, the block stays whole along that axis.
-    """
-    chunks = list(_whole(shape))
-    for axis in range(len(chunks)):
-        inner = item * math.prod(chunks[axis + 1 :])
-        if inner * chunks[axis] <= limit:
-            break
-        if inner >= limit:
-            chunks[axis] = 1
-            continue
-        rows = _largest_divisor(chunks[axis], limit // inner)
-        if rows * inner * _SMALLEST_PART >= limit:
-            chunks[axis] = rows
-        break
-    return tuple(chunks)
-
-
-def _largest_divisor(extent: int, limit: int) -> int:
-    """Return the largest divisor of `extent` up to `limit`, looked for among those that have a factor below 2**16."""
-    factors = np.arange(1, min(math.isqrt(extent), 1 << 16) + 1)
-    small = factors[extent % factors == 0].tolist()
-    return max((d for f in small for d in (f, extent // f) if d <= limit), default=1)
-
-
-def _whole(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a chunk shape that covers all, an empty axis with one element."""
-    return tuple(max(extent, 1) for extent in shape)
-
-
 def _element_size(dtype: ZarrDtype) -> int:
     return dtype.dtype.itemsize if dtype.stored is None else dtype.stored.itemsize
 
@@ -190,13 +156,13 @@ def _size(dataset: Dataset, dtype: ZarrDtype, shape: tuple[int, ...]) -> int:
 
 
 def _compact(dataset: Dataset, storage: Compact, dtype: ZarrDtype, shape: tuple[int, ...]) -> Layout:
-    whole = _whole(shape)
+    chunks = whole(shape)
     size = _size(dataset, dtype, shape)
     if len(storage.data) != size:
         raise Unsupported(f"compact data of {len(storage.data)} bytes where the dataspace has {size}")
     if not size or 0 in shape:
-        return Layout(whole)
-    return Layout(whole, inline={0: Decoder(dataset, dtype).decode(storage.data, _own_rank(shape, dtype), (), 0)})
+        return Layout(chunks)
+    return Layout(chunks, inline={0: Decoder(dataset, dtype).decode(storage.data, _own_rank(shape, dtype), (), 0)})
 
 
 def _contiguous(
@@ -217,7 +183,7 @@ def _contiguous(
     if (dtype.target is None or rules.portable) and size <= rules.inline_limit:
         (data,) = read_ranges(read, [storage.offset], [size])
         decoded = Decoder(dataset, dtype).decode(data, _own_rank(shape, dtype), (), 0)
-        return Layout(_whole(shape), RECODED, inline={0: encode_chunk(decoded, RECODED.configs)})
+        return Layout(whole(shape), RECODED, inline={0: encode_chunk(decoded, RECODED.configs)})
     if rules.portable:
         raise Unsupported(f"{_why(dtype)}: {_too_large(rules.inline_limit)}")
     own = split_rows(_own_rank(shape, dtype), dataset.datatype.size, rules.subchunk_size)
@@ -233,9 +199,9 @@ def _by_rows(storage: Contiguous, rows: int, shape: tuple[int, ...], item: int, 
     rows = min(rows, shape[0])
     size = item * math.prod(shape[1:])
     tail = shape[0] % rows
-    layout = Layout((rows, *_whole(shape[1:])))
+    layout = Layout((rows, *whole(shape[1:])))
     if tail and rows * size > rules.inline_limit:
-        asked, rows = rows, _largest_divisor(shape[0], rows)
+        asked, rows = rows, largest_divisor(shape[0], rows)
         unfit = f"the last chunk of {tail} would have to be in the manifest: {_too_large(rules.inline_limit)}"
         layout.notes.append(f"chunks of {asked} records are not possible: {unfit}; chunks have {rows}")
         layout.chunks, tail = (rows, *layout.chunks[1:]), 0
@@ -272,7 +238,7 @@ def _chunked(
         return Layout(chunks)
     size = _size(dataset, dtype, chunks)
     # Most chunks share one filter mask, mostly 0: the codecs are those of that mask, other chunks are decoded here.
-    masks, mask, odd = _masks(storage, dataset.filters, grid_of(shape, chunks), shape)
+    masks, mask, odd = filter_masks(storage, dataset.filters, grid_of(shape, chunks), shape)
     applied = tuple(f for position, f in enumerate(dataset.filters) if not mask >> position & 1)
     fits = size * len(index) <= rules.inline_limit and int(index.size.sum()) <= 4 * rules.inline_limit
     codecs, why = _codecs(dataset, dtype, storage, applied, size, rules, inline=bool(odd.any()), fits=fits)
@@ -290,7 +256,7 @@ def _chunked(
             codecs, chosen = (None, every) if codecs.need_refmaker else (codecs, chosen | short)
     layout = Layout(chunks, codecs or RECODED)
     if not chosen.all():
-        layout.columns = _references(storage, layout.codecs, size, ~chosen)
+        layout.columns = references(storage, layout.codecs, size, ~chosen)
     if chosen.any():
         if size * int(chosen.sum()) > rules.inline_limit or int(index.size[chosen].sum()) > 4 * rules.inline_limit:
             raise Unsupported(f"{why}: {_too_large(rules.inline_limit)}")
@@ -341,51 +307,6 @@ def _terminate(layout: Layout, decoder: Decoder, read: Read) -> None:
             layout.inline[int(cell[row])] = encode_chunk(clean, layout.codecs.configs)
     if not plain.all():
         layout.columns = cell[plain], offset[plain], stored[plain]
-
-
-def _masks(
-    storage: Chunked, filters: tuple[Filter, ...], grid: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[npt.NDArray[np.uint32], int, npt.NDArray[np.bool_]]:
-    """Return the filter mask of every chunk, that of most chunks, and which chunks have another."""
-    # Bit i of a mask skips filter i; bits beyond the pipeline mean nothing.
-    every = np.uint32((1 << min(len(filters), 32)) - 1)
-    masks = storage.index.filter_mask & every
-    if storage.edge_unfiltered and every:
-        masks = np.where(_partial(storage.index.cell, grid, shape, storage.chunk_shape), every, masks)
-    if not masks.any():
-        return masks, 0, np.zeros(len(masks), bool)
-    values, counts = np.unique(masks, return_counts=True)
-    mask = int(values[counts.argmax()])
-    return masks, mask, masks != mask
-
-
-def _partial(
-    cell: npt.NDArray[np.int64], grid: tuple[int, ...], shape: tuple[int, ...], chunks: tuple[int, ...]
-) -> npt.NDArray[np.bool_]:
-    """Return which chunks reach beyond the extent of the dataset."""
-    found = np.zeros(len(cell), bool)
-    if grid:
-        for position, extent, chunk in zip(np.unravel_index(cell, grid), shape, chunks, strict=False):
-            found |= (position + 1) * chunk > extent
-    return found
-
-
-def _references(storage: Chunked, codecs: Codecs, size: int, plain: npt.NDArray[np.bool_]) -> Columns:
-    """Return the references of the chunks in `plain`, checked against what the codecs ask for."""
-    index = storage.index
-    cell, offset, stored = index.cell, index.offset, index.size
-    if not plain.all():
-        cell, offset, stored = cell[plain], offset[plain], stored[plain]
-    if codecs.trim:
-        if (stored < codecs.trim).any():
-            raise Unsupported("a chunk is shorter than its checksum")
-        stored = stored - np.uint64(codecs.trim)
-    if not codecs.configs and (stored != size).any():
-        if (stored < size).any():
-            wrong = int(stored[stored < size][0])
-            raise Unsupported(f"a chunk stored without compression has {wrong} bytes instead of {size}")
-        stored = np.minimum(stored, np.uint64(size))  # libhdf5 takes no notice of what is behind
-    return cell, offset, stored
 
 
 def _decode(
