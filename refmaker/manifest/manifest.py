@@ -186,7 +186,8 @@ class Manifest:
         ManifestError
             Something in the manifest cannot be written without loss.
         """
-        return converter("to_dict")(self)
+        made: dict[str, Any] = converter("to_dict")(self)
+        return made
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> Manifest:

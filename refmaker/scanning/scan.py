@@ -25,7 +25,7 @@ from refmaker.options import takes_options
 from refmaker.path_filter import PathFilter
 from refmaker.redaction import secrets_in, secrets_of
 from refmaker.scanning.detect import detect_format
-from refmaker.scanning.formats import ScanJob
+from refmaker.scanning.formats import Format, ScanJob
 from refmaker.scanning.handed_over import KerchunkFormat
 from refmaker.scanning.options import ScanOptions
 from refmaker.sources.local import LocalSource
@@ -34,6 +34,7 @@ from refmaker.sources.objects import ReadableStore, Scannable, is_object, open_o
 from refmaker.sources.open import open_source
 from refmaker.sources.recording import RecordingWindow
 from refmaker.urls import text_of
+from refmaker.window import Source
 
 __all__ = ["ScanResult", "scan_file", "scan"]
 
@@ -147,17 +148,8 @@ def scan_file(
     >>> result.tree.kind, result.tree.size, list(result.manifest.arrays)
     ('hdf5', 2064, ['t'])
     """
-    opened = None
-    if is_object(source, filesystem, store):
-        memory_budget = MemoryBudget() if memory_budget is None else memory_budget
-        opened = open_object(source, url=url, filesystem=filesystem, store=store, memory_budget=memory_budget)
-        url = opened.url
-    else:
-        if url is not None:
-            raise TypeError(
-                "a path or url is scanned by itself: give `url` with bytes, a file, a filesystem or a store"
-            )
-        url = text_of(cast("str | os.PathLike[str]", source))
+    memory_budget = MemoryBudget() if memory_budget is None else memory_budget
+    opened, url = _opened(source, url, filesystem, store, memory_budget)
     options = BuildOptions(
         zarr_format=zarr_format,
         inline_threshold=inline_threshold,
@@ -167,9 +159,6 @@ def scan_file(
     )
     if records_per_chunk is not None and records_per_chunk < 1:
         raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
-    permission = Permission(other_files, None if allow is None else tuple(map(text_of, allow)))
-    selection = PathFilter(group, tuple(include), tuple(exclude))
-    memory_budget = MemoryBudget() if memory_budget is None else memory_budget
     with _explained(url, storage_options), nullcontext() if verify_checksums else unverified():
         space = AddressSpace(opened or open_source(url, storage_options, memory_budget), storage_options, memory_budget)
         recorder = RecordingWindow(space.window) if measure else None
@@ -180,23 +169,44 @@ def scan_file(
             space=space,
             window=recorder or space.window,
             driver=driver,
-            selection=selection,
+            selection=PathFilter(group, tuple(include), tuple(exclude)),
             options=options,
-            permission=permission,
+            permission=Permission(other_files, None if allow is None else tuple(map(text_of, allow))),
             strict=strict,
             follow_external_links=follow_external_links,
             records_per_chunk=records_per_chunk,
             recorder=recorder,
         )
         found = detect_format(job.window, driver)
-        if opened is not None and not isinstance(opened, LocalSource) and isinstance(found, KerchunkFormat):
-            raise Unsupported(
-                f"{found.title} files are read by kerchunk, which opens them itself: scan it by its path or url"
-            )
+        _check_source(found, opened)
         manifest, tree = found.read(job)
         _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
         space.check_unchanged()
     return ScanResult(manifest, tree)
+
+
+def _opened(
+    source: Scannable,
+    url: str | os.PathLike[str] | None,
+    filesystem: Any,
+    store: ReadableStore | None,
+    memory_budget: MemoryBudget,
+) -> tuple[Source | None, str]:
+    """Return the source that a caller has at hand, None for a path or url, and the url of the target."""
+    if is_object(source, filesystem, store):
+        opened = open_object(source, url=url, filesystem=filesystem, store=store, memory_budget=memory_budget)
+        return opened, opened.url
+    if url is not None:
+        raise TypeError("a path or url is scanned by itself: give `url` with bytes, a file, a filesystem or a store")
+    return None, text_of(cast("str | os.PathLike[str]", source))
+
+
+def _check_source(found: Format, opened: Source | None) -> None:
+    """Refuse a format whose scanner opens the file itself, where there is none that it could open."""
+    if opened is not None and not isinstance(opened, LocalSource) and isinstance(found, KerchunkFormat):
+        raise Unsupported(
+            f"{found.title} files are read by kerchunk, which opens them itself: scan it by its path or url"
+        )
 
 
 @contextmanager
