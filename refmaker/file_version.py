@@ -154,7 +154,13 @@ class FileVersion:
 class Target:
     """A file that references point into, as it was seen at scan time. Unknown parts are None.
 
-    `mtime` is in seconds since the epoch.
+    `mtime` is in seconds since the epoch, `size` in bytes.
+
+    Examples
+    --------
+    >>> import refmaker
+    >>> refmaker.Target("s3://bucket/air.nc", size=2064)
+    Target(url='s3://bucket/air.nc', size=2064, etag=None, mtime=None)
     """
 
     url: str

@@ -58,7 +58,7 @@ class References:
     >>> from refmaker import References
     >>> references = References(np.array([0, 2]), np.zeros(2, "u1"), np.array([8, 96], "u8"), np.array([80, 80], "u8"))
     >>> len(references), references.at(2), references.at(1)
-    (2, (0, 96, 80), None)
+    (2, ByteRange(target=0, offset=96, size=80), None)
     >>> references == references.between(0, 3), references == References.empty()
     (True, False)
     """
