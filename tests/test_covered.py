@@ -10,7 +10,7 @@ from tests.covered import Recorder, main, table
 
 TESTS = """
 import h5py, numpy as np, pytest
-from refmaker.scanning import scan
+from refmaker import scan
 
 def write(path, **options):
     with h5py.File(path, "w", libver="latest") as file:

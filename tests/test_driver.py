@@ -19,7 +19,7 @@ class Pages:
     """A source whose bytes are there from the `late`-th time that they are fetched."""
 
     def __init__(self, late: int = 1) -> None:
-        self.identity = SimpleNamespace(size=1000)
+        self.version = SimpleNamespace(size=1000, known_size=1000)
         self.late = late
         self.asked: list[list[int]] = []
 
@@ -83,4 +83,4 @@ def test_the_bound_is_the_limit_of_rounds() -> None:
     assert 1000 <= limits.ROUNDS <= 10_000
     never = Pages(late=10**9)
     with pytest.raises(RefmakerError, match=f"{limits.ROUNDS + 1} rounds"):
-        run(SimpleNamespace(identity=never.identity, fetch=lambda missing: None), [never.reading(7)])
+        run(SimpleNamespace(version=never.version, fetch=lambda missing: None), [never.reading(7)])

@@ -226,6 +226,6 @@ def test_paths_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             assert (tmp_path / out).exists()
             assert refmaker.open_manifest(one).chunks == 4
             assert refmaker.FileSystem(one, allow=[tmp_path]).cat("x/0")
-            assert refmaker.combination(one).manifest.chunks == 4
+            assert refmaker.combine_with_report(one).manifest.chunks == 4
             (tmp_path / out).rename(tmp_path / "gone") if out == "m.json" else None
             (tmp_path / "gone").unlink(missing_ok=True)

@@ -200,4 +200,4 @@ def codec_name(codec: object, key: str) -> str:
 def require_kind(name: str, value: object, *kinds: type) -> None:
     """Raise `ManifestError` unless a member of the metadata of an array is of one of some kinds."""
     if not isinstance(value, kinds):
-        raise ManifestError(f"bad {name} in the metadata of an array", got=str(value)[:80])
+        raise ManifestError(f"invalid {name} in the metadata of an array", got=str(value)[:80])

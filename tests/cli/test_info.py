@@ -131,6 +131,6 @@ class TestManifest:
         refs |= {f"x/{i}": [f"s3://bucket/{i}", 0, 10] for i in range(25)}
         Path("m.json").write_text(json.dumps({"version": 1, "refs": refs}))
         result = run("info", "m.json")
-        assert "… and 5 more targets, see --json" in result.stdout
+        assert "… and 5 more targets: --json lists all" in result.stdout
         assert "{a: <i4, b: {c: |u1}}" in result.stdout
         assert rows(result.stdout)["/x"][-2:] == ["25/30", "5"]

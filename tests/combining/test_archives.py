@@ -400,7 +400,7 @@ CASES: dict[str, tuple[tuple[File, File] | Make, tuple[str, str] | str | None]] 
     # HDF5 that netCDF did not write
     "no dimension scales": (
         hdf5(lambda file, number: file.create_dataset("x", data=np.arange(4.0) + number, chunks=(2,))),
-        "name a dimension: phony_dim_0",
+        "name the dimension to concatenate along: phony_dim_0",
     ),
     "no dimension scales, one longer": (
         hdf5(lambda file, number: file.create_dataset("x", data=np.arange(4.0 + 2 * number), chunks=(2,))),

@@ -146,7 +146,7 @@ def test_it_ends_with_whoever_started_it(tmp_path):
     path = made(tmp_path / "a.fits")
     code = f"""
 import os
-from refmaker.scanning import scan
+from refmaker import scan
 from refmaker.formats import apart
 scan({path!r})
 print(apart._running.process.pid, flush=True)

@@ -452,10 +452,10 @@ def scan_file(data: bytes) -> object:
     """Scan a whole file, and write and read its manifest."""
     from unittest.mock import patch
 
+    from refmaker import scan
     from refmaker.file_version import FileVersion
     from refmaker.kerchunk.json_reader import read_json
     from refmaker.kerchunk.json_writer import iter_json
-    from refmaker.scanning import scan
 
     class Memory:
         url, version = "/memory/fuzz.h5", FileVersion(len(data))
@@ -677,6 +677,7 @@ def read_config(data: bytes) -> object:
     from refmaker.codecs.sequences import SequencesCodec
     from refmaker.replay.decoding import pipeline
     from refmaker.zarr.elements import elements_of
+    from refmaker.zarr.metadata import ArrayMetadata2, ArrayMetadata3
 
     try:
         config = json.loads(data)
@@ -684,8 +685,8 @@ def read_config(data: bytes) -> object:
         return None
     if not isinstance(config, dict):
         return None
-    for zarr_format in (2, 3):
-        found = elements_of(config, zarr_format)
+    for kind in (ArrayMetadata2, ArrayMetadata3):
+        found = elements_of(kind(config))
         if found is not None:
             pipeline(found.codecs, found.size)
     if "depth" in config:
