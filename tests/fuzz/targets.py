@@ -452,10 +452,10 @@ def scan_file(data: bytes) -> object:
     """Scan a whole file, and write and read its manifest."""
     from unittest.mock import patch
 
-    from refmaker import scan
     from refmaker.file_version import FileVersion
     from refmaker.kerchunk.json_reader import read_json
     from refmaker.kerchunk.json_writer import iter_json
+    from refmaker.scanning import scan
 
     class Memory:
         url, version = "/memory/fuzz.h5", FileVersion(len(data))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,15 @@ pytestmark = [
 ]
 
 VALUES = np.arange(100, 140, dtype="<i4")
+
+
+@pytest.fixture(autouse=True)
+def _sessions_of_stock() -> Iterator[None]:
+    """Collect what stock fsspec leaves open, sessions of HTTP, before another test hears of it."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def references(targets: int = 1) -> References:
