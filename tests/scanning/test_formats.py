@@ -43,14 +43,14 @@ class Noted:
             return []
 
         job.driver.run([step])
-        seen = job.space.identity
+        seen = job.space.version
         tree = Tree(job.url, job.window.size, self.name)
         job.measure(tree)
         manifest = Manifest(
             zarr_format=2,
             groups={"": {"title": lines[-1].decode()}},
             arrays={},
-            targets=(Target(seen.url, seen.size, seen.etag, seen.mtime),),
+            targets=(Target(job.space.url, seen.size, seen.etag, seen.modified),),
             objects=[ObjectReport("/", "group", "mapped")],
         )
         return manifest, tree

@@ -107,7 +107,7 @@ def test_memory_is_shared(range_server, tmp_path, monkeypatch):
     held: list[int] = []
     lock = threading.Lock()
     rooms: list[memory_budget.MemoryBudget] = []
-    take, end = memory_budget.MemoryBudget.take, memory_budget.MemoryBudget.__exit__
+    take, end = memory_budget.MemoryBudget.reserve, memory_budget.MemoryBudget.__exit__
 
     def taking(self, size, url):
         take(self, size, url)
@@ -121,7 +121,7 @@ def test_memory_is_shared(range_server, tmp_path, monkeypatch):
             rooms[:] = [r for r in rooms if r is not self]
         end(self, *error)
 
-    monkeypatch.setattr(memory_budget.MemoryBudget, "take", taking)
+    monkeypatch.setattr(memory_budget.MemoryBudget, "reserve", taking)
     monkeypatch.setattr(memory_budget.MemoryBudget, "__exit__", ending)
     urls = [range_server.add(f"{n}.h5", data) for n in range(5)]
     limit = 2 * (len(data) + 5_000_000)
