@@ -23,7 +23,7 @@ DATA = bytes(i * 7 % 251 for i in range(300_000))
 @pytest.mark.parametrize(("url", "local"), [
     ("a.nc", True), ("/a/b.nc", True), ("~/a.nc", True), ("file:///a.nc", True), ("local:///a.nc", True),
     ("s3://b/a.nc", False), ("http://h/a.nc", False), ("memory://a", False), ("zip://a::file:///b.zip", False),
-    ("simplecache::s3://b/a", False), ("file:///a.zip::zip://b", False),
+    ("simplecache::s3://b/a", False), ("file:///a.zip::zip://b", True),
 ])  # fmt: skip
 def test_is_local(url, local):
     assert is_local(url) == local
