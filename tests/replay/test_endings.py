@@ -44,7 +44,7 @@ def answer(connection, hang):
             line = next((l for l in head.split(b"\\r\\n") if l.lower().startswith(b"range:")), b"range: bytes=0-4095")
             first, last = map(int, line.split(b"=")[1].split(b"-"))
             last = min(last, len(DATA) - 1)
-            if hang == "all" or (hang and first >= 1024):
+            if hang == "all" or (hang and last >= 1024):
                 time.sleep(600)
             body = DATA[first : last + 1]
             connection.sendall(
