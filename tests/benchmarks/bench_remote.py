@@ -163,7 +163,7 @@ def counted() -> Iterator[list[tuple[int, int]]]:
 
     def opening(self: Any, size: int) -> Any:
         identity, data = open_(self, size)
-        found.append((2 if isinstance(self, fsspec_store.AnyStore) else 1, len(data)))
+        found.append((2 if isinstance(self, fsspec_store.FsspecStore) else 1, len(data)))
         return identity, data
 
     def reading(self: Any, starts: Any, stops: Any) -> Any:

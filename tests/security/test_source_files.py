@@ -211,7 +211,7 @@ def test_attributes_that_json_would_multiply(tmp_path):
     path = written(tmp_path, data, "a.nc")
     with traced():
         manifest = scan(path)
-    assert manifest.groups[""] == {"small": 1}
+    assert manifest.groups[""] == {"small": [1]}
     assert any("large" in note for note in manifest.objects[0].notes)
 
 
