@@ -209,12 +209,25 @@ def main(arguments: list[str] | None = None) -> int:
             finally:
                 places.put(place)
 
+        drawn = _with_passing_tests(drawn, places, options.tests)
         with ThreadPoolExecutor(options.jobs) as pool:
             for changed, outcome in pool.map(one, drawn):
                 outcomes[outcome].append(changed)
                 sys.stdout.write(f"{outcome}: {changed.diff}\n" if outcome != "killed" else ".")
                 sys.stdout.flush()
     return _report(outcomes, options.least)
+
+
+def _with_passing_tests(drawn: list[Mutant], places: SimpleQueue[Path], extra: list[str]) -> list[Mutant]:
+    """Leave out mutants whose tests fail already: they would pass for killed."""
+    place, failing = places.get(), set()
+    for module in sorted({changed.module for changed in drawn}):
+        source = (place / module).read_text()
+        if run(Mutant(module, 0, source, source), place, extra) != "survived":
+            failing.add(module)
+            sys.stdout.write(f"left out, its tests fail or take too long without a change: {module}\n")
+    places.put(place)
+    return [changed for changed in drawn if changed.module not in failing]
 
 
 def _report(outcomes: dict[str, list[Mutant]], least: float) -> int:

@@ -52,7 +52,7 @@ def test_survivors_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     made = [mutant("refmaker/ranges.py", source, place) for place in places_of(source)]
 
     def run(changed: Mutant, *_: object) -> str:
-        return "survived" if "<=" in changed.after else "killed"
+        return "survived" if "<=" in changed.after or changed.before == changed.after else "killed"
 
     monkeypatch.setattr(mutation, "sample", lambda *_: made)
     monkeypatch.setattr(mutation, "run", run)
@@ -60,3 +60,17 @@ def test_survivors_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     told = capsys.readouterr().out
     assert "survived: refmaker/ranges.py:2\n-    return 1 < 2\n+    return 1 <= 2\n" in told
     assert "4 mutants: 3 killed, 1 survived, 0 timeout; 75 % killed" in told
+
+
+def test_tests_that_fail_anyway_kill_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "def f():\n    return 1 < 2\n"
+    monkeypatch.setattr(
+        mutation, "sample", lambda *_: [mutant("refmaker/ranges.py", source, place) for place in places_of(source)]
+    )
+    monkeypatch.setattr(mutation, "run", lambda *_: "killed")
+    main(["--jobs", "1"])
+    told = capsys.readouterr().out
+    assert "without a change: refmaker/ranges.py" in told
+    assert "0 mutants" in told
