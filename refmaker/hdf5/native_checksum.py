@@ -39,7 +39,7 @@ def native_lookup3() -> Lookup3 | None:
     function.restype = ctypes.c_uint32
     function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32)
     right = all(function(block, len(block), 0) == expected for block, expected in _KNOWN)
-    return function if right else None  # type: ignore[no-any-return]
+    return function if right else None
 
 
 def row_sums(function: Lookup3, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
