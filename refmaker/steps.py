@@ -163,8 +163,9 @@ def _step_from_json(document: object) -> Step:
         case ["mul" | "add" as op, str(dtype)] if dtype in _NUMBERS:
             return Step(op, (dtype,))
         case ["mask", "nan" | "nat" as missing, [_, *_] as dtypes] if len(dtypes) <= limits.STEPS:
-            if all(isinstance(one, str) and one in _NUMBERS for one in dtypes):
-                return Step("mask", tuple(dtypes), missing)
+            names = tuple(one for one in dtypes if isinstance(one, str) and one in _NUMBERS)
+            if len(names) == len(dtypes):
+                return Step("mask", names, missing)
     raise ManifestError("bad step", expected="as, to, mask, mul or add", got=str(document)[:80])
 
 

@@ -24,6 +24,7 @@ from refmaker.combining.records import CombineError, Options
 from refmaker.combining.times import TimeUnits, check_plain, encode, ticks, time_units
 from refmaker.combining.values import decoded, dtype_of, encoded, fill_of
 from refmaker.errors import RefmakerError, Unsupported
+from refmaker.manifest.composite import Composite
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 
@@ -31,7 +32,12 @@ __all__ = ["build"]
 
 
 def build(
-    collection: Collection, plan: Plan, made: Mapping[str, References], options: Options, reader: Reader
+    collection: Collection,
+    plan: Plan,
+    made: Mapping[str, References],
+    options: Options,
+    reader: Reader,
+    composites: dict[str, Composite],
 ) -> Manifest:
     """Make the manifest of all inputs.
 
@@ -39,6 +45,8 @@ def build(
     ----------
     made
         References that were made otherwise than by moving, by path.
+    composites
+        Arrays that are put together of pieces as they are stored.
 
     Raises
     ------
@@ -48,6 +56,8 @@ def build(
     arrays: dict[str, ManifestArray] = {}
     written = _written_times(collection, plan, reader)
     for path in collection.series:
+        if path in composites:
+            continue
         try:
             if path in written:
                 arrays[path] = written[path]
@@ -71,15 +81,22 @@ def build(
         refusals=_refusals(collection),
         history=[*collection.history, f"combined {len(collection)} inputs along {along}"],
         extra=_extra(collection),
-        types=_types(collection, arrays),
+        types=_types(collection, arrays, composites),
+        composites=composites,
         notes=list(collection.notes),
     )
 
 
-def _types(collection: Collection, arrays: Mapping[str, ManifestArray]) -> dict[str, dict[str, str]] | None:
+def _types(
+    collection: Collection, arrays: Mapping[str, ManifestArray], composites: Mapping[str, Composite]
+) -> dict[str, dict[str, str]] | None:
     if collection.types is None:
         return None
-    return {path: types for path, types in collection.types.items() if path in arrays or path in collection.groups}
+    found = {path: types for path, types in collection.types.items() if path in arrays or path in collection.groups}
+    for path, one in composites.items():
+        types = collection.types.get(path, {})
+        found[path] = {name: kind for name, kind in types.items() if not name or name in one.attributes}
+    return found
 
 
 def _refusals(collection: Collection) -> dict[str, str]:

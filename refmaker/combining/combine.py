@@ -15,6 +15,7 @@ from typing import Any, Literal, Unpack
 from refmaker.combining.building import build
 from refmaker.combining.collection import Collection
 from refmaker.combining.comparing import Disagreement
+from refmaker.combining.composing import COMPOSABLE, compose
 from refmaker.combining.loading import Input, collect, is_manifest
 from refmaker.combining.new_dimension import with_new_dimension
 from refmaker.combining.part_groups import grouped, split_parts
@@ -35,7 +36,8 @@ from refmaker.combining.records import (
 from refmaker.combining.reencode import rechunked, reencoded
 from refmaker.combining.subchunks import subchunked
 from refmaker.engines.engine import Engine
-from refmaker.errors import ManifestError, concealed
+from refmaker.errors import ManifestError, Unsupported, concealed
+from refmaker.manifest.composite import Composite
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.references import References
 from refmaker.options import takes_options
@@ -49,7 +51,7 @@ def combine_with_report(
     inputs: Input | Iterable[Input],
     *,
     concat: str | Sequence[str] | None = None,
-    on_mismatch: OnMismatch = "refuse",
+    on_mismatch: OnMismatch = "compose",
     duplicates: Duplicates = "refuse",
     inline_limit: int = DEFAULT_INLINE_LIMIT,
     storage_options: Mapping[str, Any] | None = None,
@@ -71,12 +73,12 @@ def combine_with_report(
         one; or `NAME=PATTERN`, a regular expression that finds the value in an input's name, in its first group if it
         has any.
     on_mismatch
-        What becomes of variables in which the inputs do not agree. "refuse": nothing is made. "drop-variable": they are
-        left out, and refused by name. "split": uncompressed chunks are cut to fit; else the inputs are split into
-        groups that agree, `part_0` and so on. "inline": chunks are written anew into the manifest, in the encoding of
-        the first input, where that is exact.
-    duplicates
-        Which of two inputs with the same coordinate values is taken, in the order given; "refuse": neither.
+        What becomes of variables in which the inputs do not agree. "compose": those that are only stored differently
+        (packing, data types, fill values, codecs, chunks, byte order) become composite arrays with the values of
+        `xarray.concat`, where that is exact, and nothing is made where it is not. "refuse": nothing is made.
+        "drop-variable": they are left out, and refused by name. "split": uncompressed chunks are cut to fit; else the
+        inputs are split into groups that agree, `part_0` and so on. "inline": chunks are written anew into the manifest,
+        in the encoding of the first input, where that is exact.
     inline_limit
         Bytes that one array may take in the manifest.
     storage_options
@@ -260,8 +262,11 @@ def _combined(collection: Collection, options: Options, reader: Reader) -> Combi
     while True:
         plan = make_plan(collection, options, reader)
         found = [one for one in plan.found if one.path not in made]
+        composites: dict[str, Composite] = {}
+        if options.on_mismatch == "compose":
+            found = _composed(collection, plan, found, composites, outcomes)
         if not found:
-            manifest = build(collection, plan, made, options, reader)
+            manifest = build(collection, plan, made, options, reader, composites)
             return Combination(manifest, _dimensions(collection, plan), outcomes, plan.notes)
         if options.on_mismatch == "drop-variable":
             collection = _dropped(collection, found)
@@ -277,6 +282,31 @@ def _combined(collection: Collection, options: Options, reader: Reader) -> Combi
             outcomes += [Outcome(one.mismatch, "split") for one in which]
         else:
             raise _refusal("the inputs do not agree", found)
+
+
+def _composed(
+    collection: Collection,
+    plan: Plan,
+    found: Sequence[Disagreement],
+    composites: dict[str, Composite],
+    outcomes: list[Outcome],
+) -> list[Disagreement]:
+    """Make composite arrays where that is exact; return what is left, each with the reason."""
+    left: list[Disagreement] = []
+    for path in dict.fromkeys(one.path for one in found):
+        own = [one for one in found if one.path == path]
+        others = [one for one in own if one.mismatch.what not in COMPOSABLE]
+        if others or path not in plan.pieces:
+            left += others or own
+            continue
+        try:
+            composites[path], notes = compose(collection, path, plan.pieces[path])
+        except Unsupported as error:
+            left += [replace(one, mismatch=replace(one.mismatch, reason=error.message)) for one in own]
+            continue
+        plan.notes += notes
+        outcomes += [Outcome(one.mismatch, "composed") for one in own]
+    return left
 
 
 def _refusal(message: str, found: Sequence[Disagreement]) -> CombineError:

@@ -251,4 +251,4 @@ def _prepend_axis(collection: Collection, path: str, form: ArrayEncoding, name: 
     if dimensions is None:
         raise CombineError(f"/{path} has no dimension names, so the new dimension {name!r} cannot be added to it")
     metadata = form.metadata.with_extent([], (1, *form.chunks)).with_leading_axis()
-    return collection.forms.number(*metadata.with_dimension_names((name, *dimensions), form.attributes))
+    return collection.forms.number(*metadata.with_dimension_names((name, *dimensions), form.attributes), form.types)

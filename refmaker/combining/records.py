@@ -30,7 +30,7 @@ __all__ = [
     "Progress",
 ]
 
-OnMismatch: TypeAlias = Literal["refuse", "drop-variable", "split", "inline"]
+OnMismatch: TypeAlias = Literal["compose", "refuse", "drop-variable", "split", "inline"]
 Duplicates: TypeAlias = Literal["refuse", "first", "last"]
 
 DEFAULT_INLINE_LIMIT = limits.INLINE
@@ -49,17 +49,21 @@ class Mismatch:
         What differs: "dtype", "chunk grid", the name of an attribute, "values", "partial chunk" and so on.
     values
         What it is -> the inputs that say so, in the order given.
+    reason
+        Why no composite array was made, where that was tried.
     """
 
     variable: str
     what: str
     values: dict[str, tuple[str, ...]]
+    reason: str | None = None
 
     def __str__(self) -> str:
         parts = [f"{value} ({_some(inputs)})" for value, inputs in list(self.values.items())[:_LISTED]]
         if len(self.values) > _LISTED:
             parts.append(f"{len(self.values) - _LISTED} others")
-        return f"{self.variable}: {self.what}: {', '.join(parts)}"
+        why = "" if self.reason is None else f"; not composed: {self.reason}"
+        return f"{self.variable}: {self.what}: {', '.join(parts)}{why}"
 
 
 def _some(inputs: Sequence[str]) -> str:
@@ -95,7 +99,7 @@ class Outcome:
     """How a disagreement was handled that did not stop the combination."""
 
     mismatch: Mismatch
-    action: Literal["dropped", "split", "inlined"]
+    action: Literal["composed", "dropped", "split", "inlined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,7 @@ class Options:
     """How inputs are combined: see `refmaker.combining.combine`."""
 
     concat: tuple[str, ...] | None = None
-    on_mismatch: OnMismatch = "refuse"
+    on_mismatch: OnMismatch = "compose"
     duplicates: Duplicates = "refuse"
     inline_limit: int = DEFAULT_INLINE_LIMIT
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from refmaker.file_version import Target
+from refmaker.manifest.composite import Composite
 from refmaker.manifest.references import References
 from refmaker.manifest.writers import converter, writer
 from refmaker.model import JSON
@@ -112,6 +113,9 @@ class Manifest:
     types
         Path of a group or array -> name of an attribute -> its type in the source, which JSON does not tell: see
         `refmaker.manifest.types`. None where nothing is known, as in foreign manifests.
+    composites
+        Path of an array -> how it is put together, where files do not agree in how it is stored. It is in `arrays` too
+        only as long as somebody else's reader is to find something there.
     notes
         What a manifest that was read, or combined, says of values that users will see differently. Of a scan, it stands
         in `objects`; `notes_of` gives both.
@@ -140,6 +144,7 @@ class Manifest:
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
     outside: dict[str, int] = field(default_factory=dict)
     types: dict[str, dict[str, str]] | None = None
+    composites: dict[str, Composite] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -335,8 +335,10 @@ class FileSystem(ReadOnly, ListingMethods):
             if targets.policy.guarded:
                 opened = without_unknown_codecs(opened)
             self._opened = opened
-            if self.view == "decoded":
-                self._view = await asyncio.to_thread(DecodedView, opened, targets, self.chunk_target)
+            decoded = self.view == "decoded"
+            if decoded or opened.lookup.manifest.composites:
+                size = self.chunk_target if decoded else None
+                self._view = await asyncio.to_thread(DecodedView, opened, targets, size)
             else:
                 self._view = RawView(opened, targets)
         return self._view
