@@ -20,7 +20,7 @@ from refmaker.errors import SourceError
 from refmaker.replay.policy import Policy
 from refmaker.urls import links, path_of, protocol_of
 
-__all__ = ["Pool", "belongs_here", "call", "held", "pool", "weakly"]
+__all__ = ["Pool", "held", "pool", "weakly"]
 
 T = TypeVar("T")
 
@@ -251,18 +251,6 @@ async def _held_to(policy: Policy, **options: Any) -> Any:
     traces = [*(options.pop("trace_configs", None) or []), watch]
     connector = options.pop("connector", None) or aiohttp.TCPConnector(resolver=Resolver())
     return aiohttp.ClientSession(connector=connector, trace_configs=traces, **options)
-
-
-async def call(filesystem: Any, method: str, *args: Any, **options: Any) -> Any:
-    """Call a method of any filesystem from the running loop: directly where it belongs here, else in a thread."""
-    if belongs_here(filesystem):
-        return await getattr(filesystem, f"_{method}")(*args, **options)
-    return await asyncio.to_thread(getattr(filesystem, method), *args, **options)
-
-
-def belongs_here(filesystem: Any) -> bool:
-    """Return whether the coroutines of a filesystem can be awaited in the running loop."""
-    return bool(filesystem.async_impl and (filesystem.asynchronous or filesystem.loop is asyncio.get_running_loop()))
 
 
 def _bound(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:

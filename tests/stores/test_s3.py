@@ -8,9 +8,9 @@ import pytest
 
 from refmaker import scan
 from refmaker.errors import FormatError, SourceError, TargetChanged
-from refmaker.sources import obstore_s3
 from refmaker.sources.open import open_source
 from refmaker.sources.range_planner import FIRST_READ
+from refmaker.stores import obstore_s3
 from tests.servers import s3_server
 from tests.sources.files import large_file, same, small_files
 
@@ -23,7 +23,7 @@ def client(request, monkeypatch) -> str:
     if request.param == "obstore":
         pytest.importorskip("obstore")
     else:
-        monkeypatch.setattr(obstore_s3, "store_for", lambda url, options: None)
+        monkeypatch.setattr(obstore_s3, "file_for", lambda url, options: None)
     return request.param
 
 
@@ -71,9 +71,9 @@ def test_objects_that_are_replaced(s3_server):
 
 def test_connections(s3_server, client):
     if client == "obstore":
-        assert isinstance(open_source(s3_server.add(key(), b"x"), s3_server.options).store, obstore_s3.ObstoreS3)
+        assert isinstance(open_source(s3_server.add(key(), b"x"), s3_server.options).store.file, obstore_s3.ObstoreFile)
         return
     source = open_source(s3_server.add(key(), b"x"), s3_server.options)
-    assert source.store.filesystem.config_kwargs["max_pool_connections"] == 64
+    assert source.store.file.filesystem.config_kwargs["max_pool_connections"] == 64
     own = {**s3_server.options, "config_kwargs": {"max_pool_connections": 3}}
-    assert open_source(source.url, own).store.filesystem.config_kwargs["max_pool_connections"] == 3
+    assert open_source(source.url, own).store.file.filesystem.config_kwargs["max_pool_connections"] == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,11 +11,12 @@ import pytest
 
 from refmaker import Manifest, scan
 from refmaker.errors import FormatError, RefmakerError, SourceError, TargetChanged
-from refmaker.retry import RetryPolicy
-from refmaker.sources import async_store, obstore_s3
-from refmaker.sources.obstore_s3 import ObstoreS3, options_of
+from refmaker.retry import RetryPolicy, is_overload, retry_after
+from refmaker.sources import async_store
 from refmaker.sources.open import open_source
 from refmaker.sources.range_planner import FIRST_READ, Rates
+from refmaker.stores import obstore_s3
+from refmaker.stores.obstore_s3 import ObstoreFile
 from tests.servers import FAULTS, ODDITIES, RangeServer, range_server
 from tests.sources.files import large_file, same
 
@@ -42,8 +44,9 @@ def steady(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Rates, "note", note)
     monkeypatch.setattr(async_store, "SCAN_POLICY", QUICK)
-    for name in (*obstore_s3._PROFILES, "AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", "/nonexistent")
 
 
 def options(server: RangeServer) -> dict[str, str]:
@@ -53,52 +56,6 @@ def options(server: RangeServer) -> dict[str, str]:
 def add(server: RangeServer, data: bytes, **of_file: Any) -> str:
     server.add("bucket/a.h5", data, **of_file)
     return "s3://bucket/a.h5"
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        ({}, None),  # keys from files, roles, the machine's service: botocore knows them all
-        (KEYS, None),  # of a region that is not known
-        (
-            {**KEYS, "client_kwargs": {"region_name": "eu-west-1"}},
-            {"access_key_id": "a", "secret_access_key": "b", "region": "eu-west-1"},
-        ),
-        (
-            {**KEYS, "token": "c", "endpoint_url": "http://h"},
-            {
-                "access_key_id": "a",
-                "secret_access_key": "b",
-                "session_token": "c",
-                "region": "us-east-1",
-                "endpoint": "http://h",
-            },
-        ),
-        (
-            {"anon": True, "client_kwargs": {"endpoint_url": "https://h"}},
-            {"skip_signature": True, "region": "us-east-1", "endpoint": "https://h"},
-        ),
-        (
-            {"anon": True, "key": "a", "endpoint_url": "h"},
-            {"skip_signature": True, "region": "us-east-1", "endpoint": "h"},
-        ),
-        ({"anon": False, "endpoint_url": "https://h"}, None),
-        ({**KEYS, "endpoint_url": "https://h", "profile": "x"}, None),
-        ({**KEYS, "endpoint_url": "https://h", "requester_pays": True}, None),
-        ({**KEYS, "endpoint_url": "https://h", "client_kwargs": {"verify": False}}, None),
-        ({**KEYS, "endpoint_url": "https://h", "config_kwargs": {}}, None),
-        ({**KEYS, "key": ["a"], "endpoint_url": "https://h"}, None),
-    ],
-)
-def test_options(ours: dict[str, Any], theirs: dict[str, Any] | None) -> None:
-    assert options_of(ours) == theirs
-
-
-def test_options_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    assert options_of(KEYS) == {"access_key_id": "a", "secret_access_key": "b", "region": "eu-west-1"}
-    monkeypatch.setenv("AWS_PROFILE", "work")
-    assert options_of(KEYS) is None
 
 
 @pytest.fixture(autouse=True)
@@ -111,18 +68,16 @@ def forgotten() -> Iterator[None]:
 
 def test_who_reads(range_server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     url = add(range_server, bytes(100))
-    assert isinstance(open_source(url, options(range_server)).store, ObstoreS3)  # type: ignore[attr-defined]
+    assert isinstance(open_source(url, options(range_server)).store.file, ObstoreFile)  # type: ignore[attr-defined]
     for other in (f"{url}?versionId=1", "s3://bucket"):
-        assert obstore_s3.store_for(other, options(range_server)) is None
-    assert (
-        obstore_s3.store_for(url, options(range_server)).filesystem
-        is obstore_s3.store_for(  # type: ignore[union-attr]
-            url, options(range_server)
-        ).filesystem
-    )  # type: ignore[union-attr]
+        assert obstore_s3.file_for(other, options(range_server)) is None
+    first, second = (obstore_s3.file_for(url, options(range_server)) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.client is second.client
     obstore_s3._client.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
-    assert obstore_s3.store_for(url, options(range_server)) is None
+    assert obstore_s3.file_for(url, options(range_server)) is None
 
 
 def test_a_scan(range_server: RangeServer, large: tuple[bytes, Manifest]) -> None:
@@ -202,3 +157,33 @@ def test_files_that_are_replaced(
     with pytest.raises(TargetChanged, match="while it was scanned") as caught:
         scan(url, storage_options=options(range_server))
     assert caught.value.source == url
+
+
+@pytest.mark.parametrize(
+    ("said", "overload"),
+    [
+        ("Server returned non-2xx status code: 503 Service Unavailable: <Error><Code>SlowDown</Code></Error>", True),
+        ("ConnectError('tcp open error', Os { code: 24, kind: TooManyOpenFiles })", True),
+        ("error trying to connect: Too many open files (os error 24)", True),
+        ("Server returned non-2xx status code: 500", False),
+        ("error sending request", False),
+    ],
+)
+def test_what_asks_to_slow_down(said: str, overload: bool) -> None:
+    from obstore.exceptions import GenericError
+
+    told = obstore_s3._told(GenericError(said), 0)
+    assert is_overload(told) == overload
+    assert retry_after(told) is not None
+
+
+def test_a_forked_process_leaves_obstore_to_its_parent(
+    range_server: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its threads are not there, and nothing would ever answer."""
+    url = add(range_server, bytes(100))
+    monkeypatch.setattr(obstore_s3, "_forked", False)
+    obstore_s3._after_fork()
+    assert obstore_s3.file_for(url, options(range_server)) is not None
+    obstore_s3._after_fork()
+    assert obstore_s3.file_for(url, options(range_server)) is None

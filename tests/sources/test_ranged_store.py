@@ -11,7 +11,7 @@ import pytest
 from refmaker import FileSystem, Manifest, scan
 from refmaker.errors import FormatError, RefmakerError, SourceError, TargetChanged
 from refmaker.retry import RetryPolicy
-from refmaker.sources import async_store, http
+from refmaker.sources import async_store, ranged_store
 from refmaker.sources.range_planner import FIRST_READ, Rates
 from tests.servers import FAULTS, ODDITIES, RangeServer, range_server
 from tests.sources.files import classic_file, large_file, same, small_files
@@ -175,9 +175,9 @@ def test_servers_that_ignore_ranges(range_server, small, fault, monkeypatch):
     url = range_server.add("a.nc", data)
     same(scan(url), local)
     assert len(range_server.gets()) <= 2  # the second asks whether ranges are known after all
-    monkeypatch.setattr(http, "WHOLE_LIMIT", len(data))
+    monkeypatch.setattr(ranged_store, "WHOLE_LIMIT", len(data))
     same(scan(url), local)
-    monkeypatch.setattr(http, "WHOLE_LIMIT", len(data) - 1)
+    monkeypatch.setattr(ranged_store, "WHOLE_LIMIT", len(data) - 1)
     with pytest.raises(SourceError, match="ignores ranges, and the file is too large"):
         scan(url)
 
