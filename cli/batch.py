@@ -15,7 +15,7 @@ from .batch_progress import Log, Progress, Silence
 from .destination import OUTPUT, check_outputs, write_bytes
 from .engines import engine_of
 from .keep_query import keep_query_option
-from .output import DONE, FAILED, REFUSED, counted, json_object, list_refusals, report_text, say, say_notes
+from .output import DONE, FAILED, REFUSED, brief, counted, json_object, list_refusals, report_text, say, say_notes
 from .scan import scan
 
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ def batch(
                 _write_reports(observer.result, report, junit)
             raise
     _write_reports(result, report, junit)
+    if result.reason is not None:
+        say(f"refmaker: {brief(result.reason)}", err=True)
     if not (quiet or log_json):
         _summarise(result, report)
     ctx.exit(FAILED if result.failed else REFUSED if result.refused else DONE)
@@ -233,5 +235,6 @@ def _summarise(result: Result, report: str | None) -> None:
         parts.append(
             f"{len(result.gone)} gone ({'removed' if result.pruned else 'manifests kept; --prune removes them'})"
         )
-    parts += ["stopped after --max-failures failures"] if result.outcome == "stopped" else []
+    if result.outcome == "stopped":
+        parts.append("stopped after --max-failures failures" if result.reason is None else "stopped, see above")
     say(f"{result.out}: {', '.join(parts)}", err=True)

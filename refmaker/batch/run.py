@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,6 +27,7 @@ from refmaker.batch.naming import DEFAULT_TEMPLATE, name_outputs
 from refmaker.batch.plan import LISTING, NOT_THERE, Plan, make_plan
 from refmaker.batch.remote_ledger import RemoteLedger
 from refmaker.batch.scan_task import Settings, Task, failed_row, scan_one
+from refmaker.batch.shared_failures import SharedFailures
 from refmaker.engines.engine import Engine, Item, TaskFailed
 from refmaker.errors import BatchError, OutputError
 from refmaker.redaction import has_secrets
@@ -135,6 +136,8 @@ class Result:
     ----------
     outcome
         `complete`; `stopped`, after too many failures; `interrupted`.
+    reason
+        Why a run stopped by itself: a failure that concerns all sources.
     rows
         Rows of this run, in the order in which they were done.
     unchanged
@@ -156,6 +159,7 @@ class Result:
     why: dict[str, str] = field(default_factory=dict)
     pruned: int = 0
     left_over: int = 0
+    reason: str | None = None
 
     @property
     def counts(self) -> Counter[Status]:
@@ -214,6 +218,7 @@ class _Run:
         self.observer = observer
         self.result = Result(batch.out, uuid.uuid4().hex, time.time())
         self.outputs_invisible = False
+        self.shared = SharedFailures(one_server=False)
         self.settings = Settings(
             place,
             self.result.run,
@@ -294,6 +299,7 @@ class _Run:
 
     def _work(self, plan: Plan) -> None:
         items = (Item(i, task, is_local(task.seen.url)) for i, (task, _) in enumerate(plan.todo))
+        self.shared = SharedFailures(one_server=len({_server(task.seen.url) for task, _ in plan.todo}) == 1)
         try:
             with closing(self.engine.run(partial(scan_one, self.settings), items)) as outcomes:
                 for done in outcomes:
@@ -304,12 +310,15 @@ class _Run:
                         self.result.outcome = "stopped"
                         break
         finally:
+            if self.result.reason is None:
+                self._show(self.shared.rest())
             if plan.todo:  # a process that was killed may have been writing, also one that nobody here knows of
                 self.result.left_over += self.place.clean(time.time())
 
     def _enough(self) -> bool:
         most = self.batch.max_failures
-        return most is not None and self.result.counts["failed"] >= most
+        self.result.reason = self.shared.reason
+        return self.result.reason is not None or (most is not None and self.result.counts["failed"] >= most)
 
     def _row(self, item: Item, found: Any) -> Row:
         task: Task = item.argument
@@ -347,10 +356,19 @@ class _Run:
 
     def _tell(self, row: Row) -> None:
         self.result.rows.append(row)
-        self.observer.finished(row)
+        self._show(self.shared.take(row))
+
+    def _show(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.observer.finished(row)
 
 
 _UNSEEN = "the manifest that was written is not seen from here: do the workers share the output directory?"
+
+
+def _server(url: str) -> str:
+    """Return where a source is, without its path: files of this machine are all in one place."""
+    return "" if is_local(url) else "/".join(url.split("/", 3)[:3])
 
 
 def _options_text(scan: Mapping[str, Any], relative: bool) -> str:

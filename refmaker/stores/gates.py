@@ -21,10 +21,9 @@ _ORIGINS: Final = 1000
 _ALL: Final = 256
 """Requests in flight to all servers together."""
 
-_SHARE: Final = 8
-"""A request in flight is a connection; as many may be idle beside them, and as many just being made (64 requests of
-obstore's were seen to hold 230). So it takes three of so many parts of what the process may open, and the rest is for
-files, other processes and modules."""
+_SHARE: Final = 4
+"""A request in flight is a connection, and clients may keep as many beside them that are idle or being made: two of
+so many parts of what the process may open. The rest is for files, other processes and modules."""
 
 _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = weakref.WeakKeyDictionary()
 _EVERYWHERE: Final = ""

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import os
 import re
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -130,8 +131,15 @@ def file_for(url: str, options: Mapping[str, Any]) -> ObstoreFile | None:
     if not key or "?versionId=" in key or _forked:
         return None
     config = obstore_options(options)
-    client = None if config is None else _client(bucket, tuple(sorted(config.items())))
+    if config is None:
+        return None
+    with _making:
+        client = _client(bucket, tuple(sorted(config.items())))
     return None if client is None else ObstoreFile(client, key)
+
+
+_making = threading.Lock()
+"""Scans that begin together would make a client each, all of which keep connections."""
 
 
 @lru_cache(16)
@@ -165,7 +173,8 @@ _forked = False
 
 
 def _after_fork() -> None:
-    global _forked
+    global _forked, _making
+    _making = threading.Lock()
     _forked = _client.cache_info().currsize > 0 or _forked
 
 

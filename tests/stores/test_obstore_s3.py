@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -187,3 +189,19 @@ def test_a_forked_process_leaves_obstore_to_its_parent(
     assert obstore_s3.file_for(url, options(range_server)) is not None
     obstore_s3._after_fork()
     assert obstore_s3.file_for(url, options(range_server)) is None
+
+
+def test_scans_that_begin_together_share_a_client(range_server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def slow(bucket: str, **told: Any) -> object:
+        made.append(bucket)
+        time.sleep(0.05)
+        return object()
+
+    monkeypatch.setattr("obstore.store.S3Store", slow)
+    url = add(range_server, bytes(100))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: obstore_s3.file_for(url, options(range_server)), range(8)))
+    assert made == ["bucket"]
+    assert len({id(one.client) for one in found if one is not None}) == 1
