@@ -56,8 +56,8 @@ _TYPES: Final = {
 }
 """By the names of classes of botocore, google-auth and aiohttp, so that the packages need not be there."""
 
-_SAID: Final = (("dns error", NAMES), ("kind: Connect,", UNREACHABLE))
-"""What obstore writes of connections that were not made: it has no other sign."""
+_MARKS: Final = (("is_unresolved", NAMES), ("is_unreachable", UNREACHABLE))
+"""Attributes of `refmaker.stores.obstore_s3.ObstoreError`."""
 
 _DEPTH: Final = 10
 
@@ -91,9 +91,7 @@ def _kind(error: BaseException) -> str | None:
     names = [kind.__name__ for kind in type(error).__mro__]
     found = _CODES.get(str(code)) or _STATUSES.get(getattr(error, "status", 0))
     found = found or next((_TYPES[name] for name in names if name in _TYPES), None)
-    if found is None and "ObstoreError" in names:
-        found = next((kind for said, kind in _SAID if said in str(error)), None)
-    return found
+    return found or next((kind for name, kind in _MARKS if getattr(error, name, False)), None)
 
 
 class SharedFailures:

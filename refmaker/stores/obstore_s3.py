@@ -33,22 +33,43 @@ _IDLE: Final = "30s"
 
 _CODE = re.compile("<Code>([A-Za-z0-9.]{1,64})</Code>")
 _NO_DESCRIPTOR = re.compile(r"\bcode: (?:23|24),|\(os error (?:23|24)\)")
+_LONGEST: Final = 240
+"""Characters: longer texts are left out of errors, and their causes with them."""
+
 _LASTING = ("NotPartial", "MissingContentLength", "ParseContentRange", "UnexpectedRange")
 """What no new attempt puts right, as obstore's messages name it."""
 
 
 class ObstoreError(Exception):
-    """What obstore says has gone wrong; `response` has status and code of the answer, as in errors of botocore."""
+    """What obstore says has gone wrong; `response` has status and code of the answer, as in errors of botocore.
+
+    Its text is one short line: obstore's own is a page, which errors do not hand on.
+
+    Attributes
+    ----------
+    is_unresolved, is_unreachable
+        The name of the server stands for no address; no connection to it could be made.
+    """
 
     def __init__(self, said: str, status: int | None) -> None:
-        super().__init__(said)
         code = _CODE.search(said)
+        lead = [f"status {status}"] if status is not None else []
+        lead += [code[1]] if code is not None else []
+        super().__init__(_line(": ".join([*(["/".join(lead)] if lead else []), said])))
         self.status = status
         self.response = {
             "Error": {"Code": None if code is None else code[1]},
             "ResponseMetadata": {} if status is None else {"HTTPStatusCode": status},
         }
         self.is_transient = status is None and not any(kind in said for kind in _LASTING)
+        self.is_unresolved = status is None and "dns error" in said
+        self.is_unreachable = status is None and "kind: Connect," in said
+
+
+def _line(said: str) -> str:
+    """Return the beginning of the first line of a text."""
+    line = said.partition("\n")[0]
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 class ObstoreFile:
@@ -111,11 +132,11 @@ def _told(error: Exception, start: int) -> Exception:
     if isinstance(error, PreconditionError) or status == 412:
         return NotMatched()
     if status == 416:
-        return NoSuchRange(None if start else 0, said)
+        return NoSuchRange(None if start else 0, _line(said))
     if "UnexpectedRange" in said:  # obstore's own check: the file ends before
-        return NoSuchRange(None, said)
+        return NoSuchRange(None, _line(said))
     if _NO_DESCRIPTOR.search(said):
-        return OSError(errno.EMFILE, said)
+        return OSError(errno.EMFILE, _line(said))
     return ObstoreError(said, status)
 
 

@@ -95,3 +95,15 @@ def test_what_lies_between_shows_that_not_all_fail(between: str | None) -> None:
 def test_of_several_servers_one_may_be_away() -> None:
     assert told(["ServerUnreachable"] * 50, one_server=False)[1].reason is None
     assert told(["DiskFull"] * IN_A_ROW, one_server=False)[1].reason is not None
+
+
+def test_errors_of_obstore_keep_what_tells_through_a_scan() -> None:
+    """Errors leave out causes with long texts, and with them all that they would tell."""
+    from refmaker.errors import redact_error
+    from refmaker.stores.obstore_s3 import ObstoreError
+
+    page = "status code: 403 Forbidden: <Error><Code>ExpiredToken</Code></Error>\n" + "Debug source:\n" * 500
+    error = SourceError("cannot be reached")
+    error.__cause__ = ObstoreError(page, 403)
+    redact_error(error, ["a-secret"])
+    assert shared_failure(error) == "CredentialsFailed"
