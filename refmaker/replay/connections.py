@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 from refmaker.errors import SourceError
 from refmaker.replay.policy import Policy
+from refmaker.stores.s3 import with_connections
 from refmaker.urls import links, path_of, protocol_of
 
 __all__ = ["Pool", "held", "pool", "weakly"]
@@ -81,6 +82,8 @@ class Pool:
             filesystem, path = fsspec.core.url_to_fs(url, **_bound(kind, held))
             return self._keep_one(key, lambda: filesystem), path
         options = {**kind._get_kwargs_from_urls(url), **options}
+        if protocol in ("s3", "s3a"):
+            options = with_connections(options)
         key = (protocol, repr(sorted(options.items())), kept)
         made = partial(self._http, kind, options, policy) if http else partial(kind, **_bound(kind, options))
         return self._keep_one(key, made), path_of(kind, url)

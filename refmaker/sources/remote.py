@@ -97,11 +97,11 @@ def _store_of(url: str, storage_options: Mapping[str, Any] | None) -> Store:
         if single and url.startswith(("s3://", "s3a://")):
             from refmaker.sources.ranged_store import RangedStore
             from refmaker.stores.obstore_s3 import file_for
-            from refmaker.stores.s3 import CONNECTIONS
+            from refmaker.stores.s3 import with_connections
 
             if (file := file_for(url, options)) is not None:
                 return RangedStore(url, file)
-            options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, **options.get("config_kwargs", {})}
+            options = with_connections(options)
         filesystem, path = filesystem_of(url, options)
     except Exception as error:  # every filesystem raises errors of its own
         raise SourceError(f"cannot be reached: {cause_of(error)}", source=url) from error

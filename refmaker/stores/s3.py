@@ -9,17 +9,25 @@ Source: Amazon S3 API, GetObject.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
 from refmaker.file_version import FileVersion
 from refmaker.stores.answers import bounded_body, content_range, error_code
+from refmaker.stores.gates import most_in_flight
 from refmaker.stores.request import Admit, Answer, Came, Head, NoSuchRange, NotMatched
 
-__all__ = ["CONNECTIONS", "S3File"]
+__all__ = ["CONNECTIONS", "S3File", "with_connections"]
 
 # botocore would open 10.
 CONNECTIONS = 64
+
+
+def with_connections(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of s3fs that let it keep as many connections as there are requests in flight."""
+    config = {"max_pool_connections": most_in_flight(CONNECTIONS), **(options.get("config_kwargs") or {})}
+    return {**options, "config_kwargs": config}
 
 
 class S3File:
