@@ -176,9 +176,10 @@ def _read_ahead(
     try:
         while True:
             for one in islice(todo, 2 * _FETCHED - len(waiting)):
-                local = isinstance(one, Manifest) or is_local(text_of(one))
-                future = None if local else pool.submit(_manifest_at, text_of(one), storage_options)
-                waiting.append((one, None if future is None else future.result))
+                if isinstance(one, Manifest) or is_local(text_of(one)):
+                    waiting.append((one, None))
+                else:
+                    waiting.append((one, pool.submit(_manifest_at, text_of(one), storage_options).result))
             if not waiting:
                 return
             yield waiting.popleft()
