@@ -47,6 +47,7 @@ LAYERS = [
     "refmaker.linked",
     "refmaker.driver",
     "refmaker.formats",
+    "refmaker.zarr_stores",
     "refmaker.scanning",
     "refmaker.replay",
     "refmaker.engines",

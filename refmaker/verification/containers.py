@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmaker.errors import SourceError
+from refmaker.verification.zarr_originals import is_store_zip
 
 __all__ = ["Member", "MemberFile", "member_with", "members_of"]
 
@@ -95,7 +96,7 @@ def members_of(file: Any) -> list[Member] | None:
         if head[_TAR_AT:] == _TAR_MARK:
             return _in_tar(file)
         if head.startswith(_ZIP_MARK):
-            return _in_zip(file)
+            return None if is_store_zip(file) else _in_zip(file)
     except (tarfile.TarError, zipfile.BadZipFile) as error:
         raise SourceError(f"a container that cannot be read: {error}") from error
     return None

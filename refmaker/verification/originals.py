@@ -34,6 +34,7 @@ from refmaker.verification.hdf5 import find_dataset
 from refmaker.verification.other_formats import FormatFile, open_format
 from refmaker.verification.retrying import CountedRetries, PatientFile
 from refmaker.verification.values import MissingCounterpart
+from refmaker.verification.zarr_originals import open_zarr_file, open_zarr_zip
 
 __all__ = ["Original", "Originals"]
 
@@ -276,7 +277,10 @@ def _open(
             name = local_path(url)  # libhdf5 reads by itself, and finds what lies beside the file
         head = _head(name)
         kind = format_of(head)
-        if head[:4] in _MAGIC:
+        handle: Any = _open_zarr(stack, name, head, url, options) if members is None and kind is None else None
+        if handle is not None:
+            pass
+        elif head[:4] in _MAGIC:
             handle = _open_classic(stack, name)
         else:
             if kind in ("fits", "grib") and not isinstance(name, str):
@@ -285,6 +289,15 @@ def _open(
         stack.callback(handle.close)
         detached = members is not None or not is_local(url)
         return _File(handle, head[:4] in _MAGIC, detached, url, stack.pop_all())
+
+
+def _open_zarr(stack: ExitStack, name: Any, head: bytes, url: str, options: Any) -> FormatFile | None:
+    """Open the Zarr store that a target is, or is part of; None where it is neither."""
+    if head.startswith((b"\x89HDF", *_MAGIC)):
+        return None
+    if head.startswith(b"PK"):
+        return open_zarr_zip(name if isinstance(name, str) else _fetched(stack, name, "copy.zip"))
+    return open_zarr_file(url, options)
 
 
 def _opened(stack: ExitStack, url: str, options: Any, retries: CountedRetries) -> Any:
@@ -327,9 +340,9 @@ def _open_classic(stack: ExitStack, name: Any) -> Any:
     return handle
 
 
-def _fetched(stack: ExitStack, file: Any) -> str:
+def _fetched(stack: ExitStack, file: Any, name: str = "copy.nc") -> str:
     """Copy a remote file to the local disk: netCDF4 and cfgrib read no other, astropy closes none."""
-    name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "copy.nc")
+    name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), name)
     with open(name, "wb") as copy:
         left = limits.WHOLE_TARGET
         while block := file.read(1 << 22):

@@ -98,6 +98,8 @@ def _to_v2(
     codecs = metadata.get("codecs")
     if not isinstance(codecs, list) or not codecs or not all(isinstance(codec, Mapping) for codec in codecs):
         raise Unsupported("codecs that are no list of objects")
+    codecs = [codecs[0], *map(_by_numcodecs, codecs[1:])]
+    metadata = {**metadata, "codecs": codecs}
     dtype = _dtype_3(metadata.get("data_type"), codecs[0])
     configs = tuple(map(_config, codecs[1:]))
     shape = tuple(metadata["shape"])
@@ -150,6 +152,29 @@ def _config(codec: Mapping[str, Any]) -> dict[str, Any]:
     if known not in _BYTES_TO_BYTES or known == name or not isinstance(configuration, Mapping):
         raise Unsupported(f"the codec {_codec_name(codec, 'name')}")
     return {"id": known, **configuration}
+
+
+_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+
+
+def _by_numcodecs(codec: Any) -> Any:
+    """Return a core codec of Zarr 3 as the codec of numcodecs that decodes what it writes; any other as it is."""
+    settings = codec.get("configuration") or {}
+    if not isinstance(settings, Mapping):
+        return codec
+    match codec.get("name"):
+        case "gzip":
+            own = {"level": settings.get("level", 5)}
+        case "zstd":
+            own = {"level": settings.get("level", 0), "checksum": bool(settings.get("checksum", False))}
+        case "crc32c":
+            own = {"location": "end"}
+        case "blosc" if settings.get("shuffle") in _SHUFFLES:
+            own = {name: settings.get(name) for name in ("cname", "clevel", "blocksize")}
+            own["shuffle"] = _SHUFFLES[settings["shuffle"]]
+        case _:
+            return codec
+    return {"name": f"numcodecs.{codec['name']}", "configuration": own}
 
 
 def _dtype_2(dtype: object, configs: list[Any]) -> ZarrDtype:
