@@ -52,6 +52,7 @@ LAYERS = [
     "refmaker.replay",
     "refmaker.engines",
     "refmaker.combining",
+    "refmaker.fill_chunks",
     "refmaker.batch",
     "refmaker.verification",
     "refmaker",
