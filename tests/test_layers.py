@@ -61,9 +61,11 @@ LAYERS = [
 LIGHT = {"click", "numpy", "refmaker", "refmaker_cli", *sys.stdlib_module_names}
 """What may be imported at the top of a module; everything else is loaded by the function that needs it."""
 FACES = {
+    "refmaker.codecs.b2nd": "numcodecs",
     "refmaker.codecs.hdf5": "numcodecs",
     "refmaker.codecs.sequences": "numcodecs",
     "refmaker.codecs.zarr3": "zarr",
+    "refmaker.codecs.zarr3_b2nd": "zarr",
     "refmaker.replay.filesystem": "fsspec",
     "refmaker.replay.key_file": "fsspec",
     "refmaker.replay.listing_methods": "fsspec",

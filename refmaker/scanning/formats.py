@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from refmaker.errors import FormatError
 from refmaker.formats.detect import PACKAGES
+from refmaker.scanning.b2nd_source import B2nd
 from refmaker.scanning.handed_over import KerchunkFormat
 from refmaker.scanning.walked import Hdf5, NetCDFClassic
 from refmaker.scanning.zarr_sources import ZarrFolder, ZarrZip
@@ -157,6 +158,7 @@ FORMATS: Final[list[Format]] = [
     NetCDFClassic(),
     Hdf5(),  # may stand behind a user block, which may be of any format below
     ZarrZip(),
+    B2nd(),
     *(KerchunkFormat(name) for name in PACKAGES),
 ]
 """All formats, in the order in which they are asked."""

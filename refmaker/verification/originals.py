@@ -29,6 +29,7 @@ from refmaker.formats.detect import HEAD_SIZE, format_of
 from refmaker.replay.connections import held
 from refmaker.replay.targets import Targets
 from refmaker.urls import filesystem_of, is_local, local_path
+from refmaker.verification.b2nd_originals import is_b2nd, open_b2nd
 from refmaker.verification.containers import Member, MemberFile, member_with, members_of
 from refmaker.verification.hdf5 import find_dataset
 from refmaker.verification.other_formats import FormatFile, open_format
@@ -277,7 +278,7 @@ def _open(
             name = local_path(url)  # libhdf5 reads by itself, and finds what lies beside the file
         head = _head(name)
         kind = format_of(head)
-        handle: Any = _open_zarr(stack, name, head, url, options) if members is None and kind is None else None
+        handle: Any = _open_other(stack, name, head, url, options) if members is None and kind is None else None
         if handle is not None:
             pass
         elif head[:4] in _MAGIC:
@@ -291,10 +292,12 @@ def _open(
         return _File(handle, head[:4] in _MAGIC, detached, url, stack.pop_all())
 
 
-def _open_zarr(stack: ExitStack, name: Any, head: bytes, url: str, options: Any) -> FormatFile | None:
-    """Open the Zarr store that a target is, or is part of; None where it is neither."""
+def _open_other(stack: ExitStack, name: Any, head: bytes, url: str, options: Any) -> FormatFile | None:
+    """Open a frame of Blosc2, or the Zarr store that a target is, or is part of; None where it is none of these."""
     if head.startswith((b"\x89HDF", *_MAGIC)):
         return None
+    if is_b2nd(head):
+        return open_b2nd(name if isinstance(name, str) else _fetched(stack, name, "copy.b2nd"))
     if head.startswith(b"PK"):
         return open_zarr_zip(name if isinstance(name, str) else _fetched(stack, name, "copy.zip"))
     return open_zarr_file(url, options)

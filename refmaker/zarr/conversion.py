@@ -29,7 +29,7 @@ __all__ = ["convert_metadata"]
 _BYTES_TO_BYTES = frozenset(
     {
         "adler32", "blosc", "bz2", "crc32", "crc32c", "fletcher32", "gzip", "jenkins_lookup3", "lz4", "lzma",
-        "refmaker_hdf5", "shuffle", "zlib", "zstd",
+        "refmaker_b2nd", "refmaker_hdf5", "shuffle", "zlib", "zstd",
     }
 )  # fmt: skip
 """Codecs of numcodecs that take bytes for bytes: in Zarr 3 they keep their place behind the `bytes` codec."""
@@ -148,7 +148,8 @@ def _codec_name(codec: object, key: str) -> str:
 def _config(codec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of numcodecs that a codec of Zarr 3 stands for."""
     name, configuration = codec.get("name"), codec.get("configuration", {})
-    known = "refmaker_hdf5" if name == "refmaker.hdf5" else str(name).removeprefix("numcodecs.")
+    own = {"refmaker.hdf5": "refmaker_hdf5", "refmaker.b2nd": "refmaker_b2nd"}
+    known = own.get(str(name)) or str(name).removeprefix("numcodecs.")
     if known not in _BYTES_TO_BYTES or known == name or not isinstance(configuration, Mapping):
         raise Unsupported(f"the codec {_codec_name(codec, 'name')}")
     return {"id": known, **configuration}
