@@ -63,6 +63,7 @@ LIGHT = {"click", "numpy", "refmaker", "refmaker_cli", *sys.stdlib_module_names}
 FACES = {
     "refmaker.codecs.b2nd": "numcodecs",
     "refmaker.codecs.hdf5": "numcodecs",
+    "refmaker.codecs.lz4_block": "numcodecs",
     "refmaker.codecs.sequences": "numcodecs",
     "refmaker.codecs.zarr3": "zarr",
     "refmaker.codecs.zarr3_b2nd": "zarr",

@@ -65,7 +65,7 @@ class B2ndCodec(Codec):  # type: ignore[misc]
     @property
     def _size(self) -> int:
         """Bytes of a chunk with its blocks padded."""
-        return math.prod(self._blocks) * math.prod(self.block_shape) * self.itemsize
+        return int(math.prod(self._blocks) * math.prod(self.block_shape) * self.itemsize)
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Decode a chunk."""

@@ -16,7 +16,7 @@ from refmaker.formats.detect import PACKAGES
 from refmaker.scanning.b2nd_source import B2nd
 from refmaker.scanning.handed_over import KerchunkFormat
 from refmaker.scanning.walked import Hdf5, NetCDFClassic
-from refmaker.scanning.zarr_sources import ZarrFolder, ZarrZip
+from refmaker.scanning.zarr_sources import WkwFolder, ZarrFolder, ZarrZip
 from refmaker.window import Window
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class FolderFormat(Protocol):
         """Scan a folder of this format, see `Format.read`; None where a url is not that of one."""
 
 
-FOLDERS: Final[list[FolderFormat]] = [ZarrFolder()]
+FOLDERS: Final[list[FolderFormat]] = [ZarrFolder(), WkwFolder()]
 """All formats of folders, in the order in which they are asked before a url is taken for that of a file."""
 
 FORMATS: Final[list[Format]] = [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from refmaker.scanning.formats import ScanJob
     from refmaker.zarr.metadata import ZarrFormat
 
-__all__ = ["ZarrFolder", "ZarrZip"]
+__all__ = ["WkwFolder", "ZarrFolder", "ZarrZip"]
 
 _ZIP = b"PK"
 
@@ -88,3 +88,35 @@ class ZarrFolder:
         if store is None:
             return None
         return scan_store(store, StoreOptions(selection, inline_threshold, zarr_format, strict))
+
+
+class WkwFolder:
+    """Folders of webKnossos, local ones."""
+
+    name = "wkw"
+    title = "webKnossos"
+
+    def read(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None,
+        selection: PathFilter,
+        inline_threshold: int,
+        zarr_format: ZarrFormat | None,
+        strict: bool,
+    ) -> Manifest | None:
+        """See `FolderFormat.read`."""
+        import os
+
+        from refmaker.urls import is_local, local_path
+
+        if not is_local(url) or not os.path.isdir(local_path(url)):
+            return None
+        from refmaker.zarr_stores.local import LocalStore
+        from refmaker.zarr_stores.scan import StoreOptions
+        from refmaker.zarr_stores.wkw import HEADER, scan_wkw
+
+        store = LocalStore.open(url)
+        if not any(key.rpartition("/")[2] == HEADER for key in store.entries):
+            return None
+        return scan_wkw(store, StoreOptions(selection, inline_threshold, zarr_format, strict))

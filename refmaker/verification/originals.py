@@ -35,6 +35,7 @@ from refmaker.verification.hdf5 import find_dataset
 from refmaker.verification.other_formats import FormatFile, open_format
 from refmaker.verification.retrying import CountedRetries, PatientFile
 from refmaker.verification.values import MissingCounterpart
+from refmaker.verification.wkw_originals import open_wkw
 from refmaker.verification.zarr_originals import open_zarr_file, open_zarr_zip
 
 __all__ = ["Original", "Originals"]
@@ -296,6 +297,8 @@ def _open_other(stack: ExitStack, name: Any, head: bytes, url: str, options: Any
     """Open a frame of Blosc2, or the Zarr store that a target is, or is part of; None where it is none of these."""
     if head.startswith((b"\x89HDF", *_MAGIC)):
         return None
+    if head.startswith(b"WKW") and is_local(url):
+        return open_wkw(local_path(url))
     if is_b2nd(head):
         return open_b2nd(name if isinstance(name, str) else _fetched(stack, name, "copy.b2nd"))
     if head.startswith(b"PK"):

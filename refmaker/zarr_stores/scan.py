@@ -29,7 +29,7 @@ from refmaker.zarr_stores.nodes import Nodes, read_nodes
 from refmaker.zarr_stores.shards import Rows, expanded
 from refmaker.zarr_stores.store import NODE_LEAVES, Range, Store, read_ranges
 
-__all__ = ["StoreOptions", "scan_store"]
+__all__ = ["StoreOptions", "as_asked", "scan_store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def scan_store(store: Store, options: StoreOptions) -> Manifest:
         built.reports["/" + path] = ObjectReport("/" + path, "dataset", "refused", reason)
     store.check_unchanged()
     manifest = _manifest(store, nodes, built, selection)
-    return _as_asked(manifest, options)
+    return as_asked(manifest, options)
 
 
 def _all_keys(store: Store, arrays: dict[str, ManifestArray]) -> list[str]:
@@ -223,7 +223,7 @@ def _manifest(store: Store, nodes: Nodes, built: _Built, selection: PathFilter) 
     )
 
 
-def _as_asked(manifest: Manifest, options: StoreOptions) -> Manifest:
+def as_asked(manifest: Manifest, options: StoreOptions) -> Manifest:
     """Put metadata into the Zarr format that is asked for; raise the first refusal where that is asked for."""
     if options.zarr_format is not None and options.zarr_format != manifest.zarr_format:
         converted = with_zarr_format(manifest, options.zarr_format)
