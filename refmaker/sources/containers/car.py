@@ -236,10 +236,13 @@ def _check_digest(cid: bytes, data: bytes) -> None:
             _, at = _varint(cid, at)
     function, at = _varint(cid, at)
     _, at = _varint(cid, at)
-    made = {0x12: lambda: hashlib.sha256(data), 0xB220: lambda: hashlib.blake2b(data, digest_size=32)}
-    if function not in made:
+    if function == 0x12:
+        made = hashlib.sha256(data).digest()
+    elif function == 0xB220:
+        made = hashlib.blake2b(data, digest_size=32).digest()
+    else:
         raise Unsupported(f"a block whose hash function, {function:#x}, is not known here")
-    if made[function]().digest() != cid[at:]:
+    if made != cid[at:]:
         raise FormatError("a block does not have the bytes that its CID says: the archive is damaged", structure="car")
 
 
