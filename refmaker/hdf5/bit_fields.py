@@ -103,4 +103,5 @@ def _floats(words: _Words, datatype: FloatingPoint) -> npt.NDArray[np.float64]:
     values[exponent == largest] = np.inf
     values[(exponent == largest) & (mantissa != 0)] = np.nan
     negative = _field(words, datatype.sign_location, 1) != 0
-    return np.where(negative, -values, values)
+    signed: npt.NDArray[np.float64] = np.where(negative, -values, values)
+    return signed
