@@ -151,10 +151,10 @@ def scan_file(
     memory_budget = MemoryBudget() if memory_budget is None else memory_budget
     opened, url = _opened(source, url, filesystem, store, memory_budget)
     selection = PathFilter(group, tuple(include), tuple(exclude))
-    if opened is None:
-        folder = _folder(url, storage_options, selection, inline_threshold, zarr_format, strict=strict)
-        if folder is not None:
-            return folder
+    if opened is None and (
+        folder := _folder(url, storage_options, selection, inline_threshold, zarr_format, strict=strict)
+    ):
+        return folder
     options = BuildOptions(
         zarr_format=zarr_format or 2,
         inline_threshold=inline_threshold,
@@ -183,11 +183,16 @@ def scan_file(
             recorder=recorder,
             zarr_format=zarr_format,
         )
-        found = detect_format(job.window, driver)
-        _check_source(found, opened)
-        manifest, tree = found.read(job)
-        _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
-        space.check_unchanged()
+        return _scanned(job, opened)
+
+
+def _scanned(job: ScanJob, opened: Source | None) -> ScanResult:
+    """Scan a file with the format that it is of."""
+    found = detect_format(job.window, job.driver)
+    _check_source(found, opened)
+    manifest, tree = found.read(job)
+    _note(manifest, [note for file in job.space.files for note in getattr(file.source, "notes", ())])
+    job.space.check_unchanged()
     return ScanResult(manifest, tree)
 
 
