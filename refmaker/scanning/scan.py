@@ -167,13 +167,12 @@ def scan_file(
     with _explained(url, storage_options), nullcontext() if verify_checksums else unverified():
         space = AddressSpace(opened or open_source(url, storage_options, memory_budget), storage_options, memory_budget)
         recorder = RecordingWindow(space.window) if measure else None
-        driver = Driver(space, progress)
         job = ScanJob(
             url=url,
             storage_options=storage_options,
             space=space,
             window=recorder or space.window,
-            driver=driver,
+            driver=Driver(space, progress),
             selection=selection,
             options=options,
             permission=Permission(other_files, None if allow is None else tuple(map(text_of, allow))),
