@@ -125,6 +125,11 @@ __all__ = ["scan"]
     metavar="N",
     help="Records in a chunk, for netCDF classic variables whose records are contiguous.  [default: about 4 MiB]",
 )
+@click.option(
+    "--drop-fill-chunks",
+    is_flag=True,
+    help="Read all chunks, and leave out those that hold nothing but the fill value.",
+)
 @click.option("--strict", is_flag=True, help="Fail, and write nothing, if any object would be refused.")
 @click.option(
     "--zarr-format",
@@ -142,7 +147,14 @@ __all__ = ["scan"]
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def scan(
-    ctx: click.Context, /, files: tuple[str, ...], output: str | None, report: str | None, quiet: bool, **given: Any
+    ctx: click.Context,
+    /,
+    files: tuple[str, ...],
+    output: str | None,
+    report: str | None,
+    drop_fill_chunks: bool,
+    quiet: bool,
+    **given: Any,
 ) -> None:
     """Write the reference manifest of each FILE (a path or an fsspec url).
 
@@ -161,6 +173,8 @@ def scan(
     for source, destination in zip(files, outputs, strict=True):
         try:
             manifest = _scan(source, options, quiet=quiet)
+            if drop_fill_chunks:
+                manifest = refmaker.drop_fill_chunks(manifest, storage_options=options.get("storage_options"))
             write(manifest, destination)
         except RefmakerError as error:
             say(f"refmaker: {describe(error, source)}", err=True)

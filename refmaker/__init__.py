@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Outcome,
     )
     from refmaker.driver import Progress
+    from refmaker.fill_chunks import drop_fill_chunks
     from refmaker.kerchunk.open import open_manifest, write_manifest
     from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
     from refmaker.manifest.references import References
@@ -84,6 +85,7 @@ __all__ = [
     "append",
     "combine_with_report",
     "combine",
+    "drop_fill_chunks",
     "scan_file",
     "open_manifest",
     "scan",
@@ -118,6 +120,7 @@ _LAZY = {
     "append": ("refmaker.combining.combine", "append"),
     "combine_with_report": ("refmaker.combining.combine", "combine_with_report"),
     "combine": ("refmaker.combining.combine", "combine"),
+    "drop_fill_chunks": ("refmaker.fill_chunks", "drop_fill_chunks"),
     "scan_file": ("refmaker.scanning.scan", "scan_file"),
     "open_manifest": ("refmaker.kerchunk.open", "open_manifest"),
     "scan": ("refmaker.scanning.scan", "scan"),

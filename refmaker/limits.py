@@ -125,6 +125,11 @@ LINKS = _limit("links", 10_000, "links", "external links of one file", BY_ENVIRO
 VIRTUAL_CELLS = _limit("virtual-cells", 1 << 26, "chunks", "a virtual or external dataset", BY_ENVIRONMENT)
 VIRTUAL_PLACES = _limit("virtual-places", 1 << 17, "places", "pieces that one virtual chunk is put together from")
 ROUNDS = _limit("rounds", 10_000, "rounds", "of fetching in a remote scan")
+STORE_KEYS = _limit("store-keys", 10_000_000, "files", "of a Zarr store, or chunks that are looked for", BY_ENVIRONMENT)
+STORE_REQUESTS = _limit(
+    "store-requests", 100_000, "requests", "for chunks of a Zarr store whose server lists nothing", BY_ENVIRONMENT
+)
+SHARD_DEPTH = _limit("shard-depth", 8, "levels", "shards of a Zarr array within shards")
 HARD_LINKS = _limit("tar-hard-links", 16, "links", "hard links of a tar file that lead to one another")
 FORMATS_MEMORY = _limit(
     "formats-memory", 4 << 30, "bytes", "scanning a GRIB, TIFF or FITS file, in a process of its own", BY_ENVIRONMENT

@@ -48,10 +48,12 @@ LAYERS = [
     "refmaker.linked",
     "refmaker.driver",
     "refmaker.formats",
+    "refmaker.zarr_stores",
     "refmaker.scanning",
     "refmaker.replay",
     "refmaker.engines",
     "refmaker.combining",
+    "refmaker.fill_chunks",
     "refmaker.batch",
     "refmaker.verification",
     "refmaker",
@@ -60,9 +62,12 @@ LAYERS = [
 LIGHT = {"click", "numpy", "refmaker", "refmaker_cli", *sys.stdlib_module_names}
 """What may be imported at the top of a module; everything else is loaded by the function that needs it."""
 FACES = {
+    "refmaker.codecs.b2nd": "numcodecs",
     "refmaker.codecs.hdf5": "numcodecs",
+    "refmaker.codecs.lz4_block": "numcodecs",
     "refmaker.codecs.sequences": "numcodecs",
     "refmaker.codecs.zarr3": "zarr",
+    "refmaker.codecs.zarr3_b2nd": "zarr",
     "refmaker.replay.filesystem": "fsspec",
     "refmaker.replay.key_file": "fsspec",
     "refmaker.replay.listing_methods": "fsspec",

@@ -24,7 +24,7 @@ class ScanOptions(TypedDict, total=False):
     exclude: Sequence[str]
     inline_threshold: int
     inline_limit: int
-    zarr_format: Literal[2, 3]
+    zarr_format: Literal[2, 3] | None
     portable: bool
     strict: bool
     measure: bool

@@ -20,7 +20,7 @@ from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["ArrayMetadata3", "array_metadata", "numcodecs_config", "regular_grid"]
 
-_OWN = {"refmaker_hdf5": "refmaker.hdf5"}
+_OWN = {"refmaker_hdf5": "refmaker.hdf5", "refmaker_b2nd": "refmaker.b2nd"}
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ def numcodecs_config(codec: Any) -> dict[str, Any]:
         return {"id": name}
     if name.startswith("numcodecs."):
         return {"id": name.removeprefix("numcodecs."), **settings}
-    if name == "refmaker.hdf5":
-        return {"id": "refmaker_hdf5", **settings}
+    if name in _OWN.values():
+        return {"id": name.replace(".", "_"), **settings}
     if name == "zstd":
         return {"id": "zstd", "level": settings.get("level", 0), "checksum": settings.get("checksum", False)}
     if name in _CORE:
