@@ -25,6 +25,7 @@ from .limits import limits
 from .output import FAILED, brief, say
 from .rewrite import rewrite
 from .scan import scan
+from .serve import serve
 from .verify import verify
 
 __all__ = ["main"]
@@ -70,4 +71,5 @@ main.add_command(batch)
 main.add_command(check)
 main.add_command(convert)
 main.add_command(rewrite)
+main.add_command(serve)
 main.add_command(limits)

@@ -53,6 +53,7 @@ LAYERS = [
     "refmaker.combining",
     "refmaker.batch",
     "refmaker.verification",
+    "refmaker.serve",
     "refmaker",
     "refmaker_cli",
 ]
