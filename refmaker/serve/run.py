@@ -6,20 +6,24 @@ the server after the answers that are under way, within `GRACE` seconds. Several
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 from refmaker.errors import SourceError
 
-__all__ = ["GRACE", "ServerOptions", "bind", "run"]
+__all__ = ["GRACE", "ServerOptions", "bind", "run", "worker"]
 
 GRACE = 30
 """Seconds that answers have to end when the server stops."""
+
+_ENVIRONMENT = "REFMAKER_SERVE_OPTIONS"
 
 CONNECTIONS = 8192
 """Connections at a time, of each worker; what is beyond gets 503."""
@@ -72,25 +76,27 @@ def run(options: ServerOptions, listening: socket.socket) -> None:
     """
     try:
         import uvicorn
-        from uvicorn.supervisors import Multiprocess
     except ImportError as error:
         raise SourceError("serving needs uvicorn and starlette: pip install 'refmaker[serve]'") from error
-    config = uvicorn.Config(
-        partial(_made, options),
-        factory=True,
-        workers=options.workers,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=GRACE,
-        ws="none",
-    )
-    server = uvicorn.Server(config)
+    common: dict[str, Any] = {
+        "factory": True,
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "limit_concurrency": CONNECTIONS,
+        "timeout_graceful_shutdown": GRACE,
+        "ws": "none",
+    }
     if options.workers == 1:
-        server.run(sockets=[listening])
+        uvicorn.Server(uvicorn.Config(partial(_made, options), **common)).run(sockets=[listening])
         return
-    Multiprocess(config, target=server.run, sockets=[listening]).run()
+    os.environ[_ENVIRONMENT] = json.dumps(asdict(options))  # workers are processes of their own, which read it
+    uvicorn.run(f"{__name__}:worker", workers=options.workers, fd=listening.fileno(), **common)
+
+
+def worker() -> Callable[..., Any]:
+    """Make the application in one of several processes, as the one that started them says."""
+    return _made(ServerOptions(**json.loads(os.environ[_ENVIRONMENT])))
 
 
 def _made(options: ServerOptions) -> Callable[..., Any]:
