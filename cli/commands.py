@@ -19,6 +19,7 @@ from .batch import batch
 from .check import check
 from .combine import combine
 from .convert import convert
+from .export import export
 from .info import info
 from .interrupts import INTERRUPTED, LINE, interrupts
 from .limits import limits
@@ -72,4 +73,5 @@ main.add_command(check)
 main.add_command(convert)
 main.add_command(rewrite)
 main.add_command(serve)
+main.add_command(export)
 main.add_command(limits)
