@@ -35,18 +35,6 @@ FLAGS = [
     "--virtual-time-budget=20000",
     "--window-size=1100,1300",
 ]
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=20000",
-    "--window-size=1100,1300",
-]
 
 
 def test_files_of_the_page(air: Path, clients: Any) -> None:
