@@ -19,12 +19,14 @@ from .batch import batch
 from .check import check
 from .combine import combine
 from .convert import convert
+from .export import export
 from .info import info
 from .interrupts import INTERRUPTED, LINE, interrupts
 from .limits import limits
 from .output import FAILED, brief, say
 from .rewrite import rewrite
 from .scan import scan
+from .serve import serve
 from .verify import verify
 
 __all__ = ["main"]
@@ -70,4 +72,6 @@ main.add_command(batch)
 main.add_command(check)
 main.add_command(convert)
 main.add_command(rewrite)
+main.add_command(serve)
+main.add_command(export)
 main.add_command(limits)

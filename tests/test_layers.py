@@ -56,6 +56,7 @@ LAYERS = [
     "refmaker.fill_chunks",
     "refmaker.batch",
     "refmaker.verification",
+    "refmaker.serve",
     "refmaker",
     "refmaker_cli",
 ]

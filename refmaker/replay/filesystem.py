@@ -334,12 +334,17 @@ class FileSystem(ReadOnly, ListingMethods):
             targets = Targets(opened.lookup.manifest.targets, opened.location, self.access)
             if targets.policy.guarded:
                 opened = without_unknown_codecs(opened)
+            opened = await self._adapted(opened)
             self._opened = opened
             if self.view == "decoded":
                 self._view = await asyncio.to_thread(DecodedView, opened, targets, self.chunk_target)
             else:
                 self._view = RawView(opened, targets)
         return self._view
+
+    async def _adapted(self, opened: LoadedManifest) -> LoadedManifest:
+        """Return the manifest to replay, made from the one that was loaded: for filesystems that show it otherwise."""
+        return opened
 
     def _reset_after_fork(self) -> None:
         if self._pid != os.getpid():
