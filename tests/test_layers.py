@@ -51,6 +51,7 @@ LAYERS = [
     "refmaker.replay",
     "refmaker.engines",
     "refmaker.combining",
+    "refmaker.bridges",
     "refmaker.batch",
     "refmaker.verification",
     "refmaker",
