@@ -13,19 +13,16 @@ import glob
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
+from refmaker.bridges.opening import opened
 from refmaker.bridges.packages import needed
 from refmaker.bridges.registered_files import registered_file
 from refmaker.bridges.virtual_groups import virtual_group
 from refmaker.bridges.virtual_manifests import manifest_of_store, manifest_of_virtual
 from refmaker.errors import Unsupported
-from refmaker.kerchunk.open import open_manifest
 from refmaker.kerchunk.sniff import looks_like_manifest
 from refmaker.manifest.manifest import Manifest
-from refmaker.manifest.rewriting import with_targets_at
-from refmaker.urls import locate, resolve
 
 __all__ = ["REFUSALS", "OnRefusal", "ParserOptions", "RefmakerParser", "from_virtual", "to_manifest_store"]
 
@@ -118,18 +115,11 @@ class RefmakerParser:
         if file.local is not None and looks_like_manifest(file.local):
             if self.group or self.drop_variables or self.options:
                 raise Unsupported("a manifest is opened as it is: options are for files", source=url)
-            return _opened(file.local)
+            return opened(file.local)
         group = "/" + (self.group or "").strip("/")
         dropped = (f"{group.rstrip('/')}/{glob.escape(name)}" for name in self.drop_variables or ())
         exclude = [*self.options.get("exclude", ()), *dropped]
         return file.scan({**self.options, "group": group, "exclude": exclude, "zarr_format": 3})
-
-
-def _opened(path: str) -> Manifest:
-    """Open a manifest, with absolute targets: VirtualiZarr knows no others."""
-    manifest, base = open_manifest(path), locate(path)
-    manifest.load()
-    return with_targets_at(manifest, lambda target: replace(target, url=resolve(target.url, base)))
 
 
 def to_manifest_store(manifest: Manifest, registry: Any = None, *, on_refusal: OnRefusal = "warn") -> Any:
