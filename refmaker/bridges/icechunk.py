@@ -103,7 +103,7 @@ def open_repository(
             raise SourceError("there is no Icechunk repository", source=os.fspath(url))
         config = icechunk.Repository.fetch_config(place)
         declared = sorted((config.virtual_chunk_containers if config is not None else None) or {})
-        access = {prefix: places.credential(prefix, storage_options) for prefix in declared}
+        access = places.access(declared, storage_options)
         return icechunk.Repository.open(place, authorize_virtual_chunk_access=access)
     except icechunk.IcechunkError as error:
         raise SourceError(f"the repository cannot be opened: {_line(error)}", source=os.fspath(url)) from error
@@ -234,7 +234,7 @@ def _repository(
     missing = places.prefixes(one for one in locations if not one.startswith(tuple(declared)))
     for prefix in missing:
         config.set_virtual_chunk_container(places.container(prefix, storage_options))
-    access = {prefix: places.credential(prefix, storage_options) for prefix in sorted({*declared, *missing})}
+    access = places.access(sorted({*declared, *missing}), storage_options)
     if not there:
         return icechunk.Repository.create(place, config, authorize_virtual_chunk_access=access)
     repository = icechunk.Repository.open(place, config, authorize_virtual_chunk_access=access)

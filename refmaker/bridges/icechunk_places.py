@@ -18,7 +18,7 @@ from refmaker.bridges.packages import needed
 from refmaker.errors import Unsupported
 from refmaker.urls import is_local, local_path, protocol_of, text_of
 
-__all__ = ["container", "credential", "prefixes", "storage"]
+__all__ = ["access", "container", "credential", "prefixes", "storage"]
 
 _S3: Final = ("s3", "s3a")
 _GCS: Final = ("gs", "gcs")
@@ -120,8 +120,13 @@ def container(prefix: str, options: Mapping[str, Any] | None = None) -> Any:
     return icechunk.VirtualChunkContainer(prefix, store)
 
 
+def access(prefixes: Iterable[str], options: Mapping[str, Any] | None = None) -> Any:
+    """Return what a repository is opened with, so that chunks of some containers are read."""
+    return needed("icechunk").containers_credentials({prefix: credential(prefix, options) for prefix in prefixes})
+
+
 def credential(prefix: str, options: Mapping[str, Any] | None = None) -> Any:
-    """Return what a container is read with; `None`, for the environment, where the options say nothing."""
+    """Return what a container is read with: what the options say, or else what the environment does."""
     icechunk, protocol, given = needed("icechunk"), protocol_of(prefix), dict(options or {})
     known = needed("icechunk", "icechunk.credentials")
     if protocol == "file":

@@ -68,7 +68,20 @@ def test_what_has_no_counterpart(icechunk: Any, url: str, options: dict[str, Any
 @pytest.mark.parametrize("prefix", ["file:///data/", "s3://bucket/", "gs://bucket/", "https://host/"])
 def test_containers_and_their_credentials(icechunk: Any, prefix: str) -> None:
     assert places.container(prefix).url_prefix == prefix
-    assert places.credential(prefix) is not None
+    repository = icechunk.Repository.create(
+        icechunk.in_memory_storage(), authorize_virtual_chunk_access=places.access([prefix], {})
+    )
+    assert set(repository.authorized_virtual_container_prefixes) == {prefix}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "options"),
+    [("s3://b/", {"anon": True}), ("s3://b/", {"key": "k", "secret": "s"}), ("gs://b/", {"token": "anon"})],
+)
+def test_credentials_of_options(icechunk: Any, prefix: str, options: dict[str, Any]) -> None:
+    icechunk.Repository.create(
+        icechunk.in_memory_storage(), authorize_virtual_chunk_access=places.access([prefix], options)
+    )
 
 
 def test_no_credentials_are_kept_in_a_repository(icechunk: Any) -> None:
