@@ -53,7 +53,9 @@ def storage(url: str | os.PathLike[str], options: Mapping[str, Any] | None = Non
         return icechunk.s3_storage(bucket=bucket, prefix=prefix.strip("/") or None, **place, **asked)
     if protocol in _GCS:
         return icechunk.gcs_storage(bucket=bucket, prefix=prefix.strip("/") or None, **_gcs(given))
-    raise Unsupported(f"Icechunk repositories are at paths, s3:// or gs://, not {protocol}://", source=name)
+    raise Unsupported(
+        f"no Icechunk repository can be there: name a path, s3:// or gs://, not {protocol}://", source=name
+    )
 
 
 def prefixes(locations: Iterable[str]) -> list[str]:
@@ -83,7 +85,7 @@ def prefixes(locations: Iterable[str]) -> list[str]:
         elif protocol in (*_S3, *_GCS, *_HTTP):
             found.add(f"{protocol}://{location.partition('://')[2].partition('/')[0]}/")
         else:
-            raise Unsupported(f"Icechunk reads virtual chunks from files, s3, gs and http, not {protocol}://")
+            raise Unsupported(f"virtual chunks of Icechunk are in files, s3, gs and http, not {protocol}://")
     if folders:
         folder = _plain_folder(os.path.commonpath(folders))
         if folder == "/":
@@ -174,4 +176,4 @@ def _gcs(options: dict[str, Any]) -> dict[str, Any]:
 def _all_known(known: Iterable[str], given: Mapping[str, Any], what: str) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise Unsupported(f"Icechunk has no counterpart of the option {unknown[0]!r} for {what}")
+        raise Unsupported(f"no option of Icechunk corresponds to {unknown[0]!r} for {what}")

@@ -219,7 +219,7 @@ class ArrayWriter:
         """Raise an error for references that Icechunk did not take."""
         if failed:
             raise OutputError(
-                "Icechunk does not take references: no container of the repository has their files",
+                "references that Icechunk does not take: no container of the repository has their files",
                 path="/" + self.path,
                 got=f"{len(failed)} of them, the first at {tuple(failed[0])}",
             )

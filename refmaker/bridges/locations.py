@@ -45,9 +45,7 @@ def virtualizarr_location(url: str) -> str:
     found = absolute(url)
     parts = urlsplit(found)
     if parts.query or parts.fragment or found.endswith(("?", "#")):
-        raise Unsupported(
-            "VirtualiZarr cannot name a file with '?' or '#' in its path: it ends the path there", source=url
-        )
+        raise Unsupported("a path with '?' or '#', where VirtualiZarr ends it: it would read another file", source=url)
     return found
 
 

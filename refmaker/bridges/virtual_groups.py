@@ -83,7 +83,7 @@ def _array(array: ManifestArray, locations: _Locations) -> Any:
     array = trimmed(array)
     if array.cells > limits.VIRTUAL_CELLS:
         raise Unsupported(
-            "VirtualiZarr keeps every chunk of the grid in memory, and the grid is too large for that",
+            "a grid of too many chunks, all of which VirtualiZarr keeps in memory",
             expected=f"<= {limits.VIRTUAL_CELLS} chunks",
             got=array.cells,
         )
