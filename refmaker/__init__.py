@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
     from refmaker.manifest.references import References
     from refmaker.replay.filesystem import FileSystem
+    from refmaker.replay.open_dataset import open_dataset, open_datatree
     from refmaker.scanning.many import scan_many
     from refmaker.scanning.options import ScanOptions
     from refmaker.scanning.scan import ScanResult, scan, scan_file
@@ -87,6 +88,8 @@ __all__ = [
     "combine",
     "drop_fill_chunks",
     "scan_file",
+    "open_dataset",
+    "open_datatree",
     "open_manifest",
     "scan",
     "scan_many",
@@ -122,6 +125,8 @@ _LAZY = {
     "combine": ("refmaker.combining.combine", "combine"),
     "drop_fill_chunks": ("refmaker.fill_chunks", "drop_fill_chunks"),
     "scan_file": ("refmaker.scanning.scan", "scan_file"),
+    "open_dataset": ("refmaker.replay.open_dataset", "open_dataset"),
+    "open_datatree": ("refmaker.replay.open_dataset", "open_datatree"),
     "open_manifest": ("refmaker.kerchunk.open", "open_manifest"),
     "scan": ("refmaker.scanning.scan", "scan"),
     "scan_many": ("refmaker.scanning.many", "scan_many"),

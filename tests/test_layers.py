@@ -54,6 +54,7 @@ LAYERS = [
     "refmaker.engines",
     "refmaker.combining",
     "refmaker.fill_chunks",
+    "refmaker.bridges",
     "refmaker.batch",
     "refmaker.verification",
     "refmaker.serve",

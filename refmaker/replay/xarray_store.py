@@ -26,11 +26,14 @@ from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.types import CHARACTERS, restored
 from refmaker.replay.filesystem import FileSystem
 from refmaker.replay.loading import load
+from refmaker.replay.source_files import of_source, source_of
 
 __all__ = ["GroupStore", "ManifestStores"]
 
 _TEXT = np.dtype("O", metadata={"element_type": str})
 """How xarray marks objects that are strings."""
+_STORED_AS = frozenset({"chunks", "shards", "compressor", "compressors", "filters", "serializer"})
+"""Encodings that are about chunks of the source: a copy has its own, as of what the netCDF-4 engine opens."""
 _READ_AT_ONCE = 16
 """Chunks of text that are read when a group is opened, so that numpy's own strings can be made of them."""
 
@@ -51,6 +54,7 @@ class ManifestStores:
 
         if isinstance(manifest, os.PathLike):
             manifest = os.fspath(manifest)
+        given, manifest = manifest, of_source(manifest, options)
         if hasattr(zarr.storage, "FsspecStore"):
             filesystem = FileSystem(manifest, asynchronous=True, **options)
             self.store: Any = zarr.storage.FsspecStore(filesystem, read_only=True, path="")
@@ -59,6 +63,8 @@ class ManifestStores:
             self.store = filesystem.get_mapper("", check=False, create=False)
         opened = load(filesystem.fo, filesystem.target_protocol, filesystem.target_options).result()
         self.manifest: Manifest = opened.lookup.manifest
+        named = given if isinstance(given, str) else None
+        self.source = source_of(self.manifest, opened.location) or named
 
     def groups(self, top: str) -> Iterator[str]:
         """Iterate over a group and all below it, parents first."""
@@ -131,6 +137,7 @@ class GroupStore(AbstractDataStore):
 
     def _variable(self, name: str) -> Variable:
         variable: Variable = self.store.open_store_variable(name)
+        variable.encoding = {key: value for key, value in variable.encoding.items() if key not in _STORED_AS}
         if self.manifest.types is None:
             return variable
         types = self._types(name)
