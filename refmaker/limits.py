@@ -163,6 +163,7 @@ UNPACKED_RATIO = _limit("unpacked-ratio", 200, "times its size", "a packed manif
 METADATA_ELSEWHERE = _limit("metadata-elsewhere", 10_000, "files", "metadata of a manifest that stand in other files")
 METADATA_SIZE = _limit("metadata-size", 16 << 20, "bytes", "metadata of a node that stand in another file")
 NODE_DEPTH = _limit("node-depth", 1000, "levels", "groups of a manifest within groups")
+AXIS_CHUNKS = _limit("axis-chunks", 1 << 24, "chunks", "an axis of a rectilinear chunk grid, written as runs")
 ZARR_RANK = _limit("zarr-rank", 64, "dimensions", "an array of a manifest; numpy's own")
 GENERATED = _limit("generated", 1 << 20, "references", "what the generators of a manifest make", BY_ENVIRONMENT)
 TEMPLATED_URL = _limit("templated-url", 8192, "characters", "the url of a target, where templates make it")
