@@ -53,9 +53,16 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--on-mismatch",
-        type=click.Choice(["refuse", "drop-variable", "split", "inline"]),
-        help="What to do with a variable in which the inputs differ: refuse to combine, drop it, split the "
-        "inputs into groups, or copy it into the manifest.  [default: refuse]",
+        type=click.Choice(["compose", "refuse", "drop-variable", "split", "inline"]),
+        help="What to do with a variable in which the inputs differ: leave chunks of different lengths where they are "
+        "(Zarr 3), refuse to combine, drop it, split the inputs into groups, or copy it into the manifest.  "
+        "[default: compose where that is exact, else refuse]",
+    ),
+    click.option(
+        "--zarr-format",
+        type=click.Choice(["2", "3"]),
+        callback=lambda _ctx, _param, value: None if value is None else int(value),
+        help="Zarr version of the metadata of source files.  [default: as the first manifest, else 2]",
     ),
     click.option(
         "--duplicates",
@@ -169,7 +176,8 @@ def run(
         write_bytes(report_text(entry | _summary(made)), report)
     if not quiet:
         _say_summary(made, inputs, output, report)
-    return REFUSED if made.outcomes or made.manifest.refusals else DONE
+    changed = any(outcome.action != "composed" for outcome in made.outcomes)
+    return REFUSED if changed or made.manifest.refusals else DONE
 
 
 def _combined(

@@ -1,8 +1,8 @@
 """The beginning of a chunk that is stored larger than its grid has it.
 
 Contract: pure. Stored bytes are a C-order array of the stored shape; what is given is its leading part. HDF5 stores all
-chunks of a dataset whole, so that the last ones of a file are padded; put behind each other, such chunks stand within an
-array. The length has to be that of the stored shape, and no extent smaller than what is asked for.
+chunks of a dataset whole, so that the last ones of a file are padded; put behind each other, such chunks stand within
+an array. The length has to be that of the stored shape, and no extent smaller than what is asked for.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class CropCodec(ArrayBytesCodec):
         native: np.dtype[Any] = chunk_spec.dtype.to_native_dtype()
         stored = native.newbyteorder(">" if self.endian == "big" else "<")
         part = cropped(chunk_bytes.as_numpy_array(), stored, self.encoded_chunk, chunk_spec.shape)
-        return chunk_spec.prototype.nd_buffer.from_ndarray_like(np.ascontiguousarray(part, native))
+        values: Any = np.ascontiguousarray(part, native)
+        return chunk_spec.prototype.nd_buffer.from_ndarray_like(values)
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> NoReturn:
         raise Unsupported("the codec only decodes: it reads chunks in place", structure=f"codec {CROP}")

@@ -34,9 +34,10 @@ from refmaker.combining.records import (
 )
 from refmaker.combining.reencode import rechunked, reencoded
 from refmaker.combining.subchunks import subchunked
+from refmaker.combining.uneven import uneven
 from refmaker.engines.engine import Engine
 from refmaker.errors import ManifestError, concealed
-from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 from refmaker.options import takes_options
 from refmaker.urls import is_local, local_path, text_of
@@ -49,7 +50,7 @@ def combine_with_report(
     inputs: Input | Iterable[Input],
     *,
     concat: str | Sequence[str] | None = None,
-    on_mismatch: OnMismatch = "refuse",
+    on_mismatch: OnMismatch = "compose",
     duplicates: Duplicates = "refuse",
     inline_limit: int = DEFAULT_INLINE_LIMIT,
     storage_options: Mapping[str, Any] | None = None,
@@ -71,8 +72,10 @@ def combine_with_report(
         one; or `NAME=PATTERN`, a regular expression that finds the value in an input's name, in its first group if it
         has any.
     on_mismatch
-        What becomes of variables in which the inputs do not agree. "refuse": nothing is made. "drop-variable": they are
-        left out, and refused by name. "split": uncompressed chunks are cut to fit; else the inputs are split into
+        What becomes of variables in which the inputs do not agree. "compose": chunks of different lengths, and partial
+        ones, stay where they are, where an array can be made of them that holds exactly the values of all inputs: on a
+        rectilinear chunk grid, in Zarr 3 only; else nothing is made. "refuse": nothing is made. "drop-variable": they
+        are left out, and refused by name. "split": uncompressed chunks are cut to fit; else the inputs are split into
         groups that agree, `part_0` and so on. "inline": chunks are written anew into the manifest, in the encoding of
         the first input, where that is exact.
     duplicates
@@ -255,15 +258,21 @@ def _without_refused(collection: Collection) -> Collection:
 
 def _combined(collection: Collection, options: Options, reader: Reader) -> Combination:
     outcomes: list[Outcome] = []
-    made: dict[str, References] = {}
+    made: dict[str, References | ManifestArray] = {}
     tried: set[tuple[str, str]] = set()
     while True:
         plan = make_plan(collection, options, reader)
         found = [one for one in plan.found if one.path not in made]
         if not found:
             manifest = build(collection, plan, made, options, reader)
+            manifest.notes += [line for path in made for line in _readers(path, manifest.arrays[path])]
             return Combination(manifest, _dimensions(collection, plan), outcomes, plan.notes)
-        if options.on_mismatch == "drop-variable":
+        if options.on_mismatch == "compose":
+            composed = _composed(collection, plan, found, made)
+            outcomes += [Outcome(one.mismatch, "composed") for one in composed]
+            if not composed:
+                raise _refusal("the inputs do not agree", found)
+        elif options.on_mismatch == "drop-variable":
             collection = _dropped(collection, found)
             outcomes += [Outcome(one.mismatch, "dropped") for one in found]
         elif options.on_mismatch == "inline":
@@ -306,11 +315,36 @@ def _dropped(collection: Collection, found: Sequence[Disagreement]) -> Collectio
     return replace(collection.without(one.path for one in found), refusals=refusals)
 
 
+def _composed(
+    collection: Collection, plan: Plan, found: Sequence[Disagreement], made: dict[str, References | ManifestArray]
+) -> list[Disagreement]:
+    """Put chunks of different lengths behind each other; return what that settled."""
+    settled = []
+    for path in dict.fromkeys(one.path for one in found):
+        own = [one for one in found if one.path == path]
+        if path not in plan.pieces or any(one.mismatch.what not in ("chunk grid", "partial chunk") for one in own):
+            continue
+        array = uneven(collection, path, plan.pieces[path])
+        if array is not None:
+            made[path] = array
+            settled += own
+    return settled
+
+
+def _readers(path: str, array: ManifestArray) -> list[str]:
+    """Say who reads an array, where not all do."""
+    if array.metadata.chunk_lengths is None:
+        return []
+    needs = "" if array.metadata.encoded_chunk is None else ", with refmaker installed"
+    readers = "engine='refmaker', refmaker:// (view='regular') and zarr-python 3.2 or later"
+    return [f"/{path}: chunks of different lengths: read by {readers} with array.rectilinear_chunks set{needs}"]
+
+
 def _inlined(
     collection: Collection,
     plan: Plan,
     found: Sequence[Disagreement],
-    made: dict[str, References],
+    made: dict[str, References | ManifestArray],
     options: Options,
     reader: Reader,
     tried: set[tuple[str, str]],
@@ -322,6 +356,8 @@ def _inlined(
     tried |= {(one.path, one.mismatch.what) for one in found}
     series = dict(collection.series)
     for path in dict.fromkeys(one.path for one in found):
+        if not all(collection.forms.all[form].regular for form in set(collection.series[path].forms)):
+            raise _refusal("chunks of different lengths cannot be written anew", found)
         if all(one.mismatch.what == "partial chunk" for one in found if one.path == path):
             made[path], _ = rechunked(collection, path, plan.pieces[path], reader, options.inline_limit)
         else:

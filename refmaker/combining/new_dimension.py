@@ -250,5 +250,9 @@ def _prepend_axis(collection: Collection, path: str, form: ArrayEncoding, name: 
     dimensions = () if form.dimensions is None and not form.chunks else form.dimensions
     if dimensions is None:
         raise CombineError(f"/{path} has no dimension names, so the new dimension {name!r} cannot be added to it")
+    if not form.regular:
+        raise CombineError(
+            f"/{path} has chunks of different lengths, so the new dimension {name!r} cannot be added to it"
+        )
     metadata = form.metadata.with_extent([], (1, *form.chunks)).with_leading_axis()
     return collection.forms.number(*metadata.with_dimension_names((name, *dimensions), form.attributes))

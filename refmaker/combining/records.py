@@ -30,7 +30,7 @@ __all__ = [
     "Progress",
 ]
 
-OnMismatch: TypeAlias = Literal["refuse", "drop-variable", "split", "inline"]
+OnMismatch: TypeAlias = Literal["compose", "refuse", "drop-variable", "split", "inline"]
 Duplicates: TypeAlias = Literal["refuse", "first", "last"]
 
 DEFAULT_INLINE_LIMIT = limits.INLINE
@@ -95,7 +95,7 @@ class Outcome:
     """How a disagreement was handled that did not stop the combination."""
 
     mismatch: Mismatch
-    action: Literal["dropped", "split", "inlined"]
+    action: Literal["dropped", "split", "inlined", "composed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class Options:
     """How inputs are combined: see `refmaker.combining.combine`."""
 
     concat: tuple[str, ...] | None = None
-    on_mismatch: OnMismatch = "refuse"
+    on_mismatch: OnMismatch = "compose"
     duplicates: Duplicates = "refuse"
     inline_limit: int = DEFAULT_INLINE_LIMIT
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)

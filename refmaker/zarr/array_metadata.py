@@ -188,6 +188,15 @@ class ArrayMetadata(ABC):
         """
         raise Unsupported("chunks of different lengths along an axis have no form in Zarr 2")
 
+    @property
+    def crops(self) -> bool:
+        """Whether stored chunks can be larger than those of the grid: see `encoded_chunk`."""
+        return False
+
+    def uncropped(self) -> ArrayMetadata:
+        """Return metadata of chunks that are stored as they are in the grid."""
+        return self
+
     @abstractmethod
     def uncompressed(self, chunks: Sequence[int]) -> ArrayMetadata:
         """Return metadata of the same elements without codecs, in C order, in other chunks."""

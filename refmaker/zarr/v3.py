@@ -42,7 +42,7 @@ class ArrayMetadata3(ArrayMetadata):
         return tuple(int(axis.max(initial=1)) for axis in lengths)
 
     @cached_property
-    def chunk_lengths(self) -> tuple[Lengths, ...] | None:  # type: ignore[override]  # kept: axes may be long
+    def chunk_lengths(self) -> tuple[Lengths, ...] | None:  # kept: axes may be long
         grid = self.document["chunk_grid"]
         if grid["name"] != "rectilinear":
             return None
@@ -117,6 +117,16 @@ class ArrayMetadata3(ArrayMetadata):
         if name in _SERIALIZERS:
             first = _serializer(self.endian, encoded_chunk)
         return self.replaced(shape=list(shape), chunk_grid=rectilinear_grid(lengths), codecs=[first, *others])
+
+    @property
+    def crops(self) -> bool:
+        return codec_name(self.document["codecs"][0], "name") in _SERIALIZERS
+
+    def uncropped(self) -> ArrayMetadata:
+        first, *others = self.document["codecs"]
+        if codec_name(first, "name") != CROP:
+            return self
+        return self.replaced(codecs=[_serializer(self.endian, None), *others])
 
     def uncompressed(self, chunks: Sequence[int]) -> ArrayMetadata:
         first = self.document["codecs"][0]
