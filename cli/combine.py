@@ -48,7 +48,8 @@ _OPTIONS: Final = (
         multiple=True,
         metavar="DIM",
         help="Concatenate along this dimension. A scalar variable or global attribute of this name becomes a "
-        "new dimension; NAME=REGEX takes its values from the input names, for example 'member=_r(\\d+)_'. "
+        "new dimension; NAME=REGEX takes its values from the input names, for example 'member=_r(\\d+)_', "
+        "and NAME=REGEX:FORMAT dates, for example 'time=_(\\d{8}):%Y%m%d'. "
         "Repeatable.  [default: the dimensions whose coordinates differ]",
     ),
     click.option(
@@ -60,9 +61,9 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--zarr-format",
-        type=click.Choice(["2", "3"]),
-        callback=lambda _ctx, _param, value: None if value is None else int(value),
-        help="Zarr version of the metadata of source files.  [default: as the first manifest, else 2]",
+        type=click.IntRange(2, 3),
+        metavar="2|3",
+        help="Zarr format of the metadata of source files.  [default: as the first manifest, else 2]",
     ),
     click.option(
         "--duplicates",
@@ -75,6 +76,16 @@ _OPTIONS: Final = (
         metavar="BYTES",
         help="Refuse an array that needs more bytes than this in the manifest.  [default: 16 MiB]",
     ),
+    click.option(
+        "--group", metavar="PATH", help="Combine this group of the inputs only, as the root, for example /forecast."
+    ),
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="GLOB",
+        help="Combine only arrays whose path matches, for example '/forecast/*'. Repeatable.",
+    ),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out arrays whose path matches. Repeatable."),
     click.option(
         "--jobs",
         type=click.IntRange(min=1),

@@ -86,6 +86,9 @@ INLINE = _limit(
     "inline", 16 << 20, "bytes", "values of one array that are kept in the manifest",
     "scan, combine and batch --inline-limit; inline_limit=",
 )  # fmt: skip
+FEW_REFERENCES = _limit(
+    "few-references", 64, "references", "an array whose values are not worth keeping in the manifest in their place"
+)
 INLINED = _limit(
     "inlined", 1 << 30, "bytes", "chunks that a scan makes or decodes, of all arrays, beyond four times the file",
     BY_ENVIRONMENT,

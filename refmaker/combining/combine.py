@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Literal, Unpack
 
 from refmaker.combining.building import build
+from refmaker.combining.choosing import chosen
 from refmaker.combining.collection import Collection
 from refmaker.combining.comparing import Disagreement
 from refmaker.combining.loading import Input, collect, is_manifest
@@ -33,6 +34,7 @@ from refmaker.combining.records import (
     Progress,
 )
 from refmaker.combining.reencode import rechunked, reencoded
+from refmaker.combining.small_arrays import STORAGE, in_one_chunk, is_worth_it
 from refmaker.combining.subchunks import subchunked
 from refmaker.combining.uneven import uneven
 from refmaker.engines.engine import Engine
@@ -40,6 +42,7 @@ from refmaker.errors import ManifestError, concealed
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 from refmaker.options import takes_options
+from refmaker.path_filter import PathFilter
 from refmaker.urls import is_local, local_path, text_of
 
 __all__ = ["append", "combine_with_report", "combine"]
@@ -53,6 +56,9 @@ def combine_with_report(
     on_mismatch: OnMismatch = "compose",
     duplicates: Duplicates = "refuse",
     inline_limit: int = DEFAULT_INLINE_LIMIT,
+    group: str = "/",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     storage_options: Mapping[str, Any] | None = None,
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
@@ -69,8 +75,9 @@ def combine_with_report(
     concat
         Dimensions to put the inputs together along; () for none. None: those whose coordinates differ, where that is
         plain. A dimension may be new: the name of a scalar variable, or of a global attribute, of which each input has
-        one; or `NAME=PATTERN`, a regular expression that finds the value in an input's name, in its first group if it
-        has any.
+        one; or `NAME=PATTERN`, a regular expression that finds the value in an input's name, in its group if it has
+        one; `NAME=PATTERN:FORMAT`, a time that all groups together are in that format of `strptime`, such as
+        `time=_([0-9]{8}):%Y%m%d`.
     on_mismatch
         What becomes of variables in which the inputs do not agree. "compose": chunks of different lengths, and partial
         ones, stay where they are, where an array can be made of them that holds exactly the values of all inputs: on a
@@ -82,6 +89,10 @@ def combine_with_report(
         Which of two inputs with the same coordinate values is taken, in the order given; "refuse": neither.
     inline_limit
         Bytes that one array may take in the manifest.
+    group
+        Combine this group of the inputs only, as the root.
+    include, exclude
+        Globs over paths: combine only what one of `include` matches, and nothing that one of `exclude` does.
     storage_options
         Of the filesystem of inputs and targets that are not local.
     zarr_format
@@ -138,6 +149,7 @@ def combine_with_report(
         spill=spill,
         progress=progress,
     )
+    collection = chosen(collection, PathFilter(group, tuple(include), tuple(exclude)))
     reader = Reader(collection.targets, options.storage_options)
     collection, along = with_new_dimension(_without_refused(collection), options.concat, reader)
     return _combined(collection, replace(options, concat=along), reader)
@@ -153,7 +165,8 @@ def combine(inputs: Input | Iterable[Input], **options: Unpack[CombineOptions]) 
         Manifests, or paths or urls of manifests or of source files.
     **options
         Those of `combine_with_report`, which says what each of them means: `concat`, `on_mismatch`, `duplicates`,
-        `inline_limit` (bytes), `storage_options`, `zarr_format`, `jobs`, `engine`, `spill`, `progress`.
+        `inline_limit` (bytes), `group`, `include`, `exclude`, `storage_options`, `zarr_format`, `jobs`, `engine`,
+        `spill`, `progress`.
 
     Returns
     -------
@@ -192,6 +205,8 @@ def append_with_report(
         gone = is_local(name) and not os.path.exists(local_path(name))
         message = "there is no manifest to append to" if gone else "not a manifest: inputs can be appended only to one"
         raise ManifestError(f"{message}; `refmaker combine` makes one", source=name)
+    if options.get("group", "/").strip("/"):
+        raise CombineError("appended inputs keep their groups: combine the group of each first, by combine --group")
     added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
     return combine_with_report([combined, *added], **options)
 
@@ -262,6 +277,8 @@ def _combined(collection: Collection, options: Options, reader: Reader) -> Combi
     tried: set[tuple[str, str]] = set()
     while True:
         plan = make_plan(collection, options, reader)
+        if options.on_mismatch == "compose":
+            _consolidate(collection, plan, made, options)
         found = [one for one in plan.found if one.path not in made]
         if not found:
             manifest = build(collection, plan, made, options, reader)
@@ -289,7 +306,12 @@ def _combined(collection: Collection, options: Options, reader: Reader) -> Combi
 
 
 def _refusal(message: str, found: Sequence[Disagreement]) -> CombineError:
-    return CombineError(message, [one.mismatch for one in found])
+    paths = [one.path for one in found if one.can_drop and one.path]
+    remedy = ""
+    if len(paths) == len(found):
+        left_out = " ".join(f"--exclude '/{path}'" for path in dict.fromkeys(paths[:3]))
+        remedy = f" (--on-mismatch drop-variable, or {left_out}, leaves out what differs; split and inline are others)"
+    return CombineError(message + remedy, [one.mismatch for one in found])
 
 
 def _dimensions(collection: Collection, plan: Plan) -> tuple[CombinedDimension, ...]:
@@ -313,6 +335,21 @@ def _dropped(collection: Collection, found: Sequence[Disagreement]) -> Collectio
         reason = f"the inputs do not agree: {one.mismatch.what}"
         refusals.setdefault(one.mismatch.variable, {}).setdefault(reason, list(range(len(collection))))
     return replace(collection.without(one.path for one in found), refusals=refusals)
+
+
+def _consolidate(
+    collection: Collection, plan: Plan, made: dict[str, References | ManifestArray], options: Options
+) -> None:
+    """Make one chunk of arrays whose values all stand in the inputs, where there would be many, or they do not fit."""
+    for path, pieces in plan.pieces.items():
+        own = [one.mismatch.what for one in plan.found if one.path == path]
+        if path in made or path in plan.times or not set(own) <= set(STORAGE):
+            continue
+        if (pieces.entry < 0).any() or not (own or is_worth_it(collection, path, pieces)):
+            continue
+        array = in_one_chunk(collection, path, pieces, options.inline_limit)
+        if array is not None:
+            made[path] = array
 
 
 def _composed(

@@ -150,6 +150,9 @@ class CombineOptions(TypedDict, total=False):
     on_mismatch: OnMismatch
     duplicates: Duplicates
     inline_limit: int
+    group: str
+    include: Sequence[str]
+    exclude: Sequence[str]
     storage_options: Mapping[str, Any] | None
     zarr_format: Literal[2, 3] | None
     jobs: int

@@ -70,6 +70,7 @@ def scan_file(
     keep_checksums: bool = False,
     verify_checksums: bool = True,
     records_per_chunk: int | None = None,
+    consolidate: bool = True,
     progress: Callable[[Progress], None] | None = None,
     memory_budget: MemoryBudget | None = None,
 ) -> ScanResult:
@@ -121,6 +122,9 @@ def scan_file(
         as those of the only record variable of a file. What is left over is kept in the manifest as the last chunk.
         Of other variables one record is a chunk, and a note in the report says so. Without the option, chunks of
         records that follow one another have about 4 MiB, and only whole divisors of the number of records.
+    consolidate
+        Read arrays whose references would take more of the manifest than their values, and keep them there as one
+        chunk; the report says so.
     progress
         Called now and then.
     memory_budget
@@ -156,6 +160,7 @@ def scan_file(
         inline_limit=inline_limit,
         portable=portable,
         keep_checksums=keep_checksums,
+        consolidate=consolidate,
     )
     if records_per_chunk is not None and records_per_chunk < 1:
         raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
