@@ -216,6 +216,8 @@ def _say_table(error: CombineError | RefmakerError, found: Sequence[Mismatch]) -
         say(line, err=True)
     if len(rows) > _ROWS + 1:
         say(f"… and {len(rows) - _ROWS - 1} more rows: --report FILE lists all", err=True)
+    if remedy := getattr(error, "remedy", None):
+        say(remedy, err=True)
 
 
 def _say_summary(made: Combination, inputs: Sequence[str], output: str, report: str | None) -> None:

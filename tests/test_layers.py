@@ -63,6 +63,7 @@ FACES = {
     "refmaker.codecs.hdf5": "numcodecs",
     "refmaker.codecs.sequences": "numcodecs",
     "refmaker.codecs.zarr3": "zarr",
+    "refmaker.codecs.zarr3_crop": "zarr",
     "refmaker.replay.filesystem": "fsspec",
     "refmaker.replay.key_file": "fsspec",
     "refmaker.replay.listing_methods": "fsspec",

@@ -33,10 +33,7 @@ from refmaker.combining.records import (
     Outcome,
     Progress,
 )
-from refmaker.combining.reencode import rechunked, reencoded
-from refmaker.combining.small_arrays import STORAGE, in_one_chunk, is_worth_it
-from refmaker.combining.subchunks import subchunked
-from refmaker.combining.uneven import uneven
+from refmaker.combining.settling import composed, consolidate, cut, dropped, inlined, readers_of, refusal
 from refmaker.engines.engine import Engine
 from refmaker.errors import ManifestError, concealed
 from refmaker.manifest.manifest import Manifest, ManifestArray
@@ -278,40 +275,32 @@ def _combined(collection: Collection, options: Options, reader: Reader) -> Combi
     while True:
         plan = make_plan(collection, options, reader)
         if options.on_mismatch == "compose":
-            _consolidate(collection, plan, made, options)
+            consolidate(collection, plan, made, options)
         found = [one for one in plan.found if one.path not in made]
         if not found:
             manifest = build(collection, plan, made, options, reader)
-            manifest.notes += [line for path in made for line in _readers(path, manifest.arrays[path])]
+            told = [line for path in made for line in readers_of(path, manifest.arrays[path])]
+            manifest.notes = list(dict.fromkeys([*manifest.notes, *told]))
             return Combination(manifest, _dimensions(collection, plan), outcomes, plan.notes)
         if options.on_mismatch == "compose":
-            composed = _composed(collection, plan, found, made)
-            outcomes += [Outcome(one.mismatch, "composed") for one in composed]
-            if not composed:
-                raise _refusal("the inputs do not agree", found)
+            settled = composed(collection, plan, found, made)
+            outcomes += [Outcome(one.mismatch, "composed") for one in settled]
+            if not settled:
+                raise refusal("the inputs do not agree", found)
         elif options.on_mismatch == "drop-variable":
-            collection = _dropped(collection, found)
+            collection = dropped(collection, found)
             outcomes += [Outcome(one.mismatch, "dropped") for one in found]
         elif options.on_mismatch == "inline":
-            collection = _inlined(collection, plan, found, made, options, reader, tried)
+            collection = inlined(collection, plan, found, made, options, reader, tried)
             outcomes += [Outcome(one.mismatch, "inlined") for one in found]
         elif options.on_mismatch == "split":
-            cut = _cut(collection, plan, found, tried)
-            if cut is None:
+            parted = cut(collection, plan, found, tried)
+            if parted is None:
                 return _split(collection, plan, found, options, reader, outcomes)
-            collection, which = cut
+            collection, which = parted
             outcomes += [Outcome(one.mismatch, "split") for one in which]
         else:
-            raise _refusal("the inputs do not agree", found)
-
-
-def _refusal(message: str, found: Sequence[Disagreement]) -> CombineError:
-    paths = [one.path for one in found if one.can_drop and one.path]
-    remedy = ""
-    if len(paths) == len(found):
-        left_out = " ".join(f"--exclude '/{path}'" for path in dict.fromkeys(paths[:3]))
-        remedy = f" (--on-mismatch drop-variable, or {left_out}, leaves out what differs; split and inline are others)"
-    return CombineError(message + remedy, [one.mismatch for one in found])
+            raise refusal("the inputs do not agree", found)
 
 
 def _dimensions(collection: Collection, plan: Plan) -> tuple[CombinedDimension, ...]:
@@ -323,102 +312,6 @@ def _dimensions(collection: Collection, plan: Plan) -> tuple[CombinedDimension, 
         names = tuple(collection.names[first[block]] for block in axis.used if block in first)
         found.append(CombinedDimension(key, axis.length, names))
     return tuple(found)
-
-
-def _dropped(collection: Collection, found: Sequence[Disagreement]) -> Collection:
-    """Leave out the variables in which inputs do not agree, and refuse them by name."""
-    fixed = [one for one in found if not one.can_drop]
-    if fixed:
-        raise _refusal("the inputs do not agree in what cannot be left out", fixed)
-    refusals = {path: {**reasons} for path, reasons in collection.refusals.items()}
-    for one in found:
-        reason = f"the inputs do not agree: {one.mismatch.what}"
-        refusals.setdefault(one.mismatch.variable, {}).setdefault(reason, list(range(len(collection))))
-    return replace(collection.without(one.path for one in found), refusals=refusals)
-
-
-def _consolidate(
-    collection: Collection, plan: Plan, made: dict[str, References | ManifestArray], options: Options
-) -> None:
-    """Make one chunk of arrays whose values all stand in the inputs, where there would be many, or they do not fit."""
-    for path, pieces in plan.pieces.items():
-        own = [one.mismatch.what for one in plan.found if one.path == path]
-        if path in made or path in plan.times or not set(own) <= set(STORAGE):
-            continue
-        if (pieces.entry < 0).any() or not (own or is_worth_it(collection, path, pieces)):
-            continue
-        array = in_one_chunk(collection, path, pieces, options.inline_limit)
-        if array is not None:
-            made[path] = array
-
-
-def _composed(
-    collection: Collection, plan: Plan, found: Sequence[Disagreement], made: dict[str, References | ManifestArray]
-) -> list[Disagreement]:
-    """Put chunks of different lengths behind each other; return what that settled."""
-    settled = []
-    for path in dict.fromkeys(one.path for one in found):
-        own = [one for one in found if one.path == path]
-        if path not in plan.pieces or any(one.mismatch.what not in ("chunk grid", "partial chunk") for one in own):
-            continue
-        array = uneven(collection, path, plan.pieces[path])
-        if array is not None:
-            made[path] = array
-            settled += own
-    return settled
-
-
-def _readers(path: str, array: ManifestArray) -> list[str]:
-    """Say who reads an array, where not all do."""
-    if array.metadata.chunk_lengths is None:
-        return []
-    needs = "" if array.metadata.encoded_chunk is None else ", with refmaker installed"
-    readers = "engine='refmaker', refmaker:// (view='regular') and zarr-python 3.2 or later"
-    return [f"/{path}: chunks of different lengths: read by {readers} with array.rectilinear_chunks set{needs}"]
-
-
-def _inlined(
-    collection: Collection,
-    plan: Plan,
-    found: Sequence[Disagreement],
-    made: dict[str, References | ManifestArray],
-    options: Options,
-    reader: Reader,
-    tried: set[tuple[str, str]],
-) -> Collection:
-    """Write chunks anew, first those of other forms, then those that do not fit."""
-    fixed = [one for one in found if not one.can_recode or (one.path, one.mismatch.what) in tried]
-    if fixed:
-        raise _refusal("the inputs do not agree in what cannot be written anew", fixed)
-    tried |= {(one.path, one.mismatch.what) for one in found}
-    series = dict(collection.series)
-    for path in dict.fromkeys(one.path for one in found):
-        if not all(collection.forms.all[form].regular for form in set(collection.series[path].forms)):
-            raise _refusal("chunks of different lengths cannot be written anew", found)
-        if all(one.mismatch.what == "partial chunk" for one in found if one.path == path):
-            made[path], _ = rechunked(collection, path, plan.pieces[path], reader, options.inline_limit)
-        else:
-            held = collection.series[path]
-            first = held.inputs.index(plan.first) if plan.first in held.inputs else 0
-            series[path] = reencoded(collection, path, first, reader, options.inline_limit)
-    return replace(collection, series=series)
-
-
-def _cut(
-    collection: Collection, plan: Plan, found: Sequence[Disagreement], tried: set[tuple[str, str]]
-) -> tuple[Collection, list[Disagreement]] | None:
-    """Cut chunks where that alone makes arrays agree; None where it would for none."""
-    series, which = dict(collection.series), []
-    for path in dict.fromkeys(one.path for one in found):
-        own = [one for one in found if one.path == path]
-        if (path, "cut") in tried or any(one.mismatch.what not in ("chunk grid", "partial chunk") for one in own):
-            continue
-        tried.add((path, "cut"))
-        cut = subchunked(collection, path, plan.pieces[path]) if path in plan.pieces else None
-        if cut is not None:
-            series[path] = cut
-            which += own
-    return (replace(collection, series=series), which) if which else None
 
 
 def _split(
@@ -435,7 +328,7 @@ def _split(
     for number in range(len(collection)):
         signatures.setdefault(tuple(one.labels.get(number, -1) for one in found), []).append(number)
     if fixed or len(signatures) < 2:
-        raise _refusal("the inputs do not agree, and splitting them does not help", fixed or found)
+        raise refusal("the inputs do not agree, and splitting them does not help", fixed or found)
     if options.concat is None and plan.axes:
         options = replace(options, concat=tuple(dict.fromkeys(plan.axes)))
     parts = [_combined(collection.part(inputs), options, reader) for inputs in signatures.values()]

@@ -77,17 +77,23 @@ class CombineError(RefmakerError):
         One line.
     mismatches
         Everything that stands in the way, as far as it was looked at.
+    remedy
+        Options with which the rest is combined.
     """
 
-    def __init__(self, message: str, mismatches: Sequence[Mismatch] = (), **where: Any) -> None:
+    def __init__(
+        self, message: str, mismatches: Sequence[Mismatch] = (), *, remedy: str | None = None, **where: Any
+    ) -> None:
         super().__init__(message, **where)
+        self.remedy = remedy
         self.mismatches = tuple(mismatches)
 
     def __str__(self) -> str:
         lines = "; ".join(str(mismatch) for mismatch in self.mismatches[:_LISTED])
         more = len(self.mismatches) - _LISTED
         rest = f"; and {more} more" if more > 0 else ""
-        return super().__str__() + (f": {lines}{rest}" if lines else "")
+        advice = f" ({self.remedy})" if self.remedy else ""
+        return super().__str__() + (f": {lines}{rest}" if lines else "") + advice
 
 
 @dataclass(frozen=True, slots=True)

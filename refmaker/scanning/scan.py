@@ -162,8 +162,6 @@ def scan_file(
         keep_checksums=keep_checksums,
         consolidate=consolidate,
     )
-    if records_per_chunk is not None and records_per_chunk < 1:
-        raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
     with _explained(url, storage_options), nullcontext() if verify_checksums else unverified():
         space = AddressSpace(opened or open_source(url, storage_options, memory_budget), storage_options, memory_budget)
         recorder = RecordingWindow(space.window) if measure else None
@@ -179,7 +177,7 @@ def scan_file(
             permission=Permission(other_files, None if allow is None else tuple(map(text_of, allow))),
             strict=strict,
             follow_external_links=follow_external_links,
-            records_per_chunk=records_per_chunk,
+            records_per_chunk=_at_least_one(records_per_chunk),
             recorder=recorder,
         )
         found = detect_format(job.window, driver)
@@ -188,6 +186,12 @@ def scan_file(
         _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
         space.check_unchanged()
     return ScanResult(manifest, tree)
+
+
+def _at_least_one(records_per_chunk: int | None) -> int | None:
+    if records_per_chunk is not None and records_per_chunk < 1:
+        raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
+    return records_per_chunk
 
 
 def _opened(
