@@ -28,7 +28,7 @@ __all__ = ["batch"]
 _OF_SCAN = (
     *("inline_threshold", "inline_limit", "group", "include", "exclude", "portable"),
     *("follow_external_links", "other_files", "allow"),
-    *("keep_checksums", "verify_checksums", "strict", "zarr_format", "records_per_chunk"),
+    *("keep_checksums", "verify_checksums", "strict", "zarr_format", "records_per_chunk", "consolidate"),
 )
 
 

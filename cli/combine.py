@@ -48,14 +48,22 @@ _OPTIONS: Final = (
         multiple=True,
         metavar="DIM",
         help="Concatenate along this dimension. A scalar variable or global attribute of this name becomes a "
-        "new dimension; NAME=REGEX takes its values from the input names, for example 'member=_r(\\d+)_'. "
+        "new dimension; NAME=REGEX takes its values from the input names, for example 'member=_r(\\d+)_', "
+        "and NAME=REGEX:FORMAT dates, for example 'time=_(\\d{8}):%Y%m%d'. "
         "Repeatable.  [default: the dimensions whose coordinates differ]",
     ),
     click.option(
         "--on-mismatch",
-        type=click.Choice(["refuse", "drop-variable", "split", "inline"]),
-        help="What to do with a variable in which the inputs differ: refuse to combine, drop it, split the "
-        "inputs into groups, or copy it into the manifest.  [default: refuse]",
+        type=click.Choice(["compose", "refuse", "drop-variable", "split", "inline"]),
+        help="What to do with a variable in which the inputs differ: leave chunks of different lengths where they are "
+        "(Zarr 3), refuse to combine, drop it, split the inputs into groups, or copy it into the manifest.  "
+        "[default: compose where that is exact, else refuse]",
+    ),
+    click.option(
+        "--zarr-format",
+        type=click.IntRange(2, 3),
+        metavar="2|3",
+        help="Zarr format of the metadata of source files.  [default: as the first manifest, else 2]",
     ),
     click.option(
         "--duplicates",
@@ -68,6 +76,16 @@ _OPTIONS: Final = (
         metavar="BYTES",
         help="Refuse an array that needs more bytes than this in the manifest.  [default: 16 MiB]",
     ),
+    click.option(
+        "--group", metavar="PATH", help="Combine this group of the inputs only, as the root, for example /forecast."
+    ),
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="GLOB",
+        help="Combine only arrays whose path matches, for example '/forecast/*'. Repeatable.",
+    ),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out arrays whose path matches. Repeatable."),
     click.option(
         "--jobs",
         type=click.IntRange(min=1),
@@ -169,7 +187,8 @@ def run(
         write_bytes(report_text(entry | _summary(made)), report)
     if not quiet:
         _say_summary(made, inputs, output, report)
-    return REFUSED if made.outcomes or made.manifest.refusals else DONE
+    changed = any(outcome.action != "composed" for outcome in made.outcomes)
+    return REFUSED if changed or made.manifest.refusals else DONE
 
 
 def _combined(
@@ -197,6 +216,8 @@ def _say_table(error: CombineError | RefmakerError, found: Sequence[Mismatch]) -
         say(line, err=True)
     if len(rows) > _ROWS + 1:
         say(f"… and {len(rows) - _ROWS - 1} more rows: --report FILE lists all", err=True)
+    if remedy := getattr(error, "remedy", None):
+        say(remedy, err=True)
 
 
 def _say_summary(made: Combination, inputs: Sequence[str], output: str, report: str | None) -> None:

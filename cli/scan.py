@@ -120,6 +120,14 @@ __all__ = ["scan"]
     help="Do not verify the checksums of metadata in FILE.",
 )
 @click.option(
+    "--no-consolidate",
+    "consolidate",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Keep references where they take more of the manifest than the values that they lead to.",
+)
+@click.option(
     "--records-per-chunk",
     type=click.IntRange(min=1),
     metavar="N",

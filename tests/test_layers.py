@@ -70,6 +70,7 @@ FACES = {
     "refmaker.codecs.sequences": "numcodecs",
     "refmaker.codecs.zarr3": "zarr",
     "refmaker.codecs.zarr3_b2nd": "zarr",
+    "refmaker.codecs.zarr3_crop": "zarr",
     "refmaker.replay.filesystem": "fsspec",
     "refmaker.replay.key_file": "fsspec",
     "refmaker.replay.listing_methods": "fsspec",

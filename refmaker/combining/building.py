@@ -31,14 +31,14 @@ __all__ = ["build"]
 
 
 def build(
-    collection: Collection, plan: Plan, made: Mapping[str, References], options: Options, reader: Reader
+    collection: Collection, plan: Plan, made: Mapping[str, References | ManifestArray], options: Options, reader: Reader
 ) -> Manifest:
     """Make the manifest of all inputs.
 
     Parameters
     ----------
     made
-        References that were made otherwise than by moving, by path.
+        References, or whole arrays, that were made otherwise than by moving, by path.
 
     Raises
     ------
@@ -54,7 +54,10 @@ def build(
             elif path in plan.axes:
                 arrays[path] = _index_coordinate(collection, plan, plan.axes[path], options)
             elif path in plan.pieces:
-                arrays[path] = _concatenated(collection, path, plan.pieces[path], made.get(path))
+                one = made.get(path)
+                if not isinstance(one, ManifestArray):
+                    one = _concatenated(collection, path, plan.pieces[path], one)
+                arrays[path] = one
             else:
                 arrays[path] = _same(collection, plan, path, options, reader)
         except RefmakerError as error:
@@ -137,7 +140,10 @@ def _same(collection: Collection, plan: Plan, path: str, options: Options, reade
         if sum(map(len, chunks.values())) <= options.inline_limit:
             references = References.empty()
             references.inline = dict(sorted(chunks.items()))
-    return ManifestArray(with_extent(form, shape), dict(form.attributes), _grid(shape, form.chunks), references)
+    metadata = with_extent(form, shape)
+    lengths = metadata.chunk_lengths
+    grid = _grid(shape, form.chunks) if lengths is None else tuple(map(len, lengths))
+    return ManifestArray(metadata, dict(form.attributes), grid, references)
 
 
 def _index_coordinate(collection: Collection, plan: Plan, axis: Axis, options: Options) -> ManifestArray:

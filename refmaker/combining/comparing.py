@@ -136,7 +136,19 @@ def compare_values(collection: Collection, path: str, reader: Reader) -> list[Di
     if len(set(which)) < 2:
         return []
     texts = [f"values {number + 1}" for number in which]
+    if set(series.shapes) == {()}:
+        first = {number: entry for entry, number in reversed(list(enumerate(which)))}
+        known = {number: _scalar(collection, path, entry, reader) for number, entry in first.items()}
+        if len(set(known.values())) == len(known):
+            texts = [known[number] for number in which]
     return [labelled(collection, path, "values", series.inputs, texts)]
+
+
+def _scalar(collection: Collection, path: str, entry: int, reader: Reader) -> str:
+    """Return the value of a scalar as text."""
+    series = collection.series[path]
+    chunks = reader.chunks(series.references(entry), "/" + path)
+    return str(decoded(collection.form(series, entry), (), chunks)[()])[:80]
 
 
 def _same_references(series: Series) -> bool:

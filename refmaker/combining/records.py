@@ -30,7 +30,7 @@ __all__ = [
     "Progress",
 ]
 
-OnMismatch: TypeAlias = Literal["refuse", "drop-variable", "split", "inline"]
+OnMismatch: TypeAlias = Literal["compose", "refuse", "drop-variable", "split", "inline"]
 Duplicates: TypeAlias = Literal["refuse", "first", "last"]
 
 DEFAULT_INLINE_LIMIT = limits.INLINE
@@ -77,17 +77,23 @@ class CombineError(RefmakerError):
         One line.
     mismatches
         Everything that stands in the way, as far as it was looked at.
+    remedy
+        Options with which the rest is combined.
     """
 
-    def __init__(self, message: str, mismatches: Sequence[Mismatch] = (), **where: Any) -> None:
+    def __init__(
+        self, message: str, mismatches: Sequence[Mismatch] = (), *, remedy: str | None = None, **where: Any
+    ) -> None:
         super().__init__(message, **where)
+        self.remedy = remedy
         self.mismatches = tuple(mismatches)
 
     def __str__(self) -> str:
         lines = "; ".join(str(mismatch) for mismatch in self.mismatches[:_LISTED])
         more = len(self.mismatches) - _LISTED
         rest = f"; and {more} more" if more > 0 else ""
-        return super().__str__() + (f": {lines}{rest}" if lines else "")
+        advice = f" ({self.remedy})" if self.remedy else ""
+        return super().__str__() + (f": {lines}{rest}" if lines else "") + advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class Outcome:
     """How a disagreement was handled that did not stop the combination."""
 
     mismatch: Mismatch
-    action: Literal["dropped", "split", "inlined"]
+    action: Literal["dropped", "split", "inlined", "composed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,9 @@ class CombineOptions(TypedDict, total=False):
     on_mismatch: OnMismatch
     duplicates: Duplicates
     inline_limit: int
+    group: str
+    include: Sequence[str]
+    exclude: Sequence[str]
     storage_options: Mapping[str, Any] | None
     zarr_format: Literal[2, 3] | None
     jobs: int
@@ -163,7 +172,7 @@ class Options:
     """How inputs are combined: see `refmaker.combining.combine`."""
 
     concat: tuple[str, ...] | None = None
-    on_mismatch: OnMismatch = "refuse"
+    on_mismatch: OnMismatch = "compose"
     duplicates: Duplicates = "refuse"
     inline_limit: int = DEFAULT_INLINE_LIMIT
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -31,8 +31,7 @@ from refmaker.replay.loading import LoadedManifest
 from refmaker.replay.lookup import Lookup, ResolvedKey
 from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
 from refmaker.replay.raw_view import RawView
-from refmaker.replay.rechunked import rechunked
-from refmaker.replay.rechunked_array import RechunkedArray
+from refmaker.replay.rechunked import DecodedArray, rechunked
 from refmaker.replay.requests import ReadRequest
 from refmaker.replay.targets import Targets
 from refmaker.replay.threads import threads
@@ -58,10 +57,12 @@ class DecodedView:
     ----------
     size
         Bytes of a chunk that are aimed at.
+    regular
+        Only arrays whose chunks are not on a regular grid; the others stay as they are.
     """
 
-    def __init__(self, opened: LoadedManifest, targets: Targets, size: int) -> None:
-        manifest, self.arrays = rechunked(opened.lookup.manifest, size)
+    def __init__(self, opened: LoadedManifest, targets: Targets, size: int, *, regular: bool = False) -> None:
+        manifest, self.arrays = rechunked(opened.lookup.manifest, size, irregular=regular)
         self.targets = targets
         lookup = Lookup(manifest, opened.lookup.withheld, opened.lookup.loose)
         self.opened = LoadedManifest(opened.location, lookup, Listing(lookup))
@@ -114,7 +115,7 @@ class DecodedView:
         array = self.arrays.get(request.target)
         return (request.size or 0) if array is None else array.size
 
-    async def _chunk(self, key: str, target: int, array: RechunkedArray, cell: int) -> bytes:
+    async def _chunk(self, key: str, target: int, array: DecodedArray, cell: int) -> bytes:
         when, data = self._kept.get((target, cell), (-math.inf, b""))
         if time.monotonic() - when < _KEPT:
             self._kept.move_to_end((target, cell))
@@ -124,13 +125,13 @@ class DecodedView:
         self._keep((target, cell), data)
         return data
 
-    async def _assembled(self, key: str, array: RechunkedArray, pieces: Pieces, state: ArrayState, cell: int) -> bytes:
+    async def _assembled(self, key: str, array: DecodedArray, pieces: Pieces, state: ArrayState, cell: int) -> bytes:
         """Read what a chunk of the view is made of; decode what has come while the rest is on its way."""
         engine = await self.targets.engine()
         await engine.prepare(distinct(pieces.target).tolist())
         reading = list(self._reading(engine, key, pieces))
         engine.observe(state, cell, int(pieces.size.sum()))
-        assembly = Assembly(key, array, complete=len(pieces) == math.prod(array.factor))
+        assembly = Assembly(key, array, cell, complete=len(pieces) == array.count(cell))
         loop, workers = asyncio.get_running_loop(), threads("decode", os.cpu_count() or 1)
         here = [(held(data), url) for data, held, url in reading if isinstance(data, bytes)]
         decoding = [loop.run_in_executor(workers, assembly.put, here)] if here else []
@@ -163,7 +164,7 @@ class DecodedView:
                 held = partial(_cut, cells[part], starts[part], sizes[part], origin)
                 yield data, held, self.targets.records[target].url
 
-    def _state(self, target: int, array: RechunkedArray) -> ArrayState:
+    def _state(self, target: int, array: DecodedArray) -> ArrayState:
         state = self._states.get(target)
         if state is None:
             shown = self.opened.lookup.manifest.arrays[array.path].references
@@ -193,7 +194,7 @@ def _cut(
 class _RechunkedArrayState(ArrayState):
     """An array of the view, whose chunks are prefetched."""
 
-    def __init__(self, array: RechunkedArray, shown: References, fetch: Fetch) -> None:
+    def __init__(self, array: DecodedArray, shown: References, fetch: Fetch) -> None:
         super().__init__(f"{array.path} decoded", array.grid, shown)
         self.array = array
         self.stored = array.source.references
