@@ -27,6 +27,7 @@ from refmaker.batch.plan import LISTING, NOT_THERE, Plan, make_plan
 from refmaker.batch.remote_ledger import RemoteLedger
 from refmaker.batch.scan_task import Settings, Task, failed_row, scan_one
 from refmaker.engines.engine import Engine, Item, TaskFailed
+from refmaker.engines.executor import EngineLike, as_engine
 from refmaker.errors import BatchError, OutputError
 from refmaker.locks.file_lock import Lock
 from refmaker.locks.output import Held
@@ -77,8 +78,8 @@ class Batch:
     prune: bool = False
     max_failures: int | None = None
 
-    def run(self, engine: Engine, observer: Observer | None = None) -> Result:
-        """Do it.
+    def run(self, engine: EngineLike, observer: Observer | None = None) -> Result:
+        """Do it, by an engine or any `concurrent.futures.Executor`.
 
         Raises
         ------
@@ -101,7 +102,7 @@ class Batch:
         watching = Unobserved() if observer is None else observer
         with Lock(f"{path}.lock", self.out) as lock, _shelf(place, path) as shelf, Ledger(path) as ledger:
             held = (lock,) if shelf is None else (lock, shelf)
-            return _Run(self, place, ledger, engine, watching, held).run()
+            return _Run(self, place, ledger, as_engine(engine), watching, held).run()
 
 
 class Observer(Protocol):

@@ -9,13 +9,14 @@ by whom. A holder whose file was taken away, or taken over, finds that out befor
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import threading
 import time
 from types import TracebackType
 
-from refmaker.errors import BatchError, OutputError
+from refmaker.errors import BatchError, OutputError, RefmakerError
 from refmaker.locks.holder import Holder
 
 __all__ = ["Lock", "NoFileLocksError"]
@@ -44,23 +45,31 @@ class Lock:
         Seconds to wait while another run holds it.
     keep
         Leave the file, empty, where it is.
-    doing
-        What the other run is doing, for the error.
+    doing, kind
+        What the other run is doing, for the error; and of which kind that is.
 
     Raises
     ------
-    BatchError
+    RefmakerError
         On entering: another run holds it; or it cannot be made.
     """
 
     def __init__(
-        self, path: str, what: str, *, wait: float = 0.0, keep: bool = True, doing: str = "using this ledger"
+        self,
+        path: str,
+        what: str,
+        *,
+        wait: float = 0.0,
+        keep: bool = True,
+        doing: str = "using this ledger",
+        kind: type[RefmakerError] = BatchError,
     ) -> None:
         self.path = path
         self.what = what
         self.wait = wait
         self.keep = keep
         self.doing = doing
+        self.kind = kind
         self.me = Holder.own()
         self.taken_over: str | None = None
         self._descriptor = -1
@@ -82,9 +91,7 @@ class Lock:
         # Where that cannot be said any more, the process that holds it is one that does not live.
         with contextlib.suppress(OSError):
             if self._is_mine():
-                os.ftruncate(self._descriptor, 0)
-                if not self.keep:
-                    os.unlink(self.path)
+                self._let_go()
         os.close(self._descriptor)
 
     def check(self) -> None:
@@ -102,13 +109,13 @@ class Lock:
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
             self._descriptor = os.open(self.path, flags, 0o666)
         except OSError as error:
-            raise BatchError(f"cannot create the lock: {error.strerror}", source=self.path) from error
+            raise self.kind(f"cannot create the lock: {error.strerror}", source=self.path) from error
         try:
             if self._take(last=last):
                 return True
         except OSError as error:
             os.close(self._descriptor)
-            raise BatchError(f"cannot write the lock: {error.strerror}", source=self.path) from error
+            raise self.kind(f"cannot write the lock: {error.strerror}", source=self.path) from error
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -130,8 +137,21 @@ class Lock:
         self.taken_over = None if before is None else str(before)
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, self.me.encoded())
+        content = self.me.encoded()
+        try:
+            if os.write(self._descriptor, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self._let_go()
+            raise
         return True
+
+    def _let_go(self) -> None:
+        """Have the file say that nobody holds the lock."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            if not self.keep:
+                os.unlink(self.path)
 
     def _flock(self) -> bool:
         """Lock the file; return whether another process has."""
@@ -179,8 +199,8 @@ class Lock:
         os.unlink(probe)
         return now - before
 
-    def _held(self, holder: Holder) -> BatchError:
-        return BatchError(f"another run is {self.doing}: {holder}; wait until it ends", source=self.what)
+    def _held(self, holder: Holder) -> RefmakerError:
+        return self.kind(f"another run is {self.doing}: {holder}; wait until it ends", source=self.what)
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):

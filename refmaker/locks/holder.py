@@ -67,13 +67,19 @@ class Holder:
             return None
         if not isinstance(found, dict) or not found:
             return None
-        texts = {name: str(found.get(name, ""))[:_SHOWN] for name in ("run", "boot", "namespace")}
-        container = str(found.get("container", ""))
-        host = str(found.get("host", "unknown"))[:_SHOWN]
-        numbers = {name: _whole(found.get(name)) for name in ("pid", "started")}
+        run, host, boot, namespace = (
+            str(found.get(name, ""))[:_SHOWN] for name in ("run", "host", "boot", "namespace")
+        )
         began = found.get("began")
         return cls(
-            host=host, container=container, began=began if isinstance(began, int | float) else None, **texts, **numbers
+            run,
+            host or "unknown",
+            _whole(found.get("pid")),
+            _whole(found.get("started")),
+            boot,
+            namespace,
+            str(found.get("container", "")),
+            began if isinstance(began, int | float) else None,
         )
 
     def encoded(self) -> bytes:

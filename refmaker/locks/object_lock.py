@@ -1,10 +1,11 @@
 """A lock that is an object in a store, or a file where the system has no locks.
 
-Contract: the object says who holds it (`Holder`), and is written again now and then as a sign of life. It is made only
-where there is none, which S3, Google Cloud Storage and Azure decide themselves (If-None-Match: *, RFC 9110, 13.1.2);
-where a store cannot, whoever has written it reads it again. A holder that is known to be dead, or has given no sign of
-life for long, is replaced by one that made the object beside it which only one can make, and that then found the lock
-unchanged. Whoever has lost the lock never writes it again, does not remove it, and is told by `check`.
+Contract: the object says who holds it (`Holder`); another beside it is written now and then as a sign of life, so that
+no sign of life can take the place of somebody else's lock. The lock is made only where there is none, which S3, Google
+Cloud Storage and Azure decide themselves (If-None-Match: *, RFC 9110, 13.1.2); where a store cannot, whoever has
+written it reads it again. A holder that is known to be dead, or has given no sign of life for long, is replaced by one
+that made the object beside it which only one can make, and that then found the lock unchanged. Whoever has lost the
+lock never writes it again, does not remove it, and is told by `check`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from refmaker.errors import BatchError, OutputError, cause_of
+from refmaker.errors import BatchError, OutputError, RefmakerError, cause_of
 from refmaker.file_version import FileVersion
 from refmaker.locks.holder import Holder
 from refmaker.urls import filesystem_of
@@ -30,6 +31,7 @@ DEAD_AFTER = 300.0
 """Seconds between signs of life, and without one after which a run of which nobody knows is taken for dead."""
 _PAUSE = 0.5
 _TAKING = ".taking"
+_ALIVE = ".alive"
 
 
 class ObjectLock:
@@ -45,12 +47,12 @@ class ObjectLock:
         Of its filesystem.
     wait
         Seconds to wait while another run holds it.
-    doing
-        What the other run is doing, for the error.
+    doing, kind
+        What the other run is doing, for the error; and of which kind that is.
 
     Raises
     ------
-    BatchError
+    RefmakerError
         On entering: another run holds it; or the store cannot be used.
     """
 
@@ -62,12 +64,14 @@ class ObjectLock:
         *,
         wait: float = 0.0,
         doing: str = "using this ledger",
+        kind: type[RefmakerError] = BatchError,
     ) -> None:
         self.url = url
         self.what = what
         self.storage_options = storage_options
         self.wait = wait
         self.doing = doing
+        self.kind = kind
         self.me = Holder.own()
         self.taken_over: str | None = None
         self._store: _Store | None = None
@@ -116,10 +120,10 @@ class ObjectLock:
             found = store.read("")
             if found is None:  # it was released in between
                 return False
-            if found.lives() is False or (found.lives() is None and time.time() - store.changed("") > DEAD_AFTER):
+            if found.lives() is False or (found.lives() is None and time.time() - store.alive() > DEAD_AFTER):
                 return self._take_over(found)
         if last:
-            raise BatchError(
+            raise self.kind(
                 f"another run is {self.doing}: {found or Holder()}; wait until it ends, or remove {self.url} "
                 "if it is dead",
                 source=self.what,
@@ -135,7 +139,7 @@ class ObjectLock:
             return False
         try:
             # Both times are the store's: clocks of machines differ.
-            silent = store.changed(_TAKING) - store.changed("")
+            silent = store.changed(_TAKING) - store.alive()
             if store.read("") != dead or (dead.lives() is None and silent < DEAD_AFTER):
                 return False
             store.write("", self.me.encoded())
@@ -152,7 +156,7 @@ class ObjectLock:
         if found is None or found.run != self.me.run:
             self._lost.set()
             return
-        store.write("", self.me.encoded())
+        store.write(_ALIVE, self.me.encoded())
         self._confirmed = time.time()
 
     def _beat(self) -> None:
@@ -164,6 +168,7 @@ class ObjectLock:
         store = self._opened()
         found = store.read("")
         if found is not None and found.run == self.me.run:
+            store.remove(_ALIVE)
             store.remove("")
 
     def _opened(self) -> _Store:
@@ -175,10 +180,10 @@ class ObjectLock:
     def _explained(self, what: str) -> Any:
         try:
             yield
-        except (BatchError, OutputError):
+        except RefmakerError:
             raise
         except Exception as error:  # every filesystem raises errors of its own
-            raise BatchError(f"the lock {what}: {cause_of(error)}", source=self.url) from error
+            raise self.kind(f"the lock {what}: {cause_of(error)}", source=self.url) from error
 
 
 class _Store:
@@ -206,6 +211,11 @@ class _Store:
             return Holder.of(self.filesystem.cat_file(self.path + end)) or Holder()
         except FileNotFoundError:
             return None
+
+    def alive(self) -> float:
+        """Return when the holder gave its last sign of life."""
+        beat = self.read(_ALIVE)
+        return max(self.changed(""), 0.0 if beat is None else self.changed(_ALIVE))
 
     def changed(self, end: str) -> float:
         """Return when an object was written, in seconds since the epoch; now where nobody can tell."""

@@ -119,3 +119,16 @@ def test_in_a_bucket(s3_server: S3Server) -> None:
 def test_a_store_that_is_not_there(s3_server: S3Server) -> None:
     with pytest.raises(BatchError, match="the lock cannot be taken"):
         ObjectLock("s3://no-such-bucket/x.lock", "x", s3_server.options).__enter__()
+
+
+def test_signs_of_life_stand_apart(store: Any) -> None:
+    """One that is given late takes nobody's place, and one that was given lately keeps the lock."""
+    with ObjectLock(URL, "x", {}) as held:
+        held.beat()
+        assert sorted(store.store) == ["/locks/x.lock", "/locks/x.lock.alive"]
+    assert store.store == {}
+    store.pipe_file("/locks/x.lock", FAR.encoded())
+    store.pipe_file("/locks/x.lock.alive", FAR.encoded())
+    aged(store, "/locks/x.lock", 1e6)
+    with pytest.raises(BatchError, match="another run"):
+        ObjectLock(URL, "x", {}).__enter__()
