@@ -19,7 +19,7 @@ from typing import Any
 
 from refmaker.batch.listing import Remote, absolute
 from refmaker.errors import OutputError
-from refmaker.kerchunk.open import write_manifest
+from refmaker.kerchunk.open import is_parquet_name, write_manifest
 from refmaker.kerchunk.uploading import upload_manifest
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.rewriting import with_targets_at
@@ -62,7 +62,7 @@ class Destination:
             Something in it cannot be written without loss.
         """
         if not self.local:
-            return upload_manifest(manifest, self.place(name), self.storage_options)
+            return upload_manifest(manifest, self.place(name), self.storage_options, parquet=is_parquet_name(name))
         path = os.path.join(self.url, name)
         self._check_inside(path)
         try:

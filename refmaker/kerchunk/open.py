@@ -128,7 +128,7 @@ def write_manifest(
     if not is_local(name):
         from refmaker.kerchunk.uploading import upload_manifest
 
-        upload_manifest(manifest, name, storage_options)
+        upload_manifest(manifest, name, storage_options, parquet=is_parquet_name(name))
         return
     name = local_path(name)
     if is_parquet_name(name):

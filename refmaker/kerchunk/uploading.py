@@ -27,8 +27,10 @@ __all__ = ["upload", "upload_bytes", "upload_manifest"]
 _WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "http", "https"})
 
 
-def upload_manifest(manifest: Manifest, url: str, storage_options: Mapping[str, Any] | None = None) -> int:
-    """Write a manifest to a store, in the form that its name asks for; return the bytes of it, or of its head.
+def upload_manifest(
+    manifest: Manifest, url: str, storage_options: Mapping[str, Any] | None = None, *, parquet: bool
+) -> int:
+    """Write a manifest to a store, as a Parquet set or as JSON; return the bytes of it, or of its head.
 
     Raises
     ------
@@ -37,12 +39,13 @@ def upload_manifest(manifest: Manifest, url: str, storage_options: Mapping[str, 
     ManifestError
         Something in it cannot be written without loss.
     """
-    from refmaker.kerchunk.open import write_manifest
-
     name = posixpath.basename(first_link(url).rstrip("/"))
     with tempfile.TemporaryDirectory(prefix="refmaker-", ignore_cleanup_errors=True) as folder:
         path = os.path.join(folder, name)
-        write_manifest(manifest, path)
+        if parquet:
+            manifest.to_parquet(path)
+        else:
+            manifest.to_json(path)
         upload(path, url, storage_options)
         return os.path.getsize(os.path.join(path, METADATA_FILE) if os.path.isdir(path) else path)
 

@@ -46,7 +46,7 @@ def manifest(cells: int) -> Manifest:
 
 @pytest.mark.parametrize("name", ["m.json", "m.json.gz", "m.parq"])
 def test_what_is_written_is_read(store: Any, name: str) -> None:
-    size = upload_manifest(manifest(10), f"memory://up/{name}")
+    size = upload_manifest(manifest(10), f"memory://up/{name}", parquet=name.endswith(".parq"))
     found = refmaker.open_manifest(f"memory://up/{name}")
     found.arrays["x"].references.load()
     assert found.arrays["x"].references.offset.tolist() == [4 * cell for cell in range(10)]
@@ -55,7 +55,7 @@ def test_what_is_written_is_read(store: Any, name: str) -> None:
 
 
 def test_only_what_has_changed(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    upload_manifest(manifest(350_000), "memory://up/m.parq")
+    upload_manifest(manifest(350_000), "memory://up/m.parq", parquet=True)
     written = []
     real = type(store).put_file
 
@@ -64,9 +64,9 @@ def test_only_what_has_changed(store: Any, monkeypatch: pytest.MonkeyPatch) -> N
         real(self, local, path, **options)
 
     monkeypatch.setattr(type(store), "put_file", put)
-    upload_manifest(manifest(350_001), "memory://up/m.parq")
+    upload_manifest(manifest(350_001), "memory://up/m.parq", parquet=True)
     assert written == ["x/refs.3.parq", ".zmetadata"], "the head last"
-    upload_manifest(manifest(100), "memory://up/m.parq")
+    upload_manifest(manifest(100), "memory://up/m.parq", parquet=True)
     assert sorted(store.find("/up/m.parq")) == ["/up/m.parq/.zmetadata", "/up/m.parq/x/refs.0.parq"]
     found = refmaker.open_manifest("memory://up/m.parq")
     found.arrays["x"].references.load()
@@ -74,9 +74,9 @@ def test_only_what_has_changed(store: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_shard_that_was_damaged_is_written_again(store: Any) -> None:
-    upload_manifest(manifest(100), "memory://up/m.parq")
+    upload_manifest(manifest(100), "memory://up/m.parq", parquet=True)
     store.pipe_file("/up/m.parq/x/refs.0.parq", b"")
-    upload_manifest(manifest(100), "memory://up/m.parq")
+    upload_manifest(manifest(100), "memory://up/m.parq", parquet=True)
     assert store.size("/up/m.parq/x/refs.0.parq") > 0
 
 
