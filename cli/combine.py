@@ -12,8 +12,9 @@ import click
 
 import refmaker
 from refmaker.errors import RefmakerError
+from refmaker.urls import is_local
 
-from .destination import OUTPUT, PARQUET, check_outputs, write, write_bytes
+from .destination import OUTPUT, PARQUET, check_outputs, locked_output, write, write_bytes
 from .engines import check_scheduler, dask_engine
 from .keep_query import keep_query_option
 from .output import (
@@ -159,32 +160,36 @@ def run(
     report: str | None,
     quiet: bool,
     given: dict[str, Any],
+    *,
+    wait: float = 0.0,
 ) -> int:
-    """Combine, write, print a summary, and return the exit status."""
+    """Combine, write, print a summary, and return the exit status; for the lock of the output wait so many seconds."""
     engine, scheduler = given.pop("engine"), given.pop("scheduler")
     check_scheduler(engine, scheduler)
     options = {name: value for name, value in given.items() if value not in (None, ())}
-    if output.rstrip("/").endswith(PARQUET):
+    stores = given["storage_options"]
+    if output.rstrip("/").endswith(PARQUET) and is_local(output):
         options["spill"] = os.path.dirname(os.path.realpath(output))  # the disk that must hold the result anyway
     entry: dict[str, Any] = {"inputs": len(inputs), "output": output}
     try:
         with ExitStack() as stack:
+            held = stack.enter_context(locked_output(output, wait, stores))
             if engine == "dask":
                 jobs = options.pop("jobs", None)
                 options["engine"] = stack.enter_context(closing(dask_engine(jobs=jobs, scheduler=scheduler)))
             made = _combined(work, inputs, options, quiet=quiet)
-        write(made.manifest, output)
+            write(made.manifest, output, held=held, storage_options=stores)
     except RefmakerError as error:
         found: Sequence[Mismatch] = getattr(error, "mismatches", ())
         if report is not None:
             failure = {"error": str(error), "mismatches": [_listed(one, None) for one in found]}
-            write_bytes(report_text(entry | failure), report)
+            write_bytes(report_text(entry | failure), report, storage_options=stores)
         if not found:
             raise
         _say_table(error, found)
         return FAILED
     if report is not None:
-        write_bytes(report_text(entry | _summary(made)), report)
+        write_bytes(report_text(entry | _summary(made)), report, storage_options=stores)
     if not quiet:
         _say_summary(made, inputs, output, report)
     changed = any(outcome.action != "composed" for outcome in made.outcomes)

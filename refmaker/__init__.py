@@ -26,6 +26,7 @@ from refmaker.errors import (
 if TYPE_CHECKING:
     from refmaker.batch.check import CheckReport, check
     from refmaker.combining.combine import append, append_with_report, combine, combine_with_report
+    from refmaker.combining.in_place import append_in_place
     from refmaker.combining.records import (
         Combination,
         CombinedDimension,
@@ -61,6 +62,7 @@ __all__ = [
     "Scannable",
     "Target",
     "VerifyReport",
+    "append_in_place",
     "append_with_report",
     "check",
     "verify",
@@ -109,6 +111,7 @@ _LAZY = {
     "Scannable": ("refmaker.sources.objects", "Scannable"),
     "Target": ("refmaker.manifest.manifest", "Target"),
     "VerifyReport": ("refmaker.verification.verify", "VerifyReport"),
+    "append_in_place": ("refmaker.combining.in_place", "append_in_place"),
     "append_with_report": ("refmaker.combining.combine", "append_with_report"),
     "check": ("refmaker.batch.check", "check"),
     "verify": ("refmaker.verification.verify", "verify"),

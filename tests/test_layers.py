@@ -29,6 +29,7 @@ LAYERS = [
     "refmaker.file_version",
     "refmaker.descriptors",
     "refmaker.retry",
+    "refmaker.locks",
     "refmaker.path_filter",
     "refmaker.datatypes",
     "refmaker.model",

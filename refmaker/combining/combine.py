@@ -34,7 +34,7 @@ from refmaker.combining.records import (
     Progress,
 )
 from refmaker.combining.settling import composed, consolidate, cut, dropped, inlined, readers_of, refusal
-from refmaker.engines.engine import Engine
+from refmaker.engines.executor import EngineLike
 from refmaker.errors import ManifestError, concealed
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
@@ -59,7 +59,7 @@ def combine_with_report(
     storage_options: Mapping[str, Any] | None = None,
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
-    engine: Engine | None = None,
+    engine: EngineLike | None = None,
     spill: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Combination:
@@ -97,7 +97,8 @@ def combine_with_report(
     jobs
         Processes that read inputs.
     engine
-        What reads inputs that are not `Manifest`s, rather than processes of this machine.
+        What reads inputs that are not `Manifest`s, rather than processes of this machine: an engine of
+        `refmaker.engines`, or any `concurrent.futures.Executor` (threads, processes, Dask's `get_executor`).
     spill
         Folder for a temporary file that takes the references of the inputs. Those of the combined manifest are then put
         in place when they are asked for, and `Manifest.to_parquet` takes the memory of a shard, not of all references.

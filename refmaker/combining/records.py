@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from refmaker import limits
-from refmaker.engines.engine import Engine
+from refmaker.engines.executor import EngineLike
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest
 
@@ -162,7 +162,7 @@ class CombineOptions(TypedDict, total=False):
     storage_options: Mapping[str, Any] | None
     zarr_format: Literal[2, 3] | None
     jobs: int
-    engine: Engine | None
+    engine: EngineLike | None
     spill: str | os.PathLike[str] | None
     progress: Callable[[Progress], None] | None
 
