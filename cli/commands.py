@@ -18,13 +18,16 @@ from .append import append
 from .batch import batch
 from .check import check
 from .combine import combine
+from .commit import commit
 from .convert import convert
+from .export import export
 from .info import info
 from .interrupts import INTERRUPTED, LINE, interrupts
 from .limits import limits
 from .output import FAILED, brief, say
 from .rewrite import rewrite
 from .scan import scan
+from .serve import serve
 from .verify import verify
 
 __all__ = ["main"]
@@ -65,9 +68,12 @@ main.add_command(scan)
 main.add_command(info)
 main.add_command(combine)
 main.add_command(append)
+main.add_command(commit)
 main.add_command(verify)
 main.add_command(batch)
 main.add_command(check)
 main.add_command(convert)
 main.add_command(rewrite)
+main.add_command(serve)
+main.add_command(export)
 main.add_command(limits)

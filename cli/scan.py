@@ -16,7 +16,7 @@ from refmaker.errors import RefmakerError
 from refmaker.redaction import has_secrets, strip_credentials, unknown_parameters
 from refmaker.urls import first_link, is_local
 
-from .destination import OUTPUT, check_outputs, in_folder, is_folder, write, write_bytes
+from .destination import OUTPUT, check_outputs, in_folder, is_folder, options_for, write, write_bytes
 from .keep_query import keep_query_option
 from .output import (
     DONE,
@@ -120,10 +120,23 @@ __all__ = ["scan"]
     help="Do not verify the checksums of metadata in FILE.",
 )
 @click.option(
+    "--no-consolidate",
+    "consolidate",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Keep references where they take more of the manifest than the values that they lead to.",
+)
+@click.option(
     "--records-per-chunk",
     type=click.IntRange(min=1),
     metavar="N",
     help="Records in a chunk, for netCDF classic variables whose records are contiguous.  [default: about 4 MiB]",
+)
+@click.option(
+    "--drop-fill-chunks",
+    is_flag=True,
+    help="Read all chunks, and leave out those that hold nothing but the fill value.",
 )
 @click.option("--strict", is_flag=True, help="Fail, and write nothing, if any object would be refused.")
 @click.option(
@@ -142,7 +155,14 @@ __all__ = ["scan"]
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def scan(
-    ctx: click.Context, /, files: tuple[str, ...], output: str | None, report: str | None, quiet: bool, **given: Any
+    ctx: click.Context,
+    /,
+    files: tuple[str, ...],
+    output: str | None,
+    report: str | None,
+    drop_fill_chunks: bool,
+    quiet: bool,
+    **given: Any,
 ) -> None:
     """Write the reference manifest of each FILE (a path or an fsspec url).
 
@@ -161,7 +181,13 @@ def scan(
     for source, destination in zip(files, outputs, strict=True):
         try:
             manifest = _scan(source, options, quiet=quiet)
-            write(manifest, destination)
+            if drop_fill_chunks:
+                manifest = refmaker.drop_fill_chunks(manifest, storage_options=options.get("storage_options"))
+            write(
+                manifest,
+                destination,
+                storage_options=options_for(destination, [source], options.get("storage_options")),
+            )
         except RefmakerError as error:
             say(f"refmaker: {describe(error, source)}", err=True)
             entries.append({"source": strip_credentials(source), "objects": [], "error": str(error)})
@@ -177,7 +203,8 @@ def scan(
             if unread:
                 say(f"{strip_credentials(source)}: {counted(len(unread), 'array')}: {NO_RANGES}", err=True)
     if report is not None and (len(files) > 1 or FAILED not in statuses):
-        write_bytes(report_text({"sources": entries} if len(files) > 1 else entries[0]), report)
+        stores = options_for(report, files, options.get("storage_options"))
+        write_bytes(report_text({"sources": entries} if len(files) > 1 else entries[0]), report, storage_options=stores)
     ctx.exit(FAILED if FAILED in statuses else max(statuses))
 
 

@@ -86,6 +86,9 @@ INLINE = _limit(
     "inline", 16 << 20, "bytes", "values of one array that are kept in the manifest",
     "scan, combine and batch --inline-limit; inline_limit=",
 )  # fmt: skip
+FEW_REFERENCES = _limit(
+    "few-references", 64, "references", "an array whose values are not worth keeping in the manifest in their place"
+)
 INLINED = _limit(
     "inlined", 1 << 30, "bytes", "chunks that a scan makes or decodes, of all arrays, beyond four times the file",
     BY_ENVIRONMENT,
@@ -125,6 +128,11 @@ LINKS = _limit("links", 10_000, "links", "external links of one file", BY_ENVIRO
 VIRTUAL_CELLS = _limit("virtual-cells", 1 << 26, "chunks", "a virtual or external dataset", BY_ENVIRONMENT)
 VIRTUAL_PLACES = _limit("virtual-places", 1 << 17, "places", "pieces that one virtual chunk is put together from")
 ROUNDS = _limit("rounds", 10_000, "rounds", "of fetching in a remote scan")
+STORE_KEYS = _limit("store-keys", 10_000_000, "files", "of a Zarr store, or chunks that are looked for", BY_ENVIRONMENT)
+STORE_REQUESTS = _limit(
+    "store-requests", 100_000, "requests", "for chunks of a Zarr store whose server lists nothing", BY_ENVIRONMENT
+)
+SHARD_DEPTH = _limit("shard-depth", 8, "levels", "shards of a Zarr array within shards")
 HARD_LINKS = _limit("tar-hard-links", 16, "links", "hard links of a tar file that lead to one another")
 FORMATS_MEMORY = _limit(
     "formats-memory", 4 << 30, "bytes", "scanning a GRIB, TIFF or FITS file, in a process of its own", BY_ENVIRONMENT
@@ -163,6 +171,7 @@ UNPACKED_RATIO = _limit("unpacked-ratio", 200, "times its size", "a packed manif
 METADATA_ELSEWHERE = _limit("metadata-elsewhere", 10_000, "files", "metadata of a manifest that stand in other files")
 METADATA_SIZE = _limit("metadata-size", 16 << 20, "bytes", "metadata of a node that stand in another file")
 NODE_DEPTH = _limit("node-depth", 1000, "levels", "groups of a manifest within groups")
+AXIS_CHUNKS = _limit("axis-chunks", 1 << 24, "chunks", "an axis of a rectilinear chunk grid, written as runs")
 ZARR_RANK = _limit("zarr-rank", 64, "dimensions", "an array of a manifest; numpy's own")
 GENERATED = _limit("generated", 1 << 20, "references", "what the generators of a manifest make", BY_ENVIRONMENT)
 TEMPLATED_URL = _limit("templated-url", 8192, "characters", "the url of a target, where templates make it")
@@ -188,6 +197,7 @@ DTYPE_DEPTH = _limit("dtype-depth", 32, "levels", "dtypes in configurations of c
 ELEMENT_SIZE = _limit("element-size", 1 << 20, "bytes", "an element in the decoded view")
 DECODED_KEPT = _limit("decoded-kept", 1 << 26, "bytes", "decoded chunks that are kept, of a manifest")
 DECODED_FLIGHT = _limit("decoded-flight", 1 << 28, "bytes", "decoded chunks that are under way")
+UNSIZED_CHUNK = _limit("unsized-chunk", 1 << 30, "bytes", "a decoded chunk whose size follows from its bytes")
 AHEAD_KEPT = _limit("ahead-kept", 1 << 26, "bytes", "chunks that are read ahead, of a manifest")
 COMBINED_VALUES = _limit(
     "combined-values",

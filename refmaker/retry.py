@@ -284,10 +284,13 @@ class Gate:
     ----------
     most
         How many, where nobody asked to slow down.
+    within
+        A gate that who came through this one goes through as well.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, within: Gate | None = None) -> None:
         self.most = most
+        self.within = within
         self.busy = 0
         self._allowed = float(most)
         self._slowed = float("-inf")
@@ -298,8 +301,10 @@ class Gate:
         """How many are let through at a time now."""
         return int(self._allowed)
 
-    def slow_down(self) -> None:
-        """Let half as many through: once for all failures of a moment."""
+    def slow_down(self, *, everywhere: bool = False) -> None:
+        """Let half as many through: once for all failures of a moment; `everywhere`: of the gate around it as well."""
+        if everywhere and self.within is not None:
+            self.within.slow_down()
         now = time.monotonic()
         if now - self._slowed > _MOMENT:
             self._slowed = now
@@ -311,9 +316,19 @@ class Gate:
             self._allowed = min(self._allowed + 1 / self._allowed, float(self.most))
 
     async def __aenter__(self) -> Gate:
+        await self._enter()
+        if self.within is not None:
+            try:
+                await self.within._enter()
+            except asyncio.CancelledError:
+                self._leave()
+                raise
+        return self
+
+    async def _enter(self) -> None:
         if self.busy < int(self._allowed) and not self._waiting:
             self.busy += 1
-            return self
+            return
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:
@@ -322,12 +337,12 @@ class Gate:
             if future.done() and not future.cancelled():
                 self._leave()
             raise
-        return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self.speed_up()
-        self._leave()
+        for gate in (self,) if self.within is None else (self.within, self):
+            if error is None:
+                gate.speed_up()
+            gate._leave()
 
     def _leave(self) -> None:
         """Return up a place, and hand over to those who may go through now."""

@@ -37,7 +37,7 @@ _HEAD = re.compile(r"([A-Za-z][A-Za-z0-9+._-]*)://")
 _BARE = re.compile(r"[a-z0-9_+]+")
 _CONTAINERS = frozenset(
     (
-        *("zip", "tar", "libarchive", "dir", "reference", "refmaker"),
+        *("zip", "tar", "car", "libarchive", "dir", "reference", "refmaker"),
         *("cached", "blockcache", "filecache", "simplecache", "async_wrapper"),
     )
 )

@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,13 +22,16 @@ from refmaker._version import __version__
 from refmaker.batch.destination import Destination, destination
 from refmaker.batch.discovery import Inputs, find_sources
 from refmaker.batch.ledger import Ledger, Row, Status
-from refmaker.batch.lock import Lock
 from refmaker.batch.naming import DEFAULT_TEMPLATE, name_outputs
 from refmaker.batch.plan import LISTING, NOT_THERE, Plan, make_plan
 from refmaker.batch.remote_ledger import RemoteLedger
 from refmaker.batch.scan_task import Settings, Task, failed_row, scan_one
+from refmaker.batch.shared_failures import SharedFailures
 from refmaker.engines.engine import Engine, Item, TaskFailed
+from refmaker.engines.executor import EngineLike, as_engine
 from refmaker.errors import BatchError, OutputError
+from refmaker.locks.file_lock import Lock
+from refmaker.locks.output import Held
 from refmaker.redaction import has_secrets
 from refmaker.urls import is_local
 
@@ -76,8 +79,8 @@ class Batch:
     prune: bool = False
     max_failures: int | None = None
 
-    def run(self, engine: Engine, observer: Observer | None = None) -> Result:
-        """Do it.
+    def run(self, engine: EngineLike, observer: Observer | None = None) -> Result:
+        """Do it, by an engine or any `concurrent.futures.Executor`.
 
         Raises
         ------
@@ -97,8 +100,10 @@ class Batch:
         if self.ledger is None:
             _check_is_there(path, place.url)
         _make_folders(place, path)
-        with Lock(f"{path}.lock", self.out), _shelf(place, path), Ledger(path) as ledger:
-            return _Run(self, place, ledger, engine, Unobserved() if observer is None else observer).run()
+        watching = Unobserved() if observer is None else observer
+        with Lock(f"{path}.lock", self.out) as lock, _shelf(place, path) as shelf, Ledger(path) as ledger:
+            held = (lock,) if shelf is None else (lock, shelf)
+            return _Run(self, place, ledger, as_engine(engine), watching, held).run()
 
 
 class Observer(Protocol):
@@ -135,6 +140,8 @@ class Result:
     ----------
     outcome
         `complete`; `stopped`, after too many failures; `interrupted`.
+    reason
+        Why a run stopped by itself: a failure that concerns all sources.
     rows
         Rows of this run, in the order in which they were done.
     unchanged
@@ -156,6 +163,7 @@ class Result:
     why: dict[str, str] = field(default_factory=dict)
     pruned: int = 0
     left_over: int = 0
+    reason: str | None = None
 
     @property
     def counts(self) -> Counter[Status]:
@@ -199,21 +207,31 @@ def _make_folders(place: Destination, ledger: str) -> None:
                 raise BatchError(f"cannot create the directory: {error.strerror}", source=folder) from error
 
 
-def _shelf(place: Destination, ledger: str) -> AbstractContextManager[object]:
+def _shelf(place: Destination, ledger: str) -> AbstractContextManager[RemoteLedger | None]:
     return nullcontext() if place.local else RemoteLedger(place, LEDGER, ledger)
 
 
 class _Run:
     """A run under way."""
 
-    def __init__(self, batch: Batch, place: Destination, ledger: Ledger, engine: Engine, observer: Observer) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        place: Destination,
+        ledger: Ledger,
+        engine: Engine,
+        observer: Observer,
+        held: Sequence[Held] = (),
+    ) -> None:
         self.batch = batch
+        self.held = held
         self.place = place
         self.ledger = ledger
         self.engine = engine
         self.observer = observer
         self.result = Result(batch.out, uuid.uuid4().hex, time.time())
         self.outputs_invisible = False
+        self.shared = SharedFailures(one_server=False)
         self.settings = Settings(
             place,
             self.result.run,
@@ -294,6 +312,7 @@ class _Run:
 
     def _work(self, plan: Plan) -> None:
         items = (Item(i, task, is_local(task.seen.url)) for i, (task, _) in enumerate(plan.todo))
+        self.shared = SharedFailures(one_server=len({_server(task.seen.url) for task, _ in plan.todo}) == 1)
         try:
             with closing(self.engine.run(partial(scan_one, self.settings), items)) as outcomes:
                 for done in outcomes:
@@ -304,12 +323,15 @@ class _Run:
                         self.result.outcome = "stopped"
                         break
         finally:
+            if self.result.reason is None:
+                self._show(self.shared.rest())
             if plan.todo:  # a process that was killed may have been writing, also one that nobody here knows of
                 self.result.left_over += self.place.clean(time.time())
 
     def _enough(self) -> bool:
         most = self.batch.max_failures
-        return most is not None and self.result.counts["failed"] >= most
+        self.result.reason = self.shared.reason
+        return self.result.reason is not None or (most is not None and self.result.counts["failed"] >= most)
 
     def _row(self, item: Item, found: Any) -> Row:
         task: Task = item.argument
@@ -342,15 +364,26 @@ class _Run:
         self.result.rows += [row for row in rows if row.run == self.result.run and row.seen.url not in counted]
 
     def _note(self, row: Row) -> None:
+        for lock in self.held:
+            lock.check()
         self.ledger.add([row])
         self._tell(row)
 
     def _tell(self, row: Row) -> None:
         self.result.rows.append(row)
-        self.observer.finished(row)
+        self._show(self.shared.take(row))
+
+    def _show(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.observer.finished(row)
 
 
 _UNSEEN = "the manifest that was written is not seen from here: do the workers share the output directory?"
+
+
+def _server(url: str) -> str:
+    """Return where a source is, without its path: files of this machine are all in one place."""
+    return "" if is_local(url) else "/".join(url.split("/", 3)[:3])
 
 
 def _options_text(scan: Mapping[str, Any], relative: bool) -> str:

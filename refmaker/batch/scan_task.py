@@ -9,16 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
 from refmaker._version import __version__
 from refmaker.batch.destination import Destination
 from refmaker.batch.ledger import Row
+from refmaker.batch.shared_failures import shared_failure
 from refmaker.engines.engine import TOGETHER
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest, Target
+from refmaker.retry import RetryPolicy, is_overload, retry_sync
 from refmaker.scanning.scan import scan_file
 from refmaker.sources.async_store import NO_RANGES
 from refmaker.sources.memory_budget import SharedBudget
@@ -27,6 +29,8 @@ __all__ = ["Settings", "Task", "scan_one"]
 
 _REFUSALS_KEPT = 20
 _NOTES_KEPT = 1000
+_PATIENCE = RetryPolicy(attempts=4, pause=4.0)
+"""Beyond that of the requests of a scan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +68,29 @@ def scan_one(settings: Settings, task: Task) -> Row:
     began = time.perf_counter()
     row = new_row(settings, task)
     try:
-        with _shared().memory_budget() as memory_budget:
-            manifest = scan_file(
-                task.seen.url, storage_options=settings.storage_options, memory_budget=memory_budget, **settings.scan
-            ).manifest
-        written = settings.destination.relative(manifest, task.output) if settings.relative else manifest
-        row.output_size = settings.destination.write(written, task.output)
+        manifest, row.output_size = retry_sync(partial(_scan_and_write, settings, task), _PATIENCE, _is_passing)
     except RefmakerError as error:
-        row.status, row.error_kind, row.error = "failed", type(error).__name__, str(error)
+        row.status, row.error_kind, row.error = "failed", shared_failure(error) or type(error).__name__, str(error)
     else:
         _describe(row, manifest)
     row.seconds = time.perf_counter() - began
     row.finished = time.time()
     return row
+
+
+def _scan_and_write(settings: Settings, task: Task) -> tuple[Manifest, int]:
+    """Scan a source and write its manifest once; return it, and the bytes that were written."""
+    with _shared().memory_budget() as memory_budget:
+        manifest = scan_file(
+            task.seen.url, storage_options=settings.storage_options, memory_budget=memory_budget, **settings.scan
+        ).manifest
+    written = settings.destination.relative(manifest, task.output) if settings.relative else manifest
+    return manifest, settings.destination.write(written, task.output)
+
+
+def _is_passing(error: BaseException) -> float | None:
+    """Return whether there was too much at a time, for the store or for this process: that is no fault of a file."""
+    return 0.0 if is_overload(error) else None
 
 
 def new_row(settings: Settings, task: Task) -> Row:

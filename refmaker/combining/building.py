@@ -34,19 +34,16 @@ __all__ = ["build"]
 def build(
     collection: Collection,
     plan: Plan,
-    made: Mapping[str, References],
+    made: Mapping[str, References | ManifestArray | Composite],
     options: Options,
     reader: Reader,
-    composites: dict[str, Composite],
 ) -> Manifest:
     """Make the manifest of all inputs.
 
     Parameters
     ----------
     made
-        References that were made otherwise than by moving, by path.
-    composites
-        Arrays that are put together of pieces as they are stored.
+        References, or whole arrays, that were made otherwise than by moving, by path.
 
     Raises
     ------
@@ -55,6 +52,7 @@ def build(
     """
     arrays: dict[str, ManifestArray] = {}
     written = _written_times(collection, plan, reader)
+    composites = {path: one for path, one in made.items() if isinstance(one, Composite)}
     for path in collection.series:
         if path in composites:
             continue
@@ -64,7 +62,12 @@ def build(
             elif path in plan.axes:
                 arrays[path] = _index_coordinate(collection, plan, plan.axes[path], options)
             elif path in plan.pieces:
-                arrays[path] = _concatenated(collection, path, plan.pieces[path], made.get(path))
+                one = made.get(path)
+                if isinstance(one, ManifestArray):
+                    arrays[path] = one
+                else:
+                    moved = one if isinstance(one, References) else None
+                    arrays[path] = _concatenated(collection, path, plan.pieces[path], moved)
             else:
                 arrays[path] = _same(collection, plan, path, options, reader)
         except RefmakerError as error:
@@ -154,7 +157,10 @@ def _same(collection: Collection, plan: Plan, path: str, options: Options, reade
         if sum(map(len, chunks.values())) <= options.inline_limit:
             references = References.empty()
             references.inline = dict(sorted(chunks.items()))
-    return ManifestArray(with_extent(form, shape), dict(form.attributes), _grid(shape, form.chunks), references)
+    metadata = with_extent(form, shape)
+    lengths = metadata.chunk_lengths
+    grid = _grid(shape, form.chunks) if lengths is None else tuple(map(len, lengths))
+    return ManifestArray(metadata, dict(form.attributes), grid, references)
 
 
 def _index_coordinate(collection: Collection, plan: Plan, axis: Axis, options: Options) -> ManifestArray:

@@ -78,6 +78,8 @@ def compose(collection: Collection, path: str, pieces: Pieces) -> tuple[Composit
     series = collection.series[path]
     if len(pieces.dims) != 1:
         raise Unsupported("put together along several dimensions")
+    if not all(collection.forms.all[number].regular for number in set(series.forms)):
+        raise Unsupported("chunks of different lengths in one input")
     if (pieces.entry < 0).any():
         raise Unsupported("some inputs lack it")
     stored = _stored(collection, series)

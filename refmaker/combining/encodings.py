@@ -56,7 +56,7 @@ _REMARKS = (DIMENSIONS, "long_name", "comment", "history", "source")
 OPERANDS = ("scale_factor", "add_offset", "missing_value", "_FillValue")
 """Attributes with numbers that decoding needs: their types decide the type of what comes out."""
 
-ABSENT = "absent"
+ABSENT, UNKNOWN_TYPES = "absent", "not known"
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
@@ -115,10 +115,10 @@ class ArrayEncoding:
             "dtype": canonical(self.metadata.element_type),
             "byte order": self.endian,
             "codecs": canonical([*map(_as_decoded, self.codecs), *([] if self.metadata.order == "C" else ["order F"])]),
-            "chunk grid": canonical(self.chunks),
+            "chunk grid": canonical(self.chunks if self.regular else self._irregular),
             "dimensions": ABSENT if self.dimensions is None else canonical(self.dimensions),
             "fill value": self._masked,
-            "operand types": "not known" if self.types is None else canonical(self.types),
+            "operand types": UNKNOWN_TYPES if self.types is None else canonical(self.types),
         }
         for name in (*DECODING, *self._meant):
             label = name if name not in found else f"attribute {name}"
@@ -145,6 +145,17 @@ class ArrayEncoding:
         if value is None:
             value = self.attributes.get("_FillValue")
         return ABSENT if value is None or value == "NaN" else canonical(value)
+
+    @property
+    def regular(self) -> bool:
+        """Whether chunks are all of one shape, and stored so."""
+        return self.metadata.chunk_lengths is None and self.metadata.encoded_chunk is None
+
+    @property
+    def _irregular(self) -> object:
+        lengths = self.metadata.chunk_lengths
+        axes = None if lengths is None else [axis.tolist() for axis in lengths]
+        return [axes, self.metadata.encoded_chunk]
 
     @cached_property
     def others(self) -> dict[str, str]:

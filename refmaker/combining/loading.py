@@ -10,10 +10,13 @@ own, and those are joined: a tree of two levels, in the order of the inputs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 from refmaker.combining.collection import Collection
@@ -21,21 +24,30 @@ from refmaker.combining.records import Progress
 from refmaker.combining.rows import Spill
 from refmaker.combining.template_reader import QuickReader
 from refmaker.engines.engine import Engine, Item, TaskFailed
+from refmaker.engines.executor import EngineLike, as_engine
 from refmaker.engines.local import LocalEngine
 from refmaker.errors import EngineError, RefmakerError, SourceError
 from refmaker.hdf5.checksum import Deferred, deferring, wrong
+from refmaker.kerchunk.compression import unpacked
 from refmaker.kerchunk.fetch import load_bytes
 from refmaker.kerchunk.json_writer import read_json
 from refmaker.kerchunk.open import is_parquet
 from refmaker.kerchunk.parquet_writer import load_parquet
-from refmaker.kerchunk.sniff import looks_like_manifest
+from refmaker.kerchunk.sniff import looks_like_manifest, manifest_head
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.policy import Policy
+from refmaker.stores.gates import most_in_flight
 from refmaker.urls import is_local, locate, resolve, text_of
 
 __all__ = ["Input", "collect", "is_manifest"]
 
 Input: TypeAlias = str | os.PathLike[str] | Manifest
+
+_FETCHED = 16
+"""Remote manifests that are fetched at a time; twice as many are held."""
+
+_WHOLE = 1 << 18
+"""Bytes that are asked for first: most manifests of single files are shorter, and are one request."""
 
 _SCANNED = 64
 """Files of which checksums are verified together."""
@@ -60,7 +72,7 @@ def collect(
     storage_options: Mapping[str, Any],
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
-    engine: Engine | None = None,
+    engine: EngineLike | None = None,
     spill: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Collection:
@@ -90,12 +102,12 @@ def collect(
     names = [text_of(one) for one in inputs if not isinstance(one, Manifest)]
     if len(inputs) == len(names) > 1 and (jobs > 1 or engine is not None):
         if engine is not None:
-            return _by_engine(names, loader, engine, _SENT if spill is None else _BOUNDED, progress)
+            return _by_engine(names, loader, as_engine(engine), _SENT if spill is None else _BOUNDED, progress)
         size = max(min(_SLICE if spill is None else _BOUNDED, -(-(len(names) - 1) // jobs)), 1)
         with closing(LocalEngine(jobs)) as local:
             return _by_engine(names, loader, local, size, progress)
-    for done, one in enumerate(inputs):
-        loader.add(one)
+    for done, (one, data) in enumerate(_read_ahead(inputs, storage_options)):
+        loader.add(one, data)
         if progress is not None:
             progress(Progress(done + 1, len(inputs)))
     loader.flush()
@@ -142,13 +154,49 @@ def _collect_slice(
 ) -> Collection | RefmakerError:
     loader = _Loader(*settings)
     try:
-        for name in names:
-            loader.add(name)
+        for name, data in _read_ahead(names, loader.storage_options):
+            loader.add(name, data)
         loader.flush()
     except RefmakerError as error:
         return error
     loader.collection.pack()
     return loader.collection
+
+
+def _read_ahead(
+    inputs: Sequence[Input], storage_options: Mapping[str, Any]
+) -> Iterator[tuple[Input, Callable[[], bytes | None] | None]]:
+    """Yield inputs in their order, with what gives the bytes of a remote manifest that is being fetched meanwhile."""
+    remote = sum(not isinstance(one, Manifest) and not is_local(text_of(one)) for one in inputs)
+    if remote < 2:
+        yield from ((one, None) for one in inputs)
+        return
+    pool = ThreadPoolExecutor(most_in_flight(_FETCHED), "refmaker-combine")
+    waiting: deque[tuple[Input, Callable[[], bytes | None] | None]] = deque()
+    todo = iter(inputs)
+    try:
+        while True:
+            for one in islice(todo, 2 * _FETCHED - len(waiting)):
+                if isinstance(one, Manifest) or is_local(text_of(one)):
+                    waiting.append((one, None))
+                else:
+                    waiting.append((one, pool.submit(_manifest_at, text_of(one), storage_options).result))
+            if not waiting:
+                return
+            yield waiting.popleft()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _manifest_at(name: str, storage_options: Mapping[str, Any]) -> bytes | None:
+    """Fetch a remote manifest; None for a Parquet set, or what is no manifest."""
+    if is_parquet(name, dict(storage_options)):
+        return None
+    head = manifest_head(name, _WHOLE, storage_options)
+    if head is None:
+        return None
+    # An answer that is shorter than what was asked for is all of the file.
+    return unpacked(head, name) if len(head) < _WHOLE else load_bytes(name, storage_options=storage_options)
 
 
 class _Loader:
@@ -203,8 +251,8 @@ class _Loader:
                 manifest = scan(name, storage_options=options, zarr_format=manifest.zarr_format)
             self.collection.add(name, manifest)
 
-    def add(self, one: Input) -> None:
-        """Read an input."""
+    def add(self, one: Input, fetched: Callable[[], bytes | None] | None = None) -> None:
+        """Read an input; `fetched` gives its bytes where it is a manifest that somebody has fetched."""
         if isinstance(one, Manifest):
             self.flush()
             urls = [target.url for target in one.targets]
@@ -213,7 +261,11 @@ class _Loader:
             return
         name = text_of(one)
         try:
-            self._add(name)
+            data = None if fetched is None else fetched()
+            if data is None:
+                self._add(name)
+            else:
+                self._add_manifest(name, data)
         except RefmakerError as error:
             if error.source is None:
                 error.source = name
@@ -228,15 +280,18 @@ class _Loader:
             if len(self.scanned) >= _SCANNED or self.waiting >= _WAITING:
                 self.flush()
             return
-        self.flush()
-        base = locate(name)
         if is_parquet(name, options):
+            self.flush()
             held = load_parquet(name, storage_options=options)
             if not isinstance(held.targets, tuple):
                 held.load()  # it says which targets there are as it is read
-            self.collection.add(name, placed(held, base.rstrip("/")))
+            self.collection.add(name, placed(held, locate(name).rstrip("/")))
             return
-        data = load_bytes(name, storage_options=options)
+        self._add_manifest(name, load_bytes(name, storage_options=options))
+
+    def _add_manifest(self, name: str, data: bytes) -> None:
+        self.flush()
+        base = locate(name)
         if not self.quick.add(name, data, base):
             self.collection.add(name, placed(read_json(data, source=name), base))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from refmaker import limits
-from refmaker.engines.engine import Engine
+from refmaker.engines.executor import EngineLike
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest
 
@@ -81,17 +81,23 @@ class CombineError(RefmakerError):
         One line.
     mismatches
         Everything that stands in the way, as far as it was looked at.
+    remedy
+        Options with which the rest is combined.
     """
 
-    def __init__(self, message: str, mismatches: Sequence[Mismatch] = (), **where: Any) -> None:
+    def __init__(
+        self, message: str, mismatches: Sequence[Mismatch] = (), *, remedy: str | None = None, **where: Any
+    ) -> None:
         super().__init__(message, **where)
+        self.remedy = remedy
         self.mismatches = tuple(mismatches)
 
     def __str__(self) -> str:
         lines = "; ".join(str(mismatch) for mismatch in self.mismatches[:_LISTED])
         more = len(self.mismatches) - _LISTED
         rest = f"; and {more} more" if more > 0 else ""
-        return super().__str__() + (f": {lines}{rest}" if lines else "")
+        advice = f" ({self.remedy})" if self.remedy else ""
+        return super().__str__() + (f": {lines}{rest}" if lines else "") + advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ class Outcome:
     """How a disagreement was handled that did not stop the combination."""
 
     mismatch: Mismatch
-    action: Literal["composed", "dropped", "split", "inlined"]
+    action: Literal["dropped", "split", "inlined", "composed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +160,13 @@ class CombineOptions(TypedDict, total=False):
     on_mismatch: OnMismatch
     duplicates: Duplicates
     inline_limit: int
+    group: str
+    include: Sequence[str]
+    exclude: Sequence[str]
     storage_options: Mapping[str, Any] | None
     zarr_format: Literal[2, 3] | None
     jobs: int
-    engine: Engine | None
+    engine: EngineLike | None
     spill: str | os.PathLike[str] | None
     progress: Callable[[Progress], None] | None
 

@@ -34,6 +34,8 @@ def subchunked(collection: Collection, path: str, pieces: Pieces) -> Series | No
     """
     series = collection.series[path]
     forms = {number: collection.forms.all[number] for number in dict.fromkeys(series.forms)}
+    if not all(form.regular for form in forms.values()):
+        return None
     if len(pieces.dims) != 1 or any(form.codecs or form.metadata.order == "F" for form in forms.values()):
         return None
     dim = pieces.dims[0]

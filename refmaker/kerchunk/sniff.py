@@ -14,7 +14,7 @@ from refmaker.kerchunk.fetch import cat, transport_errors
 from refmaker.kerchunk.parquet_reader import looks_like_parquet
 from refmaker.urls import filesystem_of, is_local, local_path, text_of
 
-__all__ = ["looks_like_manifest"]
+__all__ = ["looks_like_manifest", "manifest_head"]
 
 _HEAD = 512
 
@@ -32,6 +32,29 @@ def looks_like_manifest(
         head = b""
     if not head:
         return looks_like_parquet(text_of(path_or_url), storage_options or {})
+    return _begins_as_manifest(head)
+
+
+def manifest_head(name: str, size: int, storage_options: Mapping[str, Any] | None) -> bytes | None:
+    """Return the first `size` bytes of a manifest in a store; None for what is none, or cannot be read.
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> from refmaker.kerchunk.sniff import manifest_head
+    >>> fsspec.filesystem("memory").pipe_file("/sniffed.json", b'{"refs": {}}')
+    >>> manifest_head("memory://sniffed.json", 8, None)
+    b'{"refs":'
+    """
+    try:
+        filesystem, path = filesystem_of(name, storage_options or {})
+        head = cat(filesystem, path, end=size)
+    except transport_errors():
+        return None
+    return head if _begins_as_manifest(head) else None
+
+
+def _begins_as_manifest(head: bytes) -> bool:
     return head.startswith((GZIP, ZSTD)) or head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 

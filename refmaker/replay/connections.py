@@ -18,9 +18,10 @@ from typing import Any, TypeVar, cast
 
 from refmaker.errors import SourceError
 from refmaker.replay.policy import Policy
+from refmaker.stores.s3 import with_connections
 from refmaker.urls import links, path_of, protocol_of
 
-__all__ = ["Pool", "belongs_here", "call", "held", "pool", "weakly"]
+__all__ = ["Pool", "held", "pool", "weakly"]
 
 T = TypeVar("T")
 
@@ -81,6 +82,8 @@ class Pool:
             filesystem, path = fsspec.core.url_to_fs(url, **_bound(kind, held))
             return self._keep_one(key, lambda: filesystem), path
         options = {**kind._get_kwargs_from_urls(url), **options}
+        if protocol in ("s3", "s3a"):
+            options = with_connections(options)
         key = (protocol, repr(sorted(options.items())), kept)
         made = partial(self._http, kind, options, policy) if http else partial(kind, **_bound(kind, options))
         return self._keep_one(key, made), path_of(kind, url)
@@ -251,18 +254,6 @@ async def _held_to(policy: Policy, **options: Any) -> Any:
     traces = [*(options.pop("trace_configs", None) or []), watch]
     connector = options.pop("connector", None) or aiohttp.TCPConnector(resolver=Resolver())
     return aiohttp.ClientSession(connector=connector, trace_configs=traces, **options)
-
-
-async def call(filesystem: Any, method: str, *args: Any, **options: Any) -> Any:
-    """Call a method of any filesystem from the running loop: directly where it belongs here, else in a thread."""
-    if belongs_here(filesystem):
-        return await getattr(filesystem, f"_{method}")(*args, **options)
-    return await asyncio.to_thread(getattr(filesystem, method), *args, **options)
-
-
-def belongs_here(filesystem: Any) -> bool:
-    """Return whether the coroutines of a filesystem can be awaited in the running loop."""
-    return bool(filesystem.async_impl and (filesystem.asynchronous or filesystem.loop is asyncio.get_running_loop()))
 
 
 def _bound(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,8 +33,7 @@ from refmaker.replay.loading import LoadedManifest
 from refmaker.replay.lookup import ChunkKey, Lookup, ResolvedKey
 from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
 from refmaker.replay.raw_view import RawView
-from refmaker.replay.rechunked import rechunked
-from refmaker.replay.rechunked_array import RechunkedArray
+from refmaker.replay.rechunked import DecodedArray, rechunked
 from refmaker.replay.requests import ReadRequest
 from refmaker.replay.targets import Targets
 from refmaker.replay.threads import threads
@@ -53,7 +52,7 @@ _KEPT = 60.0
 _Part: TypeAlias = tuple[bytes | asyncio.Future[bytes], Callable[[bytes], Iterable[Stored]], str | None]
 
 
-ViewArray: TypeAlias = RechunkedArray | ComposedArray
+ViewArray: TypeAlias = DecodedArray | ComposedArray
 
 
 class DecodedView:
@@ -63,13 +62,15 @@ class DecodedView:
     ----------
     size
         Bytes of a chunk that are aimed at; None: only composite arrays are decoded, all else is as it is stored.
+    regular
+        Only arrays whose chunks are not on a regular grid; the others stay as they are.
     """
 
-    def __init__(self, opened: LoadedManifest, targets: Targets, size: int | None) -> None:
+    def __init__(self, opened: LoadedManifest, targets: Targets, size: int | None, *, regular: bool = False) -> None:
         manifest = opened.lookup.manifest
         self.arrays: dict[int, ViewArray] = {}
         if size is not None:
-            manifest, decoded = rechunked(manifest, size)
+            manifest, decoded = rechunked(manifest, size, irregular=regular)
             self.arrays |= decoded
         manifest, withheld = composed(manifest, self.arrays)
         self.targets = targets
@@ -206,7 +207,7 @@ def _pieces_of(array: ViewArray, cell: int, targets: Sequence[Target], key: str)
 def _assembly(key: str, array: ViewArray, cell: int, pieces: Pieces) -> Assembly | ComposedAssembly:
     if isinstance(array, ComposedArray):
         return ComposedAssembly(key, array, cell)
-    return Assembly(key, array, complete=len(pieces) == math.prod(array.factor))
+    return Assembly(key, array, cell, complete=len(pieces) == array.count(cell))
 
 
 def _cut(

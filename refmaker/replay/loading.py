@@ -35,7 +35,7 @@ from refmaker.replay.listing import Listing
 from refmaker.replay.lookup import Lookup, ResolvedKey
 from refmaker.urls import filesystem_of, is_local, locate
 
-__all__ = ["LoadedManifest", "Pending", "load", "load_document", "without_unknown_codecs"]
+__all__ = ["LoadedManifest", "Pending", "load", "load_document", "manifest_state", "without_unknown_codecs"]
 
 _FOR_JSON = "template_overrides= and target= are for kerchunk JSON"
 
@@ -120,7 +120,7 @@ class _Cache:
             busy = self.busy.setdefault(key, threading.Lock())
         with busy:
             try:
-                state = _state(location, options)
+                state = manifest_state(location, options)
                 known, opened = self.opened.get(key, (None, None))
                 if opened is None or state is None or state != known:
                     opened = _opened(open_cached(location, options, state, missing_shards), location)
@@ -275,7 +275,7 @@ def without_unknown_codecs(opened: LoadedManifest) -> LoadedManifest:
     return LoadedManifest(opened.location, lookup, Listing(lookup))
 
 
-def _state(location: str, options: Mapping[str, Any]) -> Hashable | None:
+def manifest_state(location: str, options: Mapping[str, Any]) -> Hashable | None:
     """Return what tells a version of a manifest from the next, None where nothing does."""
     parquet = is_parquet(location, options)
     if is_local(location):

@@ -1,34 +1,27 @@
-"""Targets behind filesystems of fsspec: ranges of them, every answer checked.
+"""Targets in stores: ranges of them, every answer checked.
 
 Contract: `read` gives bytes of the file that was scanned. HTTP and S3 say with every answer which part of which version
 of the file it is, and are asked for that version (If-Match), so that no look at the file goes before the first read.
 Of any other store the length of an answer is checked by the caller, and size, ETag and time are asked for now and
-then.
+then. What asks is the same as for scans: `refmaker.stores`.
 
-Sources: RFC 9110, 13.1.1 (If-Match), 14.4 (Content-Range), 8.8.3 (ETag); Amazon S3 API, GetObject.
+Sources: RFC 9110, 13.1.1 (If-Match), 14.4 (Content-Range), 8.8.3 (ETag).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from refmaker import limits
 from refmaker.errors import SourceError
 from refmaker.file_version import Check, FileVersion, Target
-from refmaker.replay.connections import Pool, belongs_here, call
+from refmaker.replay.connections import Pool
 from refmaker.replay.read_errors import IncompleteRead, VersionMismatch
-from refmaker.stores.answers import (
-    as_bytes,
-    bounded_body,
-    content_range,
-    error_code,
-    explanation,
-    http_body,
-    refuse_compressed,
-)
+from refmaker.stores.choice import file_in
+from refmaker.stores.fsspec import FsspecFile, belongs_here
+from refmaker.stores.request import Head, NoSuchRange, NotMatched, RangeFile
 
-__all__ = ["FsspecStore", "HttpStore", "S3Store", "Store", "store_of"]
+__all__ = ["LookedUpStore", "RangedStore", "Store", "store_of"]
 
 _VALID = 300.0
 """Seconds for which a target that was found unchanged is not looked up again."""
@@ -52,54 +45,65 @@ class Store(Protocol):
         ...
 
 
-class FsspecStore:
-    """A target in a filesystem that only gives bytes.
+class RangedStore:
+    """A target whose answers say which part of which version of it they are.
 
     Parameters
     ----------
     record, check
         What the file must be, and how closely that is looked at.
-    pool
-        Of the running event loop.
     """
 
     gap = 64 * 1024
     block = 4 << 20
 
-    def __init__(self, filesystem: Any, path: str, record: Target, check: Check, pool: Pool) -> None:
-        self.filesystem = filesystem
-        self.path = path
+    def __init__(self, file: RangeFile, record: Target, check: Check) -> None:
+        self.file = file
         self.record = record
         self.check = check
-        self.pool = pool
 
     def read_nowait(self, start: int, stop: int) -> bytes | None:
-        """See `Store.now`."""
+        """See `Store.read_nowait`."""
         return None
 
     async def read(self, start: int, stop: int | None) -> bytes:
         """See `Store.read`."""
-        await self._look()
-        if stop is None:
-            return as_bytes(await call(self.filesystem, "cat_file", self.path))
-        return as_bytes(await call(self.filesystem, "cat_file", self.path, start=start, end=stop))
-
-    async def seen(self) -> FileVersion:
-        """Look the target up."""
-        return FileVersion.of(await call(self.filesystem, "info", self.path))
-
-    async def _look(self) -> None:
-        """Make sure that the target is the file that was scanned, unless that was done lately."""
-        record, check = self.record, self.check
-        marked = check == "strict" and (record.etag or record.mtime is not None)
-        if check == "off" or not (record.size is not None or marked):
-            return
-        mark = (self.filesystem._fs_token, self.path)
         try:
-            self.compare(await self.pool.once(mark, self.seen, valid=_VALID))
-        except VersionMismatch:
-            self.pool.forget(mark)
-            raise
+            answer = await self.file.request(start, stop, lambda head: self.admit(start, stop, head), match=self.match)
+        except NotMatched as error:
+            now = "another" if error.etag is None else ascii(error.etag[:100])[1:-1]
+            raise VersionMismatch([f"ETag {self.record.etag} then, {now} now"]) from error
+        except NoSuchRange as error:
+            raise SourceError(
+                "the server refuses the range (status 416): the file became shorter, or no ranges are served of it",
+                got=error.said,
+            ) from error
+        return self.whole(answer.data, start, stop)
+
+    def admit(self, start: int, stop: int | None, head: Head) -> int:
+        """Refuse an answer that is not the range, or not of the file, that was asked for; give its most bytes."""
+        if stop is None:
+            if head.part:
+                raise SourceError("the server sent no file", got=head.shown)
+        elif head.part:
+            self.ranged(start, stop, head)
+        elif start or head.version.size != stop:
+            raise SourceError("the server ignored the range and sent something else", got=head.shown)
+        self.compare(head.version)
+        return self.most(start, stop)
+
+    def ranged(self, start: int, stop: int, head: Head) -> None:
+        """Check which part of the file an answer says it is."""
+        if head.place is None or head.place[0] != start or head.place[1] > stop:
+            raise SourceError(
+                "the server sent another range", expected=f"bytes {start}-{stop - 1}", got=head.shown or "none"
+            )
+        size = head.version.size
+        self.compare(FileVersion(size))
+        if head.place[1] != stop:
+            kind = SourceError if size is not None and size < stop else IncompleteRead
+            message = "the server sent another length: a changed file, or a server that does not serve ranges?"
+            raise kind(message, expected=f"bytes {start}-{stop - 1}", got=head.shown)
 
     def compare(self, seen: FileVersion) -> None:
         """Raise `VersionMismatch` if a version is not the one that was scanned."""
@@ -129,114 +133,47 @@ class FsspecStore:
             raise SourceError("the server sends more than the target has, or may have", expected=expected)
         return body
 
-    def ranged(self, wanted: tuple[int, int], header: str) -> int | None:
-        """Check what an answer says it is; give the size of the whole file."""
-        found = content_range(header)
-        start, stop = wanted
-        if found is None or found[0] != start or found[1] > stop:
-            message = "the server sent another range"
-            raise SourceError(message, expected=f"bytes {start}-{stop - 1}", got=header or "none")
-        size = found[2]
-        self.compare(FileVersion(size))
-        if found[1] != stop:
-            kind = SourceError if size is not None and size < stop else IncompleteRead
-            message = "the server sent another length: a changed file, or a server that does not serve ranges?"
-            raise kind(message, expected=f"bytes {start}-{stop - 1}", got=header)
-        return size
 
+class LookedUpStore(RangedStore):
+    """A target in a filesystem that only gives bytes, and is asked now and then what file they are of.
 
-class HttpStore(FsspecStore):
-    """A target behind HTTP, asked through the session of fsspec's filesystem."""
+    Parameters
+    ----------
+    pool
+        Of the running event loop.
+    """
+
+    def __init__(self, file: FsspecFile, record: Target, check: Check, pool: Pool) -> None:
+        super().__init__(file, record, check)
+        self.file: FsspecFile = file
+        self.pool = pool
 
     async def read(self, start: int, stop: int | None) -> bytes:
         """See `Store.read`."""
-        filesystem = self.filesystem
-        options = dict(filesystem.kwargs)
-        headers = dict(options.pop("headers", None) or {})
-        if stop is not None:
-            headers["Range"] = f"bytes={start}-{stop - 1}"
-        if self.match is not None:
-            headers["If-Match"] = self.match
-        session = await filesystem.set_session()
-        async with session.get(filesystem.encode_url(self.path), headers=headers, **options) as answer:
-            if answer.status == 416:
-                raise SourceError(
-                    "the server refuses the range (status 416): the file became shorter, or no ranges are served of it",
-                    got=await explanation(answer),
-                )
-            self._check(answer, None if stop is None else (start, stop))
-            body = await http_body(answer, self.most(start, stop))
-        return self.whole(body, start, stop)
+        await self._look()
+        return (await self.file.request(start, stop, lambda head: head.length or 0)).data
 
-    def _check(self, answer: Any, wanted: tuple[int, int] | None) -> None:
-        """Refuse an answer that is not the range, or not of the file, that was asked for."""
-        headers = answer.headers
-        if answer.status == 412:
-            raise VersionMismatch(
-                [f"ETag {self.record.etag} then, {ascii(headers.get('ETag', 'another')[:100])[1:-1]} now"]
-            )
-        if answer.status == 404:
-            raise FileNotFoundError(f"status 404, {answer.reason}")
-        answer.raise_for_status()
-        refuse_compressed(headers)
-        size = answer.content_length
-        what = f"status {answer.status}, {answer.content_type}, {'unknown' if size is None else size} bytes"
-        if wanted is not None and answer.status == 206:
-            size = self.ranged(wanted, headers.get("Content-Range", ""))
-        elif answer.status != 200:
-            raise SourceError("the server sent no file", got=what)
-        elif wanted is not None and (wanted[0] or size != wanted[1]):
-            raise SourceError("the server ignored the range and sent something else", got=what)
-        self.compare(FileVersion.of_headers(size, headers))
+    async def seen(self) -> FileVersion:
+        """Look the target up."""
+        return FileVersion.of(await self.file.info())
 
-
-class S3Store(FsspecStore):
-    """A target in S3, asked through s3fs."""
-
-    async def read(self, start: int, stop: int | None) -> bytes:
-        """See `Store.read`."""
-        bucket, key, version = self.filesystem.split_path(self.path)
-        asked: dict[str, Any] = {"Bucket": bucket, "Key": key}
-        if version:
-            asked["VersionId"] = version
-        if stop is not None:
-            asked["Range"] = f"bytes={start}-{stop - 1}"
-        if self.match is not None:
-            asked["IfMatch"] = self.match
+    async def _look(self) -> None:
+        """Make sure that the target is the file that was scanned, unless that was done lately."""
+        record, check = self.record, self.check
+        marked = check == "strict" and (record.etag or record.mtime is not None)
+        if check == "off" or not (record.size is not None or marked):
+            return
+        mark = (self.file.filesystem._fs_token, self.file.path)
         try:
-            answer = await self.filesystem._call_s3("get_object", **asked)
-        except OSError as error:
-            if error_code(error) in ("PreconditionFailed", "412"):
-                raise VersionMismatch([f"ETag {self.record.etag} then, another now"]) from error
+            self.compare(await self.pool.once(mark, self.seen, valid=_VALID))
+        except VersionMismatch:
+            self.pool.forget(mark)
             raise
-        try:
-            self._check(answer, None if stop is None else (start, stop))
-            body = await bounded_body(answer["Body"].read, self.most(start, stop))
-        finally:
-            answer["Body"].close()
-        return self.whole(body, start, stop)
-
-    def _check(self, answer: Mapping[str, Any], wanted: tuple[int, int] | None) -> None:
-        size = answer.get("ContentLength")
-        if wanted is not None and "ContentRange" in answer:
-            size = self.ranged(wanted, answer["ContentRange"])
-        elif wanted is not None and (wanted[0] or size != wanted[1]):
-            raise SourceError("the server ignored the range and sent something else", got=f"{size} bytes")
-        self.compare(FileVersion.of({**answer, "size": size}))
 
 
 def store_of(filesystem: Any, path: str, record: Target, check: Check, pool: Pool) -> Store:
-    """Choose how to read a target behind a filesystem of fsspec; see `FsspecStore`."""
-    protocols = (filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol
-    kind: type[FsspecStore] = FsspecStore
-    if belongs_here(filesystem) and "http" in protocols and _reads_as(filesystem, "fsspec", "HTTPFileSystem"):
-        kind = HttpStore
-    elif belongs_here(filesystem) and "s3" in protocols and _reads_as(filesystem, "s3fs", "S3FileSystem"):
-        kind = S3Store
-    return kind(filesystem, path, record, check, pool)
-
-
-def _reads_as(filesystem: Any, package: str, name: str) -> bool:
-    """Return which class says how a filesystem reads: one that was derived may do otherwise."""
-    kind = next((kind for kind in type(filesystem).__mro__ if "_cat_file" in vars(kind)), object)
-    return kind.__module__.partition(".")[0] == package and kind.__name__ == name
+    """Choose how to read a target behind a filesystem of fsspec; see `RangedStore`, `LookedUpStore`."""
+    file = file_in(filesystem, path) if belongs_here(filesystem) else FsspecFile(filesystem, path)
+    return (
+        LookedUpStore(file, record, check, pool) if isinstance(file, FsspecFile) else RangedStore(file, record, check)
+    )

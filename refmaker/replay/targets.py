@@ -19,7 +19,7 @@ from refmaker import limits, logs
 from refmaker.errors import RefmakerError, SourceError, cause_of, is_quotable, redact_error
 from refmaker.file_version import Check, FileVersion, Target
 from refmaker.redaction import holds_secrets, secrets_in
-from refmaker.replay.connections import call, pool, weakly
+from refmaker.replay.connections import pool, weakly
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.local import LocalStore
 from refmaker.replay.policy import Policy
@@ -27,6 +27,7 @@ from refmaker.replay.read_errors import VersionMismatch, redact, secrets_of, tar
 from refmaker.replay.requests import ReadRequest
 from refmaker.replay.stores import Store, store_of
 from refmaker.retry import Gate
+from refmaker.stores.fsspec import call
 from refmaker.stores.gates import gate_of
 from refmaker.urls import is_local, local_path, protocol_of, resolve
 

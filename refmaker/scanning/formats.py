@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from refmaker.errors import FormatError
 from refmaker.formats.detect import PACKAGES
+from refmaker.scanning.b2nd_source import B2nd
 from refmaker.scanning.handed_over import KerchunkFormat
 from refmaker.scanning.walked import Hdf5, NetCDFClassic
+from refmaker.scanning.zarr_sources import WkwFolder, ZarrFolder, ZarrZip
 from refmaker.window import Window
 
 if TYPE_CHECKING:
@@ -26,8 +28,20 @@ if TYPE_CHECKING:
     from refmaker.model import Tree
     from refmaker.path_filter import PathFilter
     from refmaker.sources.recording import RecordingWindow
+    from refmaker.zarr.metadata import ZarrFormat
 
-__all__ = ["FORMATS", "HEAD_SIZE", "Format", "ScanJob", "format_named", "format_of", "register", "unknown_format"]
+__all__ = [
+    "FOLDERS",
+    "FORMATS",
+    "HEAD_SIZE",
+    "FolderFormat",
+    "Format",
+    "ScanJob",
+    "format_named",
+    "format_of",
+    "register",
+    "unknown_format",
+]
 
 HEAD_SIZE: Final = 10
 """First bytes of a file that every format is shown."""
@@ -45,6 +59,8 @@ class ScanJob:
         Its bytes. Those that are missing raise `MissingBytes`, so that they are read in steps of the driver.
     recorder
         Notes what of the window is read, where that is asked for.
+    zarr_format
+        Format of the metadata, None where that is left to the source.
     """
 
     url: str
@@ -59,6 +75,7 @@ class ScanJob:
     follow_external_links: bool
     records_per_chunk: int | None
     recorder: RecordingWindow | None
+    zarr_format: ZarrFormat | None = None
 
     def measure(self, tree: Tree) -> None:
         """Note in a tree, once the structure of the file is read, how much of the file that took."""
@@ -113,9 +130,35 @@ class Format(Protocol):
         """
 
 
+class FolderFormat(Protocol):
+    """A format of sources that are no file, but a folder of files."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def title(self) -> str: ...  # noqa: D102
+
+    def read(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None,
+        selection: PathFilter,
+        inline_threshold: int,
+        zarr_format: ZarrFormat | None,
+        strict: bool,
+    ) -> Manifest | None:
+        """Scan a folder of this format, see `Format.read`; None where a url is not that of one."""
+
+
+FOLDERS: Final[list[FolderFormat]] = [ZarrFolder(), WkwFolder()]
+"""All formats of folders, in the order in which they are asked before a url is taken for that of a file."""
+
 FORMATS: Final[list[Format]] = [
     NetCDFClassic(),
     Hdf5(),  # may stand behind a user block, which may be of any format below
+    ZarrZip(),
+    B2nd(),
     *(KerchunkFormat(name) for name in PACKAGES),
 ]
 """All formats, in the order in which they are asked."""

@@ -24,7 +24,7 @@ class ScanOptions(TypedDict, total=False):
     exclude: Sequence[str]
     inline_threshold: int
     inline_limit: int
-    zarr_format: Literal[2, 3]
+    zarr_format: Literal[2, 3] | None
     portable: bool
     strict: bool
     measure: bool
@@ -34,4 +34,5 @@ class ScanOptions(TypedDict, total=False):
     keep_checksums: bool
     verify_checksums: bool
     records_per_chunk: int | None
+    consolidate: bool
     progress: Callable[[Progress], None] | None

@@ -25,7 +25,7 @@ from refmaker.options import takes_options
 from refmaker.path_filter import PathFilter
 from refmaker.redaction import secrets_in, secrets_of
 from refmaker.scanning.detect import detect_format
-from refmaker.scanning.formats import Format, ScanJob
+from refmaker.scanning.formats import FOLDERS, Format, ScanJob
 from refmaker.scanning.handed_over import KerchunkFormat
 from refmaker.scanning.options import ScanOptions
 from refmaker.sources.local import LocalSource
@@ -60,7 +60,7 @@ def scan_file(
     exclude: Sequence[str] = (),
     inline_threshold: int = 0,
     inline_limit: int = DEFAULT_INLINE_LIMIT,
-    zarr_format: Literal[2, 3] = 2,
+    zarr_format: Literal[2, 3] | None = None,
     portable: bool = False,
     strict: bool = False,
     measure: bool = False,
@@ -70,6 +70,7 @@ def scan_file(
     keep_checksums: bool = False,
     verify_checksums: bool = True,
     records_per_chunk: int | None = None,
+    consolidate: bool = True,
     progress: Callable[[Progress], None] | None = None,
     memory_budget: MemoryBudget | None = None,
 ) -> ScanResult:
@@ -98,7 +99,7 @@ def scan_file(
     inline_limit
         Bytes that the values of one array may take in the manifest where Zarr cannot address them in place.
     zarr_format
-        Format of the Zarr metadata: 2 is read by more clients.
+        Format of the Zarr metadata: 2, which more clients read, where none is given; of a Zarr store its own.
     portable
         Use no codec that only readers with refmaker installed have: what needs one is inlined, or refused.
     strict
@@ -121,6 +122,9 @@ def scan_file(
         as those of the only record variable of a file. What is left over is kept in the manifest as the last chunk.
         Of other variables one record is a chunk, and a note in the report says so. Without the option, chunks of
         records that follow one another have about 4 MiB, and only whole divisors of the number of records.
+    consolidate
+        Read arrays whose references would take more of the manifest than their values, and keep them there as one
+        chunk; the report says so.
     progress
         Called now and then.
     memory_budget
@@ -150,39 +154,72 @@ def scan_file(
     """
     memory_budget = MemoryBudget() if memory_budget is None else memory_budget
     opened, url = _opened(source, url, filesystem, store, memory_budget)
+    selection = PathFilter(group, tuple(include), tuple(exclude))
+    if opened is None and (
+        folder := _folder(url, storage_options, selection, inline_threshold, zarr_format, strict=strict)
+    ):
+        return folder
     options = BuildOptions(
-        zarr_format=zarr_format,
+        zarr_format=zarr_format or 2,
         inline_threshold=inline_threshold,
         inline_limit=inline_limit,
         portable=portable,
         keep_checksums=keep_checksums,
+        consolidate=consolidate,
     )
-    if records_per_chunk is not None and records_per_chunk < 1:
-        raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
     with _explained(url, storage_options), nullcontext() if verify_checksums else unverified():
         space = AddressSpace(opened or open_source(url, storage_options, memory_budget), storage_options, memory_budget)
         recorder = RecordingWindow(space.window) if measure else None
-        driver = Driver(space, progress)
         job = ScanJob(
             url=url,
             storage_options=storage_options,
             space=space,
             window=recorder or space.window,
-            driver=driver,
-            selection=PathFilter(group, tuple(include), tuple(exclude)),
+            driver=Driver(space, progress),
+            selection=selection,
             options=options,
             permission=Permission(other_files, None if allow is None else tuple(map(text_of, allow))),
             strict=strict,
             follow_external_links=follow_external_links,
-            records_per_chunk=records_per_chunk,
+            records_per_chunk=_at_least_one(records_per_chunk),
             recorder=recorder,
+            zarr_format=zarr_format,
         )
-        found = detect_format(job.window, driver)
-        _check_source(found, opened)
-        manifest, tree = found.read(job)
-        _note(manifest, [note for file in space.files for note in getattr(file.source, "notes", ())])
-        space.check_unchanged()
+        return _scanned(job, opened)
+
+
+def _scanned(job: ScanJob, opened: Source | None) -> ScanResult:
+    """Scan a file with the format that it is of."""
+    found = detect_format(job.window, job.driver)
+    _check_source(found, opened)
+    manifest, tree = found.read(job)
+    _note(manifest, [note for file in job.space.files for note in getattr(file.source, "notes", ())])
+    job.space.check_unchanged()
     return ScanResult(manifest, tree)
+
+
+def _folder(
+    url: str,
+    storage_options: Mapping[str, Any] | None,
+    selection: PathFilter,
+    inline_threshold: int,
+    zarr_format: Literal[2, 3] | None,
+    *,
+    strict: bool,
+) -> ScanResult | None:
+    """Scan a folder that is a source; None where a url is that of a file."""
+    with _explained(url, storage_options):
+        for kind in FOLDERS:
+            manifest = kind.read(url, storage_options, selection, inline_threshold, zarr_format, strict)
+            if manifest is not None:
+                return ScanResult(manifest, Tree(url, 0, kind.name))
+    return None
+
+
+def _at_least_one(records_per_chunk: int | None) -> int | None:
+    if records_per_chunk is not None and records_per_chunk < 1:
+        raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
+    return records_per_chunk
 
 
 def _opened(

@@ -13,11 +13,13 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from refmaker import limits
+from refmaker.descriptors import is_exhausted
 from refmaker.errors import RefmakerError, SourceError, cause_of
 from refmaker.file_version import FileVersion
-from refmaker.retry import Gate, RetryPolicy, is_overload, retry_after, retry_timed
+from refmaker.retry import Gate, RetryPolicy, is_overload, retry_timed
 from refmaker.sources.range_planner import Rates
-from refmaker.stores.gates import gate_of
+from refmaker.stores.gates import gate_of, most_in_flight
+from refmaker.stores.request import RangeFile
 
 __all__ = [
     "AsyncStore",
@@ -39,8 +41,6 @@ NO_RANGES = (
     "and scan the copy, or have it served by a server that knows ranges (RFC 9110, 14.2)"
 )
 SCAN_POLICY = RetryPolicy(limits.SCAN_ATTEMPTS)
-# As many connections as aiohttp keeps; s3fs and others are asked to.
-CONCURRENCY = 100
 
 
 class Store(Protocol):
@@ -60,23 +60,14 @@ class Store(Protocol):
 
 
 class AsyncStore:
-    """A file of an asynchronous filesystem of fsspec.
+    """A file that is asked for on an event loop."""
 
-    Parameters
-    ----------
-    filesystem, path
-        As `fsspec.core.url_to_fs` gives them.
-    """
-
-    concurrency = CONCURRENCY
-    request = 3e-4
-
-    def __init__(self, url: str, filesystem: Any, path: str) -> None:
+    def __init__(self, url: str, file: RangeFile) -> None:
         self.url = url
-        self.filesystem = filesystem
-        self.path = path
+        self.file = file
+        self.concurrency = most_in_flight(file.concurrency)
         self.version = FileVersion()
-        self.rates = Rates(self.request)
+        self.rates = Rates(file.cost)
         self.policy = SCAN_POLICY
         self.ranged = True
         self._gate: Gate | None = None
@@ -84,8 +75,7 @@ class AsyncStore:
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop that requests are made on."""
-        loop: asyncio.AbstractEventLoop = self.filesystem.loop
-        return loop
+        return self.file.loop
 
     async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
         """Ask for version and beginning once; `time` may be extended for more bytes. See `Store.open`."""
@@ -97,10 +87,6 @@ class AsyncStore:
 
     async def verify(self, time: asyncio.Timeout) -> None:
         """Ask once whether the file is still the same. Nothing to do where every answer says so."""
-
-    def retry_after(self, error: Exception) -> float | None:
-        """Return whether a failure may pass. See `retry.retry_async`."""
-        return retry_after(error)
 
     # The Store.
 
@@ -164,14 +150,14 @@ class AsyncStore:
 
     async def _patiently(self, work: Callable[[asyncio.Timeout], Awaitable[T]], size: int) -> T:
         """Await `work` as often as is worth it. All files of a server wait for one gate, outside of any clock."""
-        gate = self._gate = self._gate or gate_of(self.url, self.concurrency)
+        gate = self._gate = self._gate or gate_of(self.url, self.file.concurrency)
 
         def failed(error: Exception) -> None:
             if is_overload(error):
-                gate.slow_down()
+                gate.slow_down(everywhere=is_exhausted(error))
 
         async with gate:
-            return await retry_timed(work, self.policy, self.retry_after, size=size, failed=failed)
+            return await retry_timed(work, self.policy, size=size, failed=failed)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the filesystem's loop, and wait."""

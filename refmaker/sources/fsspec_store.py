@@ -14,9 +14,11 @@ from typing import Any
 
 from refmaker.errors import FormatError, SourceError, TargetChanged
 from refmaker.file_version import FileVersion, check_unchanged
+from refmaker.retry import retry_after
 from refmaker.sources.async_store import NO_SIZE, AsyncStore, cause_of
 from refmaker.sources.range_planner import Rates
-from refmaker.stores.answers import as_bytes
+from refmaker.stores.fsspec import FsspecFile
+from refmaker.stores.request import Answer, Head
 
 __all__ = ["FsspecStore", "FsspecSyncStore"]
 
@@ -24,37 +26,44 @@ __all__ = ["FsspecStore", "FsspecSyncStore"]
 class FsspecStore(AsyncStore):
     """A file of an asynchronous filesystem."""
 
+    def __init__(self, url: str, file: FsspecFile) -> None:
+        super().__init__(url, file)
+        self.file: FsspecFile = file
+
     async def first(self, size: int, time: asyncio.Timeout) -> tuple[FileVersion, bytes]:
         """See `AsyncStore.first`: version and beginning are asked for at once."""
         began = perf_counter()
-        beginning = self.filesystem._cat_file(self.path, start=0, end=size)
-        asked: Any = asyncio.gather(self.filesystem._info(self.path), beginning, return_exceptions=True)
-        info, data = await asked
+        beginning = self.file.request(0, size, _any)
+        asked: Any = asyncio.gather(self.file.info(), beginning, return_exceptions=True)
+        info, answer = await asked
         if isinstance(info, BaseException):
             raise info
         self.rates.note(perf_counter() - began)
         version = opened_version(self.url, info)
         # What went wrong with the beginning, or is of another length, shows when it is asked for again in its round.
-        whole = isinstance(data, bytes) and len(data) == min(size, version.known_size)
-        return version, data if whole else b""
+        whole = isinstance(answer, Answer) and len(answer.data) == min(size, version.known_size)
+        return version, answer.data if whole else b""
 
     async def range(self, start: int, stop: int) -> bytes:
         """See `AsyncStore.range`."""
-        began = perf_counter()
-        data = as_bytes(await self.filesystem._cat_file(self.path, start=start, end=stop))
-        self.rates.note(perf_counter() - began)
-        return data
+        answer = await self.file.request(start, stop, _any)
+        self.rates.note(answer.waited)
+        return answer.data
 
     async def verify(self, time: asyncio.Timeout) -> None:
         """See `AsyncStore.verify`."""
-        self.filesystem.invalidate_cache()
         try:
-            info = await self.filesystem._info(self.path)
+            info = await self.file.info(fresh=True)
         except Exception as error:  # every filesystem raises errors of its own
-            if self.retry_after(error) is not None:
+            if retry_after(error) is not None:
                 raise
             raise _went_away(self.url, error) from error
         check_unchanged(self.url, self.version, FileVersion.of(info))
+
+
+def _any(head: Head) -> int:
+    """Take whatever came: the length is checked afterwards, and nothing else is known."""
+    return head.length or 0
 
 
 class FsspecSyncStore:

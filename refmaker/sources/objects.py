@@ -138,11 +138,10 @@ def _in_filesystem(path: str, url: str | None, filesystem: Any, memory_budget: M
     protocols = [filesystem.protocol] if isinstance(filesystem.protocol, str) else list(filesystem.protocol)
     if url is None and "file" in protocols:
         return LocalSource.open(inside)
-    own = url is None
     if url is None and not _TOLD.isdisjoint(protocols):
         url = path if protocol_of(path) in protocols else f"{protocols[0]}://{inside.lstrip('/')}"
     found = _needed(url, f"paths in a filesystem of {protocols[0]!r}")
-    source = RemoteSource.over(found, fitting_store(found, filesystem, inside, own), memory_budget)
+    source = RemoteSource.over(found, fitting_store(found, filesystem, inside), memory_budget)
     return source if protocol_of(found) in protocols else _seen_elsewhere(source, protocols[0])
 
 

@@ -95,36 +95,27 @@ def _store_of(url: str, storage_options: Mapping[str, Any] | None) -> Store:
     single = len(links(url)) == 1
     try:
         if single and url.startswith(("s3://", "s3a://")):
-            from refmaker.sources.obstore_s3 import store_for
-            from refmaker.sources.s3 import CONNECTIONS
+            from refmaker.sources.ranged_store import RangedStore
+            from refmaker.stores.obstore_s3 import file_for
+            from refmaker.stores.s3 import with_connections
 
-            if (store := store_for(url, options)) is not None:
-                return store
-            options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, **options.get("config_kwargs", {})}
+            if (file := file_for(url, options)) is not None:
+                return RangedStore(url, file)
+            options = with_connections(options)
         filesystem, path = filesystem_of(url, options)
     except Exception as error:  # every filesystem raises errors of its own
         raise SourceError(f"cannot be reached: {cause_of(error)}", source=url) from error
-    return fitting_store(url, filesystem, path, single)
+    return fitting_store(url, filesystem, path)
 
 
-def fitting_store(url: str, filesystem: Any, path: str, single: bool) -> Store:
-    """Return the store for a path in a filesystem; `single`: its url is that of the path, and no chain."""
+def fitting_store(url: str, filesystem: Any, path: str) -> Store:
+    """Return the store for a path in a filesystem."""
     from refmaker.sources.fsspec_store import FsspecStore, FsspecSyncStore
+    from refmaker.sources.ranged_store import RangedStore
+    from refmaker.stores.choice import file_in
+    from refmaker.stores.fsspec import FsspecFile
 
     if not getattr(filesystem, "async_impl", False) or getattr(filesystem, "asynchronous", False):
         return FsspecSyncStore(url, filesystem, path)
-    if single and url.startswith(("http://", "https://")):
-        from fsspec.implementations.http import HTTPFileSystem
-
-        from refmaker.sources.http import HttpStore
-
-        if isinstance(filesystem, HTTPFileSystem):
-            return HttpStore(url, filesystem, path)
-    if single and url.startswith(("s3://", "s3a://")):
-        from s3fs import S3FileSystem
-
-        from refmaker.sources.s3 import S3Store
-
-        if isinstance(filesystem, S3FileSystem):
-            return S3Store(url, filesystem, path)
-    return FsspecStore(url, filesystem, path)
+    file = file_in(filesystem, path)
+    return FsspecStore(url, file) if isinstance(file, FsspecFile) else RangedStore(url, file)

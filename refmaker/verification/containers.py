@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmaker.errors import SourceError
+from refmaker.sources.containers.car import read_archive
+from refmaker.verification.zarr_originals import is_store_zip
 
 __all__ = ["Member", "MemberFile", "member_with", "members_of"]
 
 _TAR_MARK, _TAR_AT = b"ustar", 257
 _ZIP_MARK = b"PK\x03\x04"
+_CAR_V2, _CAR_ROOTS = b"\x0a\xa1gversion\x02", b"eroots"
 _ZIP_HEAD = struct.Struct("<26xHH")
 """Local file header of a zip file: at 26 the length of the name, at 28 that of the extra field."""
 
@@ -91,11 +94,13 @@ def members_of(file: Any) -> list[Member] | None:
     """
     file.seek(0)
     head = file.read(_TAR_AT + len(_TAR_MARK))
+    if head.startswith(_CAR_V2) or _CAR_ROOTS in head[:16]:
+        return [Member(one.cid.hex(), one.offset, one.size) for one in read_archive(file).blocks.values()]
     try:
         if head[_TAR_AT:] == _TAR_MARK:
             return _in_tar(file)
         if head.startswith(_ZIP_MARK):
-            return _in_zip(file)
+            return None if is_store_zip(file) else _in_zip(file)
     except (tarfile.TarError, zipfile.BadZipFile) as error:
         raise SourceError(f"a container that cannot be read: {error}") from error
     return None

@@ -29,11 +29,14 @@ from refmaker.formats.detect import HEAD_SIZE, format_of
 from refmaker.replay.connections import held
 from refmaker.replay.targets import Targets
 from refmaker.urls import filesystem_of, is_local, local_path
+from refmaker.verification.b2nd_originals import is_b2nd, open_b2nd
 from refmaker.verification.containers import Member, MemberFile, member_with, members_of
 from refmaker.verification.hdf5 import find_dataset
 from refmaker.verification.other_formats import FormatFile, open_format
 from refmaker.verification.retrying import CountedRetries, PatientFile
 from refmaker.verification.values import MissingCounterpart
+from refmaker.verification.wkw_originals import open_wkw
+from refmaker.verification.zarr_originals import open_zarr_file, open_zarr_zip
 
 __all__ = ["Original", "Originals"]
 
@@ -276,7 +279,10 @@ def _open(
             name = local_path(url)  # libhdf5 reads by itself, and finds what lies beside the file
         head = _head(name)
         kind = format_of(head)
-        if head[:4] in _MAGIC:
+        handle: Any = _open_other(stack, name, head, url, options) if members is None and kind is None else None
+        if handle is not None:
+            pass
+        elif head[:4] in _MAGIC:
             handle = _open_classic(stack, name)
         else:
             if kind in ("fits", "grib") and not isinstance(name, str):
@@ -285,6 +291,19 @@ def _open(
         stack.callback(handle.close)
         detached = members is not None or not is_local(url)
         return _File(handle, head[:4] in _MAGIC, detached, url, stack.pop_all())
+
+
+def _open_other(stack: ExitStack, name: Any, head: bytes, url: str, options: Any) -> FormatFile | None:
+    """Open a frame of Blosc2, or the Zarr store that a target is, or is part of; None where it is none of these."""
+    if head.startswith((b"\x89HDF", *_MAGIC)):
+        return None
+    if head.startswith(b"WKW") and is_local(url):
+        return open_wkw(local_path(url))
+    if is_b2nd(head):
+        return open_b2nd(name if isinstance(name, str) else _fetched(stack, name, "copy.b2nd"))
+    if head.startswith(b"PK"):
+        return open_zarr_zip(name if isinstance(name, str) else _fetched(stack, name, "copy.zip"))
+    return open_zarr_file(url, options)
 
 
 def _opened(stack: ExitStack, url: str, options: Any, retries: CountedRetries) -> Any:
@@ -327,9 +346,9 @@ def _open_classic(stack: ExitStack, name: Any) -> Any:
     return handle
 
 
-def _fetched(stack: ExitStack, file: Any) -> str:
+def _fetched(stack: ExitStack, file: Any, name: str = "copy.nc") -> str:
     """Copy a remote file to the local disk: netCDF4 and cfgrib read no other, astropy closes none."""
-    name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "copy.nc")
+    name = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), name)
     with open(name, "wb") as copy:
         left = limits.WHOLE_TARGET
         while block := file.read(1 << 22):

@@ -19,7 +19,7 @@ from refmaker.errors import SourceError
 from refmaker.formats.detect import Format, require
 from refmaker.verification.values import MissingCounterpart
 
-__all__ = ["FormatFile", "open_format"]
+__all__ = ["FormatFile", "PlainArray", "open_format"]
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class FormatFile:
 
 
 @dataclass(slots=True)
-class _Plain:
+class PlainArray:
     """An array that a library reads in slabs."""
 
     data: Any
@@ -46,11 +46,13 @@ class _Plain:
     spaces: bool = False
 
     @staticmethod
-    def of(data: Any) -> _Plain:
+    def of(data: Any) -> PlainArray:
+        """Return what a library has opened as such an array."""
         shape = tuple(map(int, data.shape))
-        return _Plain(data, shape, (False,) * len(shape), np.dtype(data.dtype))
+        return PlainArray(data, shape, (False,) * len(shape), np.dtype(data.dtype))
 
     def read(self, selection: tuple[slice, ...]) -> np.ndarray:
+        """See `Original.read`."""
         try:
             return np.asarray(self.data[selection])
         except Exception as error:  # every library raises errors of its own
@@ -58,16 +60,20 @@ class _Plain:
 
     @property
     def attributes(self) -> dict[str, Any] | None:
+        """See `Original.attributes`."""
         return None
 
     @property
     def dimensions(self) -> tuple[str | None, ...]:
+        """See `Original.dimensions`."""
         return (None,) * len(self.shape)
 
     def stored(self, selection: tuple[slice, ...]) -> bool:
+        """See `Original.stored`."""
         return True
 
     def same_object(self, reference: object, path: str) -> bool:
+        """See `Original.same_object`."""
         return False
 
 
@@ -98,12 +104,12 @@ def _tiff(name: Any) -> FormatFile:
         file = stack.enter_context(tifffile.TiffFile(name))
         series = file.series[0]
 
-        def find(path: str, shown: np.dtype[Any]) -> _Plain:
+        def find(path: str, shown: np.dtype[Any]) -> PlainArray:
             level = path.strip("/")
             if not level.isdecimal() or int(level) >= len(series.levels):
                 raise MissingCounterpart(f"there is no {path} in the file")
             store = stack.enter_context(series.aszarr(level=int(level)))
-            return _Plain.of(zarr.open_array(store, mode="r"))
+            return PlainArray.of(zarr.open_array(store, mode="r"))
 
         return FormatFile(find, stack)
 
@@ -121,7 +127,7 @@ def _fits(name: str) -> FormatFile:
 
         stored = opened(do_not_scale_image_data=True)
 
-        def find(path: str, shown: np.dtype[Any]) -> _Plain:
+        def find(path: str, shown: np.dtype[Any]) -> PlainArray:
             number, _, column = path.strip("/").partition("/")
             if not number.isdecimal() or int(number) >= len(stored):
                 raise MissingCounterpart(f"there is no HDU {path} in the file")
@@ -132,12 +138,12 @@ def _fits(name: str) -> FormatFile:
                 data = hdu.data.view(np.ndarray)[column]
                 if shown.newbyteorder("=") != data.dtype.newbyteorder("="):
                     data = _exact(opened()[int(number)].data[column], shown)
-                return _Plain.of(data)
+                return PlainArray.of(data)
             data = hdu.data
             if shown.newbyteorder("=") != data.dtype.newbyteorder("="):
                 # Integers that stand for others of the opposite sign, as astropy decodes them.
                 data = _exact(opened()[int(number)].data, shown)
-            return _Plain.of(data)
+            return PlainArray.of(data)
 
         return FormatFile(find, stack)
 
@@ -159,7 +165,7 @@ def _grib(name: str) -> FormatFile:
         warnings.simplefilter("ignore")  # of cfgrib about its dependencies
         datasets = cfgrib.open_datasets(name, backend_kwargs=options)
 
-    def find(path: str, shown: np.dtype[Any]) -> _Plain:
+    def find(path: str, shown: np.dtype[Any]) -> PlainArray:
         group, _, wanted = path.strip("/").rpartition("/")
         found: list[np.ndarray] = []
         for dataset in datasets:
@@ -173,7 +179,7 @@ def _grib(name: str) -> FormatFile:
         if len(found) != 1:
             what = f"{len(found)} different variables" if found else "no variable"
             raise SourceError(f"cfgrib has {what} of this name and place to compare it with")
-        return _Plain.of(found[0])
+        return PlainArray.of(found[0])
 
     stack = ExitStack()
     for dataset in datasets:

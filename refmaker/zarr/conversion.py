@@ -29,7 +29,7 @@ __all__ = ["convert_metadata"]
 _BYTES_TO_BYTES = frozenset(
     {
         "adler32", "blosc", "bz2", "crc32", "crc32c", "fletcher32", "gzip", "jenkins_lookup3", "lz4", "lzma",
-        "refmaker_hdf5", "shuffle", "zlib", "zstd",
+        "refmaker_b2nd", "refmaker_hdf5", "shuffle", "zlib", "zstd",
     }
 )  # fmt: skip
 """Codecs of numcodecs that take bytes for bytes: in Zarr 3 they keep their place behind the `bytes` codec."""
@@ -95,9 +95,13 @@ def _to_v3(
 def _to_v2(
     metadata: Mapping[str, Any], attributes: dict[str, Any], complete: bool
 ) -> tuple[ArrayMetadata, dict[str, Any]]:
+    if metadata["chunk_grid"].get("name") != "regular":
+        raise Unsupported("chunks of different lengths along an axis, which Zarr 2 does not have")
     codecs = metadata.get("codecs")
     if not isinstance(codecs, list) or not codecs or not all(isinstance(codec, Mapping) for codec in codecs):
         raise Unsupported("codecs that are no list of objects")
+    codecs = [codecs[0], *map(_by_numcodecs, codecs[1:])]
+    metadata = {**metadata, "codecs": codecs}
     dtype = _dtype_3(metadata.get("data_type"), codecs[0])
     configs = tuple(map(_config, codecs[1:]))
     shape = tuple(metadata["shape"])
@@ -146,10 +150,34 @@ def _codec_name(codec: object, key: str) -> str:
 def _config(codec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of numcodecs that a codec of Zarr 3 stands for."""
     name, configuration = codec.get("name"), codec.get("configuration", {})
-    known = "refmaker_hdf5" if name == "refmaker.hdf5" else str(name).removeprefix("numcodecs.")
+    own = {"refmaker.hdf5": "refmaker_hdf5", "refmaker.b2nd": "refmaker_b2nd"}
+    known = own.get(str(name)) or str(name).removeprefix("numcodecs.")
     if known not in _BYTES_TO_BYTES or known == name or not isinstance(configuration, Mapping):
         raise Unsupported(f"the codec {_codec_name(codec, 'name')}")
     return {"id": known, **configuration}
+
+
+_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+
+
+def _by_numcodecs(codec: Any) -> Any:
+    """Return a core codec of Zarr 3 as the codec of numcodecs that decodes what it writes; any other as it is."""
+    settings = codec.get("configuration") or {}
+    if not isinstance(settings, Mapping):
+        return codec
+    match codec.get("name"):
+        case "gzip":
+            own = {"level": settings.get("level", 5)}
+        case "zstd":
+            own = {"level": settings.get("level", 0), "checksum": bool(settings.get("checksum", False))}
+        case "crc32c":
+            own = {"location": "end"}
+        case "blosc" if settings.get("shuffle") in _SHUFFLES:
+            own = {name: settings.get(name) for name in ("cname", "clevel", "blocksize")}
+            own["shuffle"] = _SHUFFLES[settings["shuffle"]]
+        case _:
+            return codec
+    return {"name": f"numcodecs.{codec['name']}", "configuration": own}
 
 
 def _dtype_2(dtype: object, configs: list[Any]) -> ZarrDtype:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 import xarray as xr
 
 import refmaker
+from refmaker.combining import loading
 from refmaker.errors import RefmakerError, SourceError, TargetChanged
 from refmaker.kerchunk.json_writer import iter_json
 from tests.servers import RangeServer
@@ -57,3 +59,40 @@ def test_a_manifest_does_not_lead_to_this_machine(server: RangeServer, tmp_path:
     url = server.add("bucket/m.json", b"".join(iter_json(refmaker.scan(str(path)))))
     with pytest.raises(RefmakerError, match="a file of this machine"):
         refmaker.combine([url, write(tmp_path / "b.nc", 4)])
+
+
+def test_manifests_are_one_request_each_and_fetched_together(server: RangeServer, tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{number}.nc", 4 * number) for number in range(8)]
+    urls = [
+        server.add(
+            f"bucket/{path.name}.json", b"".join(iter_json(refmaker.scan(server.add(path.name, path.read_bytes()))))
+        )
+        for path in paths
+    ]
+    server.served.clear()
+    server.peak = 0
+    server.before = lambda number, path: time.sleep(0.05)
+    manifest = refmaker.combine(urls)
+    server.before = None
+    asked = [request.path for request in server.served if request.path.endswith(".json")]
+    assert sorted(one.rpartition("/")[2] for one in asked) == sorted(f"{path.name}.json" for path in paths)
+    assert server.peak > 1
+    xr.testing.assert_identical(shown(manifest), joined(*paths))
+
+
+def test_a_manifest_that_is_longer_than_its_first_request(
+    server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_WHOLE", 100)
+    urls, paths = served(server, tmp_path, 2)
+    held = [server.add(f"bucket/m{i}.json", b"".join(iter_json(refmaker.scan(url)))) for i, url in enumerate(urls)]
+    xr.testing.assert_identical(shown(refmaker.combine(held)), joined(*paths))
+
+
+def test_which_of_many_inputs_cannot_be_read(server: RangeServer, tmp_path: Path) -> None:
+    urls, _ = served(server, tmp_path, 2)
+    held = [server.add(f"bucket/m{i}.json", b"".join(iter_json(refmaker.scan(url)))) for i, url in enumerate(urls)]
+    gone = f"{held[0]}.gone.json"
+    with pytest.raises(SourceError) as error:
+        refmaker.combine([*held, gone])
+    assert error.value.source == gone

@@ -805,9 +805,10 @@ def read_headers(data: bytes) -> object:
     from refmaker.file_version import FileVersion, etag_of, time_of
     from refmaker.manifest.manifest import Target as Record
     from refmaker.replay.read_errors import VersionMismatch
-    from refmaker.replay.stores import HttpStore
+    from refmaker.replay.stores import RangedStore
     from refmaker.retry import seconds_asked
     from refmaker.stores.answers import content_range
+    from refmaker.stores.request import Head
 
     lines = data.decode("latin-1").split("\n")
     headers = dict(line.split(": ", 1) for line in lines if ": " in line)
@@ -819,9 +820,9 @@ def read_headers(data: bytes) -> object:
         raise ArithmeticError("a negative pause")
     seen = FileVersion.of_headers(None, headers)
     Record("u", 3, '"e"', 1e9).version.differences(seen)
-    store = HttpStore(None, "u", Record("u", 30, None, None), "strict", None)  # type: ignore[arg-type]
+    store = RangedStore(None, Record("u", 30, None, None), "strict")  # type: ignore[arg-type]
     with contextlib.suppress(VersionMismatch, SourceError):
-        store.ranged((10, 20), headers.get("Content-Range", ""))
+        store.admit(10, 20, Head(True, found and found[:2], FileVersion.of_headers(found and found[2], headers)))
     return etag_of(headers), time_of(headers)
 
 

@@ -155,7 +155,7 @@ PART = rows([1], [2], [4])
         (one(V3 | {"data_type": {"name": "raw_bytes", "configuration": {}}}), "data type"),
         (one(V3 | {"codecs": []}), "codecs"),
         (one(V3 | {"codecs": [{"name": "transpose"}, *V3["codecs"]]}), "codec"),
-        (one(V3 | {"codecs": [*V3["codecs"], {"name": "gzip", "configuration": {"level": 1}}]}), "'gzip'"),
+        (one(V3 | {"codecs": [*V3["codecs"], {"name": "lzma", "configuration": {"preset": 1}}]}), "'lzma'"),
         (one(V3 | {"codecs": [*V3["codecs"], {"name": "numcodecs.delta"}]}), "delta"),
         (one(V3 | {"storage_transformers": [{"name": "x"}]}), "storage_transformers"),
         (one(V3 | {"future": {"must_understand": True}}), "future"),

@@ -12,7 +12,8 @@ from fsspec.asyn import get_loop, sync
 
 from refmaker.errors import SourceError
 from refmaker.replay import connections
-from refmaker.replay.connections import Pool, call, pool
+from refmaker.replay.connections import Pool, pool
+from refmaker.stores.fsspec import call
 from tests.servers import RangeServer, S3Server
 
 

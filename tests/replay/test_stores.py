@@ -14,13 +14,19 @@ from refmaker.errors import SourceError
 from refmaker.manifest.manifest import Target
 from refmaker.replay.connections import Pool, pool
 from refmaker.replay.read_errors import IncompleteRead, VersionMismatch
-from refmaker.replay.stores import FsspecStore, HttpStore, S3Store, store_of
+from refmaker.replay.stores import LookedUpStore, RangedStore, store_of
+from refmaker.stores.http import HttpFile, head_of
+from refmaker.stores.s3 import S3File
 from tests.replay.scenes import DATA
 from tests.servers import RangeServer, S3Server
 
 
-def store(kind: Any = HttpStore, check: Any = "strict", **recorded: Any) -> Any:
-    return kind(None, "a", Target("a", **recorded), check, Pool())
+def store(check: Any = "strict", **recorded: Any) -> RangedStore:
+    return RangedStore(HttpFile(None, "a"), Target("a", **recorded), check)
+
+
+def admit(held: RangedStore, answer: Any, wanted: tuple[int, int] | None) -> None:
+    held.admit(*(wanted or (0, None)), head_of(answer))
 
 
 def reply(status: int, length: int | None = 4, **headers: str) -> Any:
@@ -47,7 +53,7 @@ def reply(status: int, length: int | None = 4, **headers: str) -> Any:
     ],
 )
 def test_answers_that_are_right(wanted: Any, answer: Any) -> None:
-    store()._check(answer, wanted)
+    admit(store(), answer, wanted)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +76,14 @@ def test_answers_that_are_right(wanted: Any, answer: Any) -> None:
 )
 def test_answers_that_are_not(wanted: Any, answer: Any, message: str) -> None:
     with pytest.raises(SourceError, match=message):
-        store()._check(answer, wanted)
+        admit(store(), answer, wanted)
 
 
 def test_a_range_that_could_be_longer_is_asked_for_again() -> None:
     with pytest.raises(IncompleteRead):
-        store().ranged((2, 6), "bytes 2-4/100")
+        admit(store(), reply(206, Content_Range="bytes 2-4/100"), (2, 6))
     with pytest.raises(SourceError) as error:
-        store().ranged((2, 6), "bytes 2-4/5")
+        admit(store(), reply(206, Content_Range="bytes 2-4/5"), (2, 6))
     assert type(error.value) is SourceError
 
 
@@ -99,19 +105,19 @@ RIGHT = {"Content_Range": "bytes 2-5/10", "ETag": '"e"', "Last_Modified": "Thu, 
 def test_versions(recorded: dict[str, Any], check: Any, differs: bool) -> None:
     held = store(check=check, **recorded)
     if not differs:
-        held._check(reply(206, **RIGHT), (2, 6))
+        admit(held, reply(206, **RIGHT), (2, 6))
         return
     with pytest.raises(VersionMismatch):
-        held._check(reply(206, **RIGHT), (2, 6))
+        admit(held, reply(206, **RIGHT), (2, 6))
 
 
 def test_times_where_there_is_no_etag() -> None:
     headers = {name: value for name, value in RIGHT.items() if name != "ETag"}
     for mtime in (9.0, 9.75):  # HTTP knows whole seconds
-        store(mtime=mtime)._check(reply(206, **headers), (2, 6))
+        admit(store(mtime=mtime), reply(206, **headers), (2, 6))
     for mtime in (8.75, 10.0):
         with pytest.raises(VersionMismatch, match="modified"):
-            store(mtime=mtime)._check(reply(206, **headers), (2, 6))
+            admit(store(mtime=mtime), reply(206, **headers), (2, 6))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +141,8 @@ def test_the_file_is_replaced_between_two_reads(range_server: RangeServer) -> No
     async def read() -> None:
         fs, path = (await pool()).connect(url, {})
         held = store_of(fs, path, Target(url, len(DATA), etag), "strict", await pool())
-        assert isinstance(held, HttpStore)
+        assert isinstance(held, RangedStore)
+        assert isinstance(held.file, HttpFile)
         assert await held.read(2, 9) == DATA[2:9]
         range_server.add("a", DATA[::-1])  # of the same length, with the same time
         with pytest.raises(VersionMismatch, match="ETag"):
@@ -153,7 +160,8 @@ def test_s3(s3_server: S3Server) -> None:
         fs, path = (await pool()).connect(url, s3_server.options)
         for record in (Target(url), Target(url, len(DATA), etag)):
             held = store_of(fs, path, record, "strict", await pool())
-            assert isinstance(held, S3Store)
+            assert isinstance(held, RangedStore)
+            assert isinstance(held.file, S3File)
             assert await held.read(2, 9) == DATA[2:9]
             assert await held.read(0, None) == DATA
         for record in (Target(url, 5), Target(url, None, '"other"')):
@@ -177,4 +185,4 @@ def test_filesystems_that_read_in_a_way_of_their_own() -> None:
         found = [Mine(asynchronous=True), Yours(asynchronous=True), fsspec.filesystem("memory")]
         return [type(store_of(fs, "a", Target("a"), "strict", Pool())) for fs in found]
 
-    assert asyncio.run(kinds()) == [FsspecStore, HttpStore, FsspecStore]
+    assert asyncio.run(kinds()) == [LookedUpStore, RangedStore, LookedUpStore]

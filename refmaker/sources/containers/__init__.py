@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO, Final, Protocol
 
+from refmaker.sources.containers.car import locate_in_car
 from refmaker.sources.containers.tar import locate_in_tar
 from refmaker.sources.containers.zip import locate_in_zip
 
@@ -34,5 +35,5 @@ class Locate(Protocol):
     def __call__(self, file: IO[bytes], member: str, /) -> tuple[int, int] | None: ...  # noqa: D102
 
 
-CONTAINERS: Final[Mapping[str, Locate]] = {"zip": locate_in_zip, "tar": locate_in_tar}
+CONTAINERS: Final[Mapping[str, Locate]] = {"zip": locate_in_zip, "tar": locate_in_tar, "car": locate_in_car}
 """Name of a kind of container -> what finds a member in one."""
