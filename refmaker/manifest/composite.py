@@ -113,6 +113,17 @@ class Composite:
     operands: npt.NDArray[np.uint64]
     references: References
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Composite):
+            return NotImplemented
+        plain = ("metadata", "attributes", "axis", "templates", "forms", "references")
+        columns = ("slot_piece", "slot_start", "slot_length", "form", "extent", "operands")
+        return all(getattr(self, name) == getattr(other, name) for name in plain) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in columns
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # content can change
+
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of the values that are seen, in the byte order of the machine."""

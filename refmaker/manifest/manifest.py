@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from refmaker.file_version import Target
@@ -24,7 +24,7 @@ from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 __all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target", "notes_of"]
 
 
-_COMPARED = ("zarr_format", "groups", "arrays", "refusals", "extra", "sources", "types")
+_COMPARED = ("zarr_format", "groups", "arrays", "refusals", "extra", "sources", "types", "composites")
 
 
 @dataclass(slots=True)
@@ -150,12 +150,21 @@ class Manifest:
     @property
     def chunks(self) -> int:
         """Number of references, inlined chunks included."""
-        return sum(len(a.references) for a in self.arrays.values())
+        composed = sum(len(one.references) for one in self.composites.values())
+        return composed + sum(len(a.references) for a in self.arrays.values())
 
     @property
     def is_loaded(self) -> bool:
         """Whether all references can be looked at without reading anything."""
         return all(array.references.is_loaded() for array in self.arrays.values())
+
+    def without_composites(self) -> Manifest:
+        """Return the manifest for who cannot hold composite arrays: they are refused there, by name."""
+        if not self.composites:
+            return self
+        reason = "a composite array, put together of pieces that are stored differently: read through refmaker:// only"
+        refusals = {**self.refusals, **{f"/{path}": reason for path in self.composites}}
+        return replace(self, composites={}, refusals=refusals)
 
     def load(self) -> None:
         """Read all references, where they are read from shards when they are needed."""
