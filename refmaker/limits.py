@@ -207,7 +207,7 @@ COMBINED_VALUES = _limit(
     BY_ENVIRONMENT,
 )
 COMBINED_TEXT = _limit("combined-text", 1 << 28, "bytes", "a chunk of text that combining decodes", BY_ENVIRONMENT)
-STEPS = _limit("steps", 8, "steps", "from a stored value to the one that is seen, and operands of one")
+VALUE_STEPS = _limit("value-steps", 8, "steps", "from a stored value to the one that is seen, and operands of one")
 PIECES = _limit("pieces", 1 << 22, "pieces", "of a composite array", BY_ENVIRONMENT)
 PIECE_FORMS = _limit("piece-forms", 1 << 16, "forms", "that the pieces of a composite array have")
 COMPOSITE_CHUNK = _limit("composite-chunk", 1 << 30, "bytes", "a chunk that is put together of pieces")

@@ -151,8 +151,8 @@ def template_from_json(document: object) -> Template:
     ManifestError
         It is no list of steps.
     """
-    if not isinstance(document, list) or len(document) > limits.STEPS:
-        raise ManifestError("bad steps", expected=f"a list of at most {limits.STEPS}", got=str(document)[:80])
+    if not isinstance(document, list) or len(document) > limits.VALUE_STEPS:
+        raise ManifestError("bad steps", expected=f"a list of at most {limits.VALUE_STEPS}", got=str(document)[:80])
     return Template(tuple(map(_step_from_json, document)))
 
 
@@ -162,7 +162,7 @@ def _step_from_json(document: object) -> Step:
             return Step(op, (dtype,))
         case ["mul" | "add" as op, str(dtype)] if dtype in _NUMBERS:
             return Step(op, (dtype,))
-        case ["mask", "nan" | "nat" as missing, [_, *_] as dtypes] if len(dtypes) <= limits.STEPS:
+        case ["mask", "nan" | "nat" as missing, [_, *_] as dtypes] if len(dtypes) <= limits.VALUE_STEPS:
             names = tuple(one for one in dtypes if isinstance(one, str) and one in _NUMBERS)
             if len(names) == len(dtypes):
                 return Step("mask", names, missing)

@@ -57,6 +57,7 @@ RECODABLE = (
     "_FillValue",
     "scale_factor",
     "add_offset",
+    "operand types",
     "dimension order",
 )
 

@@ -77,7 +77,7 @@ def compose(collection: Collection, path: str, pieces: Pieces) -> tuple[Composit
     """
     series = collection.series[path]
     if len(pieces.dims) != 1:
-        raise Unsupported("put together along several dimensions")
+        raise Unsupported("a composite array along several dimensions")
     if not all(collection.forms.all[number].regular for number in set(series.forms)):
         raise Unsupported("chunks of different lengths in one input")
     if (pieces.entry < 0).any():
