@@ -24,16 +24,14 @@ class Tiff(KerchunkFormat):
     def __init__(self) -> None:
         super().__init__("tiff")
 
-    def is_installed(self) -> bool:
-        """See `Format.is_installed`: the walk itself needs nothing."""
-        return True
-
     def read(self, job: ScanJob) -> tuple[Manifest, Tree]:
         """See `Format.read`."""
+        from refmaker.formats.detect import require
         from refmaker.formats.kerchunk_scan import ScanOptions, finished
         from refmaker.model import Tree
         from refmaker.tiff.scan import Foreign, scan_tiff
 
+        require("tiff")  # readers need the codecs, whoever scans
         try:
             found = scan_tiff(job.window, job.driver.run)
         except Foreign:
