@@ -33,7 +33,7 @@ def test_told_by_the_first_bytes(head, kind):
 def test_not_by_the_name(tmp_path):
     for name in ("a.tif", "a.fits", "a.grib2"):
         (tmp_path / name).write_bytes(b"something else, at some length")
-        with pytest.raises(FormatError, match="neither HDF5 nor netCDF classic, TIFF, FITS or GRIB"):
+        with pytest.raises(FormatError, match="neither HDF5 nor netCDF classic, Zarr, b2nd, TIFF, FITS or GRIB"):
             scan(str(tmp_path / name))
 
 
