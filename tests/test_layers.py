@@ -32,6 +32,7 @@ LAYERS = [
     "refmaker.path_filter",
     "refmaker.datatypes",
     "refmaker.model",
+    "refmaker.h5py_library",
     "refmaker.ranges",
     "refmaker.window",
     "refmaker.zarr",

@@ -22,9 +22,19 @@ from collections.abc import Callable
 import numpy as np
 
 from refmaker import limits
+from refmaker.codecs.exact import widened
 from refmaker.conventions.names import escaped, is_utf8
 from refmaker.errors import Unsupported
-from refmaker.model import JSON, Attribute, ObjectReference, RegionReference, String
+from refmaker.model import (
+    JSON,
+    Attribute,
+    Datatype,
+    FixedPoint,
+    FloatingPoint,
+    ObjectReference,
+    RegionReference,
+    String,
+)
 
 __all__ = ["RESERVED", "attribute_type", "encode_attribute"]
 
@@ -84,11 +94,24 @@ PathOf = Callable[[int], str | None]
 def attribute_type(attribute: Attribute) -> str | None:
     """Return the numpy type of an attribute's numbers; None where JSON tells it, or there are no numbers."""
     value = attribute.value
-    if value is None or value.dtype.kind not in "iuf" or isinstance(attribute.datatype, ObjectReference):
+    if value is None:
+        return _type_of_nothing(attribute.datatype)
+    if value.dtype.kind not in "iuf" or isinstance(attribute.datatype, ObjectReference):
         return None
     name = f"{value.dtype.kind}{value.dtype.itemsize}"
     told = name == "i8" or (name == "f8" and bool(np.isfinite(value).all()))
     return None if (told and value.size) or value.dtype.itemsize > 8 else name
+
+
+def _type_of_nothing(datatype: Datatype) -> str | None:
+    """Return the type of an attribute of numbers that has none: netCDF-4 shows an empty array of it."""
+    if not isinstance(datatype, FixedPoint | FloatingPoint):
+        return None
+    try:
+        dtype = widened(datatype)
+    except Unsupported:
+        return None
+    return f"{dtype.kind}{dtype.itemsize}"
 
 
 def encode_attribute(attribute: Attribute, path_of: PathOf, *, arrays: bool = False) -> tuple[JSON, str | None]:

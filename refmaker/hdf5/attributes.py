@@ -13,6 +13,7 @@ import numpy as np
 from refmaker.errors import RefmakerError
 from refmaker.hdf5 import btree_v2
 from refmaker.hdf5.attribute import AttributeParts, attribute_offsets, decode_attribute, decode_attribute_info
+from refmaker.hdf5.bit_fields import decode_bit_fields, has_bit_fields
 from refmaker.hdf5.dataspace import decode_dataspace
 from refmaker.hdf5.datatype import decode_datatype
 from refmaker.hdf5.file import File, announce_dense, read_heap, read_heap_objects, shared, shared_body
@@ -101,6 +102,8 @@ def _decode(file: File, body: bytes) -> Attribute:
     if space.kind == "null":
         return Attribute(name, datatype, space, None)
     data = body[data_at:]
+    if has_bit_fields(datatype):
+        return Attribute(name, datatype, space, decode_bit_fields(datatype, data, space.shape))
     if isinstance(datatype, VariableLength):
         if datatype.is_string and space.kind == "scalar" and datatype.size == 8 + file.sizes.offsets:
             text = _text(file, data)

@@ -11,6 +11,8 @@ from pathlib import Path
 import h5py
 import pytest
 
+pytestmark = pytest.mark.alone  # its times, or its moments, are those of an idle machine
+
 # What the interpreter does before the console script's first statement is not ours: the script says when it begins.
 BEGIN = "import os, sys; from refmaker_cli.main import main; os.write(1, b'!'); sys.argv[0] = 'refmaker'; main()"
 LINE = "refmaker: interrupted, nothing half-written\n"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from xarray.core.utils import equivalent
 
+from refmaker import scan
 from refmaker.conventions.attributes import encode_attribute
 from refmaker.conventions.netcdf4 import annotate
 from refmaker.errors import Unsupported
@@ -142,3 +143,17 @@ def test_nothing_is_dropped_without_a_note(tmp_path: Path) -> None:
     assert view.groups[""] == {"truth": True}
     v_notes = {note.partition(":")[0] for v in view.variables if v.zarr_path == "v" for note in v.notes}
     assert v_notes == {"pair", "least_significant_digit", "scale_factor"}
+
+
+@pytest.mark.parametrize("dtype", ["i1", ">u2", "f4", "f8", "i8"])
+def test_no_numbers_of_a_type(tmp_path: Path, dtype: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["none"] = h5py.Empty(dtype)
+    manifest = scan(tmp_path / "a.h5")
+    assert manifest.groups[""]["none"] == []
+    assert manifest.types is not None
+    got = restored([], manifest.types[""]["none"])
+    with netCDF4.Dataset(tmp_path / "a.h5") as file:
+        expected = file.getncattr("none")
+    assert equivalent(got, expected)
+    assert got.dtype == expected.dtype.newbyteorder("=")

@@ -20,6 +20,8 @@ from refmaker.errors import EngineError
 
 from . import functions
 
+pytestmark = pytest.mark.alone  # its times, or its moments, are those of an idle machine
+
 
 @pytest.fixture
 def engine() -> Iterator[LocalEngine]:

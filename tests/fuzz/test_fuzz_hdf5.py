@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it"),
+    pytest.mark.alone,
+]
 
 
 def test_fuzz():

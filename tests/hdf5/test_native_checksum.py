@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,39 +46,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_without_h5py(fresh: pytest.MonkeyPatch) -> None:
-    fresh.setattr(native_checksum, "find_spec", lambda name: None)
+def test_without_it(fresh: pytest.MonkeyPatch) -> None:
+    fresh.setattr(native_checksum, "exported", lambda name, holding: None)
     assert native_checksum.native_lookup3() is None
-
-
-def test_of_a_source_tree(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Which has no extension modules."""
-    (tmp_path / "_errors.pyx").touch()
-    (tmp_path / "h5.py").touch()
-    fresh.setattr(
-        native_checksum, "find_spec", lambda name: SimpleNamespace(origin=os.fspath(tmp_path / "__init__.py"))
-    )
-    assert native_checksum.native_lookup3() is None
-
-
-def test_in_an_archive(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    archive = tmp_path / "packages.zip"
-    archive.touch()
-    origin = os.fspath(archive / "h5py" / "__init__.py")
-    fresh.setattr(native_checksum, "find_spec", lambda name: SimpleNamespace(origin=origin))
-    assert native_checksum.native_lookup3() is None
-
-
-def test_a_library_without_it() -> None:
-    import _ctypes
-
-    assert native_checksum._exported(_ctypes.__file__) is None
-
-
-def test_what_is_no_library(tmp_path: Path) -> None:
-    path = tmp_path / "_errors.so"
-    path.write_bytes(b"no library")
-    assert native_checksum._exported(os.fspath(path)) is None
 
 
 def test_one_that_computes_something_else(fresh: pytest.MonkeyPatch) -> None:

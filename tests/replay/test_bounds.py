@@ -20,6 +20,8 @@ import pytest
 import refmaker
 from refmaker.errors import cause_of, printable
 
+pytestmark = pytest.mark.alone  # its times, or its moments, are those of an idle machine
+
 
 @contextmanager
 def server(answer: Callable[[socket.socket], None]) -> Iterator[str]:

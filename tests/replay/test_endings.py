@@ -28,6 +28,8 @@ COMPLAINTS = (
 SERVER = """
 import asyncio, os, socket, sys, threading, time
 
+pytestmark = pytest.mark.alone  # its times, or its moments, are those of an idle machine
+
 DATA = bytes(range(256)) * 16
 
 
