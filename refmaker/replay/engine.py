@@ -15,12 +15,13 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
+from typing import TypeAlias
 
 from refmaker import limits
 from refmaker.replay.array_state import ArrayState
 from refmaker.replay.coalesce import (
     BLOCK,
-    MAX_COALESCED_REQUEST,
+    MAX_PREFETCHED,
     MIN_GAP,
     coalesce_requests,
     coalesce_sorted,
@@ -32,9 +33,12 @@ from refmaker.replay.prefetch_cache import PrefetchCache, PrefetchedRange
 from refmaker.replay.range_reader import RangeReader
 from refmaker.replay.requests import PendingRead, ReadRequest, outcome_of, serve
 from refmaker.replay.stores import Store
+from refmaker.replay.strided_walk import StridedWalk
 from refmaker.retry import Gate
 
 __all__ = ["Engine", "ArrayState"]
+
+Walk: TypeAlias = Stream | StridedWalk
 
 START, LIMIT = 1 << 18, 1 << 25
 """Bytes that are read ahead of one walk through an array, at first and at most."""
@@ -45,7 +49,7 @@ MEMORY = limits.AHEAD_KEPT
 KEPT = 60.0
 """Seconds for which it is kept."""
 
-PARALLEL, PARALLEL_AHEAD = 128, 16
+PARALLEL, PARALLEL_AHEAD = 128, 32
 """Requests under way at a time, for what is wanted now and for what is read ahead."""
 
 
@@ -80,7 +84,7 @@ class Engine:
         self._reader = RangeReader(connect, (lambda _: only) if gate is None else gate, timeout, attempts)
         self._stores = self._reader.stores
         self._pending: dict[int, list[PendingRead]] = {}
-        self._to_prefetch: dict[int, tuple[ArrayState, Prefetcher, Stream]] = {}
+        self._to_prefetch: dict[int, tuple[ArrayState, Prefetcher, Walk]] = {}
         self._prefetchers: dict[str, Prefetcher] = {}
         self._blocks = PrefetchCache(MEMORY)
         self._tasks: set[asyncio.Task[bytes]] = set()
@@ -109,7 +113,7 @@ class Engine:
             What chunk it is, where others are likely to follow.
         """
         got = self.begin(request)
-        if state is not None and request.size is not None and request.size <= MAX_COALESCED_REQUEST:
+        if state is not None and request.size is not None and request.size <= MAX_PREFETCHED:
             self.observe(state, cell, request.size)
         return got if isinstance(got, bytes) else await got
 
@@ -292,7 +296,7 @@ class Engine:
             self._schedule()
             self._to_prefetch[id(due[2])] = due
 
-    def _observed(self, state: ArrayState, cell: int, size: int) -> tuple[ArrayState, Prefetcher, Stream] | None:
+    def _observed(self, state: ArrayState, cell: int, size: int) -> tuple[ArrayState, Prefetcher, Walk] | None:
         """Note a chunk that was asked for; give the walk that it belongs to if it is time to read ahead of it."""
         position = state.position(cell)
         if position is None:
@@ -303,12 +307,12 @@ class Engine:
         stream = prefetcher.note(position, size)
         return None if stream is None or not prefetcher.should_prefetch(stream) else (state, prefetcher, stream)
 
-    def _prefetch(self, state: ArrayState, prefetcher: Prefetcher, stream: Stream) -> None:
+    def _prefetch(self, state: ArrayState, prefetcher: Prefetcher, stream: Walk) -> None:
         positions = prefetcher.plan(stream)
         if positions is None:
             return
         references, rows, looked = state.rows(positions)
-        stream.front -= len(positions) - looked
+        stream.give_back(positions[looked:])
         for target, start, stop, used in prefetch_ranges(
             references, rows, max(stream.window // 4, START), self._stores
         ):
@@ -343,7 +347,8 @@ class Engine:
 
 
 def _expire(engine: weakref.ref[Engine], block: weakref.ref[PrefetchedRange]) -> None:
-    """Let go of a block that nobody came for, if it is still there."""
+    """Let go of a block that nobody came for, if it is still there: what is left of it was read in vain."""
     owner, held = engine(), block()
-    if owner is not None and held is not None:
+    if owner is not None and held is not None and held in owner._blocks:
+        held.prefetcher.wasted += max(held.left, 0)
         owner._drop(held)

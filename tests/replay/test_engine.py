@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from refmaker.errors import SourceError
 from refmaker.replay import engine as module
 from refmaker.replay.array_state import ArrayState
-from refmaker.replay.coalesce import BLOCK, MAX_COALESCED_REQUEST
+from refmaker.replay.coalesce import BLOCK, MAX_COALESCED_REQUEST, MAX_PREFETCHED
 from refmaker.replay.engine import Engine
 from refmaker.replay.read_errors import IncompleteRead
 from refmaker.replay.requests import ReadRequest
@@ -345,7 +345,7 @@ async def test_far_and_empty_references_are_not_foreseen() -> None:
     rows = {i: (0, i * 10, 10) for i in range(4)} | {
         4: (0, 2**63 + 5, 10),
         5: (0, 50, 0),
-        6: (0, 60, MAX_COALESCED_REQUEST + 1),
+        6: (0, 60, MAX_PREFETCHED + 1),
     }
     array = ArrayState("v", (7,), references(rows))
     for cell in range(4):
