@@ -193,7 +193,7 @@ DTYPE_DEPTH = _limit("dtype-depth", 32, "levels", "dtypes in configurations of c
 ELEMENT_SIZE = _limit("element-size", 1 << 20, "bytes", "an element in the decoded view")
 DECODED_KEPT = _limit("decoded-kept", 1 << 26, "bytes", "decoded chunks that are kept, of a manifest")
 DECODED_FLIGHT = _limit("decoded-flight", 1 << 28, "bytes", "decoded chunks that are under way")
-AHEAD_KEPT = _limit("ahead-kept", 1 << 26, "bytes", "chunks that are read ahead, of a manifest")
+AHEAD_KEPT = _limit("ahead-kept", 1 << 26, "bytes", "chunks that are read ahead, of a process")
 COMBINED_VALUES = _limit(
     "combined-values",
     1 << 30,

@@ -10,6 +10,7 @@ in vain is asked for again when it is wanted, so that an error is always that of
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from refmaker.replay.coalesce import (
 )
 from refmaker.replay.deadline import deadline
 from refmaker.replay.prefetch import Prefetcher, Stream
+from refmaker.replay.prefetch_budget import PrefetchBudget, PrefetchShare
 from refmaker.replay.prefetch_cache import PrefetchCache, PrefetchedRange
 from refmaker.replay.range_reader import RangeReader
 from refmaker.replay.requests import PendingRead, ReadRequest, outcome_of, serve
@@ -44,7 +46,9 @@ START, LIMIT = 1 << 18, 1 << 25
 """Bytes that are read ahead of one walk through an array, at first and at most."""
 
 MEMORY = limits.AHEAD_KEPT
-"""Bytes that are kept of what was read ahead."""
+"""Bytes that are kept of what was read ahead, by all engines of the process together."""
+
+BUDGET = PrefetchBudget(MEMORY)
 
 KEPT = 60.0
 """Seconds for which it is kept."""
@@ -86,7 +90,10 @@ class Engine:
         self._pending: dict[int, list[PendingRead]] = {}
         self._to_prefetch: dict[int, tuple[ArrayState, Prefetcher, Walk]] = {}
         self._prefetchers: dict[str, Prefetcher] = {}
-        self._blocks = PrefetchCache(MEMORY)
+        share = BUDGET.share(partial(_shed, self._loop, weakref.ref(self)))
+        self._blocks = PrefetchCache(MEMORY, share)
+        # What an engine holds goes with it, or with its event loop.
+        weakref.finalize(self, _released, share)
         self._tasks: set[asyncio.Task[bytes]] = set()
         self._ahead = Gate(PARALLEL_AHEAD)
 
@@ -228,6 +235,7 @@ class Engine:
         size = want.stop - want.start if useful is None else useful
         block.left -= size
         block.prefetcher.used += size
+        self._blocks.touch(block)
         block.waiting.append(want)
         return want.future
 
@@ -239,6 +247,8 @@ class Engine:
         data = (block.data or b"")[start - block.start : stop - block.start]
         if block.left <= 0:
             self._drop(block)
+        else:
+            self._blocks.touch(block)
         return data
 
     def _ask(self, wants: Iterable[PendingRead]) -> None:
@@ -308,7 +318,10 @@ class Engine:
         return None if stream is None or not prefetcher.should_prefetch(stream) else (state, prefetcher, stream)
 
     def _prefetch(self, state: ArrayState, prefetcher: Prefetcher, stream: Walk) -> None:
-        positions = prefetcher.plan(stream)
+        if not prefetcher.should_prefetch(stream):
+            return
+        room = self._blocks.room(max(2 * stream.window, START))
+        positions = prefetcher.plan(stream, room)
         if positions is None:
             return
         references, rows, looked = state.rows(positions)
@@ -316,23 +329,23 @@ class Engine:
         for target, start, stop, used in prefetch_ranges(
             references, rows, max(stream.window // 4, START), self._stores
         ):
-            stream.ahead += used
-            self._add(PrefetchedRange(target, start, stop, used, prefetcher))
+            if self._add(PrefetchedRange(target, start, stop, used, prefetcher)):
+                stream.ahead += used
 
-    def _add(self, block: PrefetchedRange) -> None:
-        waiters = self._blocks.add(block)
-        if waiters is None:
-            return
-        self._ask(waiters)
+    def _add(self, block: PrefetchedRange) -> bool:
+        """Begin to read a block, if there is room for it."""
+        if not self._blocks.add(block):
+            return False
         # A filesystem that is gone must not wait for its timers.
         self._loop.call_later(KEPT, _expire, weakref.ref(self), weakref.ref(block))
         store = self._stores.get(block.target)
         data = None if store is None else store.read_nowait(block.start, block.stop)
         if data is not None:
             block.arrive(data)
-            return
+            return True
         done = partial(self._filled, block)
         self._fetch(self._ahead, block.target, block.start, block.stop, deadline(self.timeout), done)
+        return True
 
     def _filled(self, block: PrefetchedRange, task: asyncio.Task[bytes]) -> None:
         """Keep a block that was read. Who waits for one that was not asks again, and gets the error."""
@@ -352,3 +365,25 @@ def _expire(engine: weakref.ref[Engine], block: weakref.ref[PrefetchedRange]) ->
     if owner is not None and held is not None and held in owner._blocks:
         held.prefetcher.wasted += max(held.left, 0)
         owner._drop(held)
+
+
+def _shed(loop: asyncio.AbstractEventLoop, engine: weakref.ref[Engine], size: int) -> None:
+    """Have an engine let go of what nobody came for, in its own thread; all of it where its event loop is closed."""
+    owner = engine()
+    if owner is None:
+        return
+    if loop.is_closed():
+        _released(owner._blocks.share)
+        return
+    with contextlib.suppress(RuntimeError):  # closed just now
+        loop.call_soon_threadsafe(_shed_here, engine, size)
+
+
+def _shed_here(engine: weakref.ref[Engine], size: int) -> None:
+    owner = engine()
+    if owner is not None:
+        owner._blocks.shed(size)
+
+
+def _released(share: PrefetchShare) -> None:
+    share.give(share.held)

@@ -203,16 +203,25 @@ class Prefetcher:
         """Return whether it is time to read ahead."""
         return walk.is_due() and self.wasted <= _WASTE + self.used // 20
 
-    def plan(self, walk: Stream | StridedWalk) -> npt.NDArray[np.int64] | None:
+    def plan(self, walk: Stream | StridedWalk, room: int | None = None) -> npt.NDArray[np.int64] | None:
         """Return the cells that should be read now because the walk will come to them, None if there are none.
 
         Whoever reads them adds their bytes to `walk.ahead`.
+
+        Parameters
+        ----------
+        room
+            Bytes that there is memory for, where that is bounded.
         """
         if not self.should_prefetch(walk):
             return None
+        limit = self.limit if isinstance(walk, StridedWalk) else min(self.limit, 2 * self.limit // len(self._streams))
+        if room is not None:
+            if room <= 0:
+                return None
+            limit = min(limit, walk.ahead + room)
         if isinstance(walk, StridedWalk):
-            return walk.next_cells(self.start, self.limit)
-        limit = min(self.limit, 2 * self.limit // len(self._streams))
+            return walk.next_cells(self.start, limit)
         return walk.next_cells(self.grid, self.start, limit)
 
 
