@@ -125,14 +125,18 @@ def coalesce_sorted(
 
 
 def prefetch_ranges(
-    references: References, rows: npt.NDArray[np.int64], block: int, stores: Mapping[int, Store]
+    references: References,
+    rows: npt.NDArray[np.int64],
+    block: int,
+    stores: Mapping[int, Store],
+    unknown_gap: int = MIN_GAP,
 ) -> Iterator[tuple[int, int, int, int]]:
     """Merge the ranges of chunks to be read ahead, into at most `BLOCK`: target, start, stop, and bytes of chunks."""
     targets, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
     fit = (sizes > 0) & (sizes <= MAX_PREFETCHED) & (starts < _FAR)
     for target in distinct(targets[fit]).tolist():
         store = stores.get(target)
-        farthest, longest = (MIN_GAP, _UNKNOWN) if store is None else (store.gap, store.block)
+        farthest, longest = (unknown_gap, _UNKNOWN) if store is None else (store.gap, store.block)
         mine = fit & (targets == target)
         first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
         gap = max_gap(farthest, int(size.mean()))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -49,6 +50,8 @@ MEMORY = limits.AHEAD_KEPT
 """Bytes that are kept of what was read ahead, by all engines of the process together."""
 
 BUDGET = PrefetchBudget(MEMORY)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=BUDGET.reset)
 
 KEPT = 60.0
 """Seconds for which it is kept."""
@@ -70,6 +73,8 @@ class Engine:
         Seconds in which a read must end; how often it is tried.
     gate
         Gives what requests for a target go through, by its index: one for all, unless it is said.
+    gap
+        Bytes that are read between two ranges of a target that nothing was read of yet, at most.
     """
 
     def __init__(
@@ -80,8 +85,10 @@ class Engine:
         timeout: float,
         attempts: int,
         gate: Callable[[int], Gate] | None = None,
+        gap: int = MIN_GAP,
     ) -> None:
         self.explain = explain
+        self.gap = gap
         self.timeout = timeout
         self._loop = asyncio.get_running_loop()
         only = Gate(PARALLEL)
@@ -193,7 +200,7 @@ class Engine:
             Those bytes, or the future of them.
         """
         store = self._stores.get(target)
-        farthest, longest = (MIN_GAP, BLOCK) if store is None else (store.gap, store.block)
+        farthest, longest = (self.gap, BLOCK) if store is None else (store.gap, store.block)
         find = partial(self._blocks.find, target) if self._blocks else None
         for slots, start, stop, block, useful in coalesce_sorted(starts, sizes, farthest, longest, find):
             request = ReadRequest(key, target, start, stop - start)
@@ -267,7 +274,7 @@ class Engine:
         pending, self._pending = self._pending, {}
         for target, wants in pending.items():
             store = self._stores.get(target)
-            for start, stop, group in coalesce_requests(wants, MIN_GAP if store is None else store.gap):
+            for start, stop, group in coalesce_requests(wants, self.gap if store is None else store.gap):
                 data = None if store is None or stop is None else store.read_nowait(start, stop)
                 if data is None:
                     until = max(want.deadline for want in group)
@@ -327,7 +334,7 @@ class Engine:
         references, rows, looked = state.rows(positions)
         stream.give_back(positions[looked:])
         for target, start, stop, used in prefetch_ranges(
-            references, rows, max(stream.window // 4, START), self._stores
+            references, rows, max(stream.window // 4, START), self._stores, self.gap
         ):
             if self._add(PrefetchedRange(target, start, stop, used, prefetcher)):
                 stream.ahead += used

@@ -52,6 +52,14 @@ class PrefetchBudget:
             self._shares.add(share)
         return share
 
+    def reset(self) -> None:
+        """Begin anew, in a forked process: the readers of the other process have no threads here."""
+        self._lock = threading.Lock()
+        self.held = 0
+        for share in list(self._shares):
+            share.held = 0
+        self._shares = weakref.WeakSet()
+
     def room(self, share: PrefetchShare, most: int) -> int:
         """Return how many more bytes a share may take, up to `most`; have others let go where it is less."""
         with self._lock:

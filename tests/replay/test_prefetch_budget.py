@@ -91,6 +91,15 @@ def test_shares_that_are_gone_do_not_count() -> None:
     assert budget.held == 0
 
 
+def test_a_forked_process_begins_anew() -> None:
+    budget, _, (first, second), _ = shares(100, 2)
+    first.take(60)
+    budget.reset()
+    assert (budget.held, second.room(1000)) == (0, 100)
+    first.give(60)
+    assert budget.held == 0
+
+
 def test_threads_never_hold_more_than_the_limit() -> None:
     budget, _, kept, _ = shares(1000, 4)
     over: list[int] = []
