@@ -11,7 +11,7 @@ import refmaker
 from refmaker.errors import RefmakerError
 from refmaker.urls import is_local, local_path, text_of
 
-from .destination import OUTPUT, check_outputs, in_folder, is_folder, write
+from .destination import OUTPUT, check_outputs, in_folder, is_folder, locked_output, write
 from .output import DONE, FAILED, REFUSED, counted, describe, json_object, say
 
 __all__ = ["rewrite"]
@@ -38,7 +38,7 @@ __all__ = ["rewrite"]
     "--storage-options",
     metavar="JSON",
     callback=json_object,
-    help="Options of the fsspec filesystem that opens MANIFEST.",
+    help="Options of the fsspec filesystem of MANIFEST, and of OUT where that is a url.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
@@ -60,6 +60,7 @@ def rewrite(
 
     Example: refmaker rewrite --from /data --to s3://archive m.json
     """
+    from refmaker.locks.output import WAIT
     from refmaker.manifest.rewriting import with_targets_moved
     from refmaker.replay.relocation import relocated
 
@@ -67,11 +68,14 @@ def rewrite(
     check_outputs([], outputs)
     statuses = {DONE}
     for source, destination in zip(manifests, outputs, strict=True):
+        stores = None if is_local(destination) else storage_options
         try:
-            held = refmaker.open_manifest(source, storage_options=storage_options)
-            moved, count = with_targets_moved(held, old, new)
-            if count:
-                write(relocated(moved, source, None if destination == "-" else destination), destination)
+            with locked_output(destination, WAIT, stores) as lock:
+                held = refmaker.open_manifest(source, storage_options=storage_options)
+                moved, count = with_targets_moved(held, old, new)
+                if count:
+                    placed = relocated(moved, source, None if destination == "-" else destination)
+                    write(placed, destination, held=lock, storage_options=stores)
         except RefmakerError as error:
             say(f"refmaker: {describe(error, source)}", err=True)
             statuses.add(FAILED)
@@ -88,10 +92,7 @@ def rewrite(
 def _outputs(manifests: tuple[str, ...], output: str | None) -> list[str]:
     names = [os.path.basename(name.rstrip("/")) for name in manifests]
     if output is None:
-        remote = next((name for name in manifests if not is_local(name)), None)
-        if remote is not None:
-            raise click.UsageError(f"{remote!r} cannot be written in place: name an output with -o")
-        return [local_path(text_of(name)) for name in manifests]
+        return [local_path(text_of(name)) if is_local(name) else name for name in manifests]
     if is_folder(output):
         return in_folder(output, names)
     if len(manifests) == 1:

@@ -11,7 +11,7 @@ import click
 
 from refmaker.errors import RefmakerError
 
-from .destination import OUTPUT, check_outputs, write_bytes
+from .destination import OUTPUT, check_outputs, options_for, write_bytes
 from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, report_text, say
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def verify(
             manifest, known, seed, chunks, storage_options, quiet=silent, xarray=not no_xarray
         )
     if report is not None:
-        write_bytes(report_text(content), report)
+        write_bytes(report_text(content), report, storage_options=options_for(report, [manifest], storage_options))
     ctx.exit(FAILED if FAILED in statuses else max(statuses, default=DONE))
 
 
