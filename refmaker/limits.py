@@ -198,7 +198,9 @@ ELEMENT_SIZE = _limit("element-size", 1 << 20, "bytes", "an element in the decod
 DECODED_KEPT = _limit("decoded-kept", 1 << 26, "bytes", "decoded chunks that are kept, of a manifest")
 DECODED_FLIGHT = _limit("decoded-flight", 1 << 28, "bytes", "decoded chunks that are under way")
 UNSIZED_CHUNK = _limit("unsized-chunk", 1 << 30, "bytes", "a decoded chunk whose size follows from its bytes")
-AHEAD_KEPT = _limit("ahead-kept", 1 << 26, "bytes", "chunks that are read ahead, of a manifest")
+AHEAD_KEPT = _limit("ahead-kept", 1 << 26, "bytes", "chunks that are read ahead, of a process")
+CACHED_RANGE = _limit("cached-range", 1 << 26, "bytes", "a range that is kept on disk")
+CACHED_WAITING = _limit("cached-waiting", 1 << 26, "bytes", "ranges that wait to be written to disk")
 COMBINED_VALUES = _limit(
     "combined-values",
     1 << 30,

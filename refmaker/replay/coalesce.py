@@ -25,6 +25,7 @@ __all__ = [
     "BLOCK",
     "MIN_GAP",
     "MAX_COALESCED_REQUEST",
+    "MAX_PREFETCHED",
     "coalesce_requests",
     "coalesce_sorted",
     "prefetch_ranges",
@@ -32,7 +33,10 @@ __all__ = [
 ]
 
 MAX_COALESCED_REQUEST = 128 * 1024
-"""Bytes: requests of more are neither merged nor prefetched; they are worth a connection each."""
+"""Bytes: requests of more are not merged; they are worth a connection each."""
+
+MAX_PREFETCHED = 16 << 20
+"""Bytes: chunks of more are not read ahead; a round trip is little beside their transfer."""
 
 BLOCK = 1 << 20
 """Bytes of merged requests, at most: more would be slower in one connection than in several."""
@@ -121,18 +125,22 @@ def coalesce_sorted(
 
 
 def prefetch_ranges(
-    references: References, rows: npt.NDArray[np.int64], block: int, stores: Mapping[int, Store]
+    references: References,
+    rows: npt.NDArray[np.int64],
+    block: int,
+    stores: Mapping[int, Store],
+    unknown_gap: int = MIN_GAP,
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Merge the ranges of chunks to be read ahead, where they are small: target, start, stop, and bytes of chunks."""
+    """Merge the ranges of chunks to be read ahead, into at most `BLOCK`: target, start, stop, and bytes of chunks."""
     targets, starts, sizes = references.target[rows], references.offset[rows], references.size[rows]
-    fit = (sizes > 0) & (sizes <= MAX_COALESCED_REQUEST) & (starts < _FAR)
+    fit = (sizes > 0) & (sizes <= MAX_PREFETCHED) & (starts < _FAR)
     for target in distinct(targets[fit]).tolist():
         store = stores.get(target)
-        farthest, longest = (MIN_GAP, _UNKNOWN) if store is None else (store.gap, store.block)
+        farthest, longest = (unknown_gap, _UNKNOWN) if store is None else (store.gap, store.block)
         mine = fit & (targets == target)
         first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
         gap = max_gap(farthest, int(size.mean()))
-        merged = coalesce(first, first + size, gap=gap, block=min(block, longest))
+        merged = coalesce(first, first + size, gap=gap, block=min(block, longest, BLOCK))
         used = np.bincount(np.searchsorted(merged[0], first, side="right") - 1, size)
         for start, stop, useful in zip(merged[0].tolist(), merged[1].tolist(), used.tolist(), strict=True):
             yield target, start, stop, int(useful)

@@ -10,17 +10,20 @@ in vain is asked for again when it is wanted, so that an error is always that of
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
+from typing import TypeAlias
 
 from refmaker import limits
 from refmaker.replay.array_state import ArrayState
 from refmaker.replay.coalesce import (
     BLOCK,
-    MAX_COALESCED_REQUEST,
+    MAX_PREFETCHED,
     MIN_GAP,
     coalesce_requests,
     coalesce_sorted,
@@ -28,24 +31,32 @@ from refmaker.replay.coalesce import (
 )
 from refmaker.replay.deadline import deadline
 from refmaker.replay.prefetch import Prefetcher, Stream
+from refmaker.replay.prefetch_budget import PrefetchBudget, PrefetchShare
 from refmaker.replay.prefetch_cache import PrefetchCache, PrefetchedRange
 from refmaker.replay.range_reader import RangeReader
 from refmaker.replay.requests import PendingRead, ReadRequest, outcome_of, serve
 from refmaker.replay.stores import Store
+from refmaker.replay.strided_walk import StridedWalk
 from refmaker.retry import Gate
 
 __all__ = ["Engine", "ArrayState"]
+
+Walk: TypeAlias = Stream | StridedWalk
 
 START, LIMIT = 1 << 18, 1 << 25
 """Bytes that are read ahead of one walk through an array, at first and at most."""
 
 MEMORY = limits.AHEAD_KEPT
-"""Bytes that are kept of what was read ahead."""
+"""Bytes that are kept of what was read ahead, by all engines of the process together."""
+
+BUDGET = PrefetchBudget(MEMORY)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=BUDGET.reset)
 
 KEPT = 60.0
 """Seconds for which it is kept."""
 
-PARALLEL, PARALLEL_AHEAD = 128, 16
+PARALLEL, PARALLEL_AHEAD = 128, 32
 """Requests under way at a time, for what is wanted now and for what is read ahead."""
 
 
@@ -62,6 +73,8 @@ class Engine:
         Seconds in which a read must end; how often it is tried.
     gate
         Gives what requests for a target go through, by its index: one for all, unless it is said.
+    gap
+        Bytes that are read between two ranges of a target that nothing was read of yet, at most.
     """
 
     def __init__(
@@ -72,17 +85,22 @@ class Engine:
         timeout: float,
         attempts: int,
         gate: Callable[[int], Gate] | None = None,
+        gap: int = MIN_GAP,
     ) -> None:
         self.explain = explain
+        self.gap = gap
         self.timeout = timeout
         self._loop = asyncio.get_running_loop()
         only = Gate(PARALLEL)
         self._reader = RangeReader(connect, (lambda _: only) if gate is None else gate, timeout, attempts)
         self._stores = self._reader.stores
         self._pending: dict[int, list[PendingRead]] = {}
-        self._to_prefetch: dict[int, tuple[ArrayState, Prefetcher, Stream]] = {}
+        self._to_prefetch: dict[int, tuple[ArrayState, Prefetcher, Walk]] = {}
         self._prefetchers: dict[str, Prefetcher] = {}
-        self._blocks = PrefetchCache(MEMORY)
+        share = BUDGET.share(partial(_shed, self._loop, weakref.ref(self)))
+        self._blocks = PrefetchCache(MEMORY, share)
+        # What an engine holds goes with it, or with its event loop.
+        weakref.finalize(self, _released, share)
         self._tasks: set[asyncio.Task[bytes]] = set()
         self._ahead = Gate(PARALLEL_AHEAD)
 
@@ -109,7 +127,7 @@ class Engine:
             What chunk it is, where others are likely to follow.
         """
         got = self.begin(request)
-        if state is not None and request.size is not None and request.size <= MAX_COALESCED_REQUEST:
+        if state is not None and request.size is not None and request.size <= MAX_PREFETCHED:
             self.observe(state, cell, request.size)
         return got if isinstance(got, bytes) else await got
 
@@ -182,7 +200,7 @@ class Engine:
             Those bytes, or the future of them.
         """
         store = self._stores.get(target)
-        farthest, longest = (MIN_GAP, BLOCK) if store is None else (store.gap, store.block)
+        farthest, longest = (self.gap, BLOCK) if store is None else (store.gap, store.block)
         find = partial(self._blocks.find, target) if self._blocks else None
         for slots, start, stop, block, useful in coalesce_sorted(starts, sizes, farthest, longest, find):
             request = ReadRequest(key, target, start, stop - start)
@@ -224,6 +242,7 @@ class Engine:
         size = want.stop - want.start if useful is None else useful
         block.left -= size
         block.prefetcher.used += size
+        self._blocks.touch(block)
         block.waiting.append(want)
         return want.future
 
@@ -235,6 +254,8 @@ class Engine:
         data = (block.data or b"")[start - block.start : stop - block.start]
         if block.left <= 0:
             self._drop(block)
+        else:
+            self._blocks.touch(block)
         return data
 
     def _ask(self, wants: Iterable[PendingRead]) -> None:
@@ -253,7 +274,7 @@ class Engine:
         pending, self._pending = self._pending, {}
         for target, wants in pending.items():
             store = self._stores.get(target)
-            for start, stop, group in coalesce_requests(wants, MIN_GAP if store is None else store.gap):
+            for start, stop, group in coalesce_requests(wants, self.gap if store is None else store.gap):
                 data = None if store is None or stop is None else store.read_nowait(start, stop)
                 if data is None:
                     until = max(want.deadline for want in group)
@@ -292,7 +313,7 @@ class Engine:
             self._schedule()
             self._to_prefetch[id(due[2])] = due
 
-    def _observed(self, state: ArrayState, cell: int, size: int) -> tuple[ArrayState, Prefetcher, Stream] | None:
+    def _observed(self, state: ArrayState, cell: int, size: int) -> tuple[ArrayState, Prefetcher, Walk] | None:
         """Note a chunk that was asked for; give the walk that it belongs to if it is time to read ahead of it."""
         position = state.position(cell)
         if position is None:
@@ -303,32 +324,35 @@ class Engine:
         stream = prefetcher.note(position, size)
         return None if stream is None or not prefetcher.should_prefetch(stream) else (state, prefetcher, stream)
 
-    def _prefetch(self, state: ArrayState, prefetcher: Prefetcher, stream: Stream) -> None:
-        positions = prefetcher.plan(stream)
+    def _prefetch(self, state: ArrayState, prefetcher: Prefetcher, stream: Walk) -> None:
+        if not prefetcher.should_prefetch(stream):
+            return
+        room = self._blocks.room(max(2 * stream.window, START))
+        positions = prefetcher.plan(stream, room)
         if positions is None:
             return
         references, rows, looked = state.rows(positions)
-        stream.front -= len(positions) - looked
+        stream.give_back(positions[looked:])
         for target, start, stop, used in prefetch_ranges(
-            references, rows, max(stream.window // 4, START), self._stores
+            references, rows, max(stream.window // 4, START), self._stores, self.gap
         ):
-            stream.ahead += used
-            self._add(PrefetchedRange(target, start, stop, used, prefetcher))
+            if self._add(PrefetchedRange(target, start, stop, used, prefetcher)):
+                stream.ahead += used
 
-    def _add(self, block: PrefetchedRange) -> None:
-        waiters = self._blocks.add(block)
-        if waiters is None:
-            return
-        self._ask(waiters)
+    def _add(self, block: PrefetchedRange) -> bool:
+        """Begin to read a block, if there is room for it."""
+        if not self._blocks.add(block):
+            return False
         # A filesystem that is gone must not wait for its timers.
         self._loop.call_later(KEPT, _expire, weakref.ref(self), weakref.ref(block))
         store = self._stores.get(block.target)
         data = None if store is None else store.read_nowait(block.start, block.stop)
         if data is not None:
             block.arrive(data)
-            return
+            return True
         done = partial(self._filled, block)
         self._fetch(self._ahead, block.target, block.start, block.stop, deadline(self.timeout), done)
+        return True
 
     def _filled(self, block: PrefetchedRange, task: asyncio.Task[bytes]) -> None:
         """Keep a block that was read. Who waits for one that was not asks again, and gets the error."""
@@ -343,7 +367,30 @@ class Engine:
 
 
 def _expire(engine: weakref.ref[Engine], block: weakref.ref[PrefetchedRange]) -> None:
-    """Let go of a block that nobody came for, if it is still there."""
+    """Let go of a block that nobody came for, if it is still there: what is left of it was read in vain."""
     owner, held = engine(), block()
-    if owner is not None and held is not None:
+    if owner is not None and held is not None and held in owner._blocks:
+        held.prefetcher.wasted += max(held.left, 0)
         owner._drop(held)
+
+
+def _shed(loop: asyncio.AbstractEventLoop, engine: weakref.ref[Engine], size: int) -> None:
+    """Have an engine let go of what nobody came for, in its own thread; all of it where its event loop is closed."""
+    owner = engine()
+    if owner is None:
+        return
+    if loop.is_closed():
+        _released(owner._blocks.share)
+        return
+    with contextlib.suppress(RuntimeError):  # closed just now
+        loop.call_soon_threadsafe(_shed_here, engine, size)
+
+
+def _shed_here(engine: weakref.ref[Engine], size: int) -> None:
+    owner = engine()
+    if owner is not None:
+        owner._blocks.shed(size)
+
+
+def _released(share: PrefetchShare) -> None:
+    share.give(share.held)

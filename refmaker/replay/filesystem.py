@@ -85,6 +85,13 @@ class FileSystem(ReadOnly, ListingMethods):
         Bytes of a chunk of the decoded view that are aimed at, as a number or as "1MiB".
     target
         Url or path that references mean whose url is null.
+    cache
+        A folder in which what is read of targets in stores is kept, for later readers and other processes of this
+        machine: it is made for its owner alone. Kept is what `check="strict"` proves to be of the version that the
+        manifest recorded, so that it never has to be asked for again; without a connection too. Local targets are not
+        kept, nor those that the manifest knows neither a strong ETag nor a modification time of.
+    cache_limit
+        Bytes of that folder, at most: what was used longest ago goes.
     template_overrides
         Name -> text, in the place of templates of the manifest.
     strict
@@ -112,6 +119,8 @@ class FileSystem(ReadOnly, ListingMethods):
         attempts: int = limits.READ_ATTEMPTS,
         view: Literal["transparent", "decoded", "regular"] = "transparent",
         chunk_target: int | str = "1MiB",
+        cache: str | os.PathLike[str] | None = None,
+        cache_limit: int | str = "10GiB",
         target: str | None = None,
         template_overrides: Mapping[str, str] | None = None,
         strict: bool = True,
@@ -137,6 +146,8 @@ class FileSystem(ReadOnly, ListingMethods):
             allow_local=allow_local,
             timeout=timeout,
             attempts=attempts,
+            cache=None if cache is None else os.path.abspath(os.path.expanduser(os.fsdecode(cache))),
+            cache_limit=size_of(cache_limit, "cache_limit"),
         )
         self.reading = Reading(
             template_overrides=dict(template_overrides or {}),

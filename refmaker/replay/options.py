@@ -52,11 +52,11 @@ def check_options(
         raise TypeError(f"bad options for the refmaker filesystem: {what}")
 
 
-def size_of(text: int | str) -> int:
+def size_of(text: int | str, name: str = "chunk_target") -> int:
     """Read a number of bytes such as "1MiB"; raises `TypeError` for what is none."""
     found = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", str(text).strip())
     if found is None or isinstance(text, bool) or not int(found[1]):
-        raise TypeError(f"bad options for the refmaker filesystem: chunk_target={text!r}")
+        raise TypeError(f"bad options for the refmaker filesystem: {name}={text!r}")
     base = 1000 if found[3] == "B" else 1024
     return int(int(found[1]) * base ** "_KMG".find(found[2] or "_"))
 

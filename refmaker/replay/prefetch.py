@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from refmaker.replay.strided_walk import StridedWalk
+
 __all__ = ["Prefetcher", "Stream"]
 
 _HITS = 2
@@ -90,6 +92,26 @@ class Stream:
         """Number of chunks in the box, from the start of the grid's first dimension."""
         return math.prod(high - low for low, high in zip(self.low, self.high, strict=True))
 
+    def is_due(self) -> bool:
+        """Return whether it is time to read ahead of this walk."""
+        return self.hits >= _HITS and self.ahead <= self.window // 2
+
+    def next_cells(self, grid: Sequence[int], start: int, limit: int) -> npt.NDArray[np.int64] | None:
+        """Return the cells that the walk comes to next, as far as a window reaches that is no more than it used."""
+        rest = self.length - self.front
+        if rest <= 0:
+            return None
+        self.window = min(max(self.bytes, start), limit)
+        size = max(self.bytes // (self.hits + 1), 1)
+        count = min(rest, (self.window - self.ahead) // size + 1, _CELLS)
+        ordinals = np.arange(self.front, self.front + count, dtype="i8")
+        self.front += count
+        return np.ravel_multi_index(self.indices(ordinals), grid).astype("i8")
+
+    def give_back(self, cells: npt.NDArray[np.int64]) -> None:
+        """Take back the end of a plan, which nobody reads for now."""
+        self.front -= len(cells)
+
     def _arrive(self, cell: int, index: Sequence[int]) -> None:
         ordinal = self.ordinal(index)
         self.at = 0 if ordinal is None else ordinal
@@ -141,9 +163,22 @@ class Prefetcher:
         self.used = 0
         self.wasted = 0
         self._streams: list[Stream] = []
+        self._strided = StridedWalk(grid)
 
-    def note(self, cell: int, size: int) -> Stream | None:
+    def note(self, cell: int, size: int) -> Stream | StridedWalk | None:
         """Note that a chunk of `size` bytes was asked for; give the walk that it belongs to, if it was expected."""
+        stream = self._followed(cell, size)
+        if stream is not None and stream.hits >= _HITS:
+            if self._strided.planned:
+                self._strided.take(cell, size)
+            return stream
+        # Two tasks that swap neighbours on their way down look like many short walks upwards.
+        found = self._strided.note(cell, size)
+        self.wasted += self._strided.forget()
+        return self._strided if found else stream
+
+    def _followed(self, cell: int, size: int) -> Stream | None:
+        """Return the walk in C order that a chunk belongs to; where there is none, one begins."""
         if self._streams and self._streams[0].step(cell, size):
             return self._streams[0]
         index = index_of(cell, self.grid)
@@ -164,28 +199,30 @@ class Prefetcher:
         del self._streams[_STREAMS:]
         return None
 
-    def should_prefetch(self, stream: Stream) -> bool:
+    def should_prefetch(self, walk: Stream | StridedWalk) -> bool:
         """Return whether it is time to read ahead."""
-        enough = stream.hits < _HITS or stream.ahead > stream.window // 2
-        return not enough and self.wasted <= _WASTE + self.used // 4
+        return walk.is_due() and self.wasted <= _WASTE + self.used // 20
 
-    def plan(self, stream: Stream) -> npt.NDArray[np.int64] | None:
+    def plan(self, walk: Stream | StridedWalk, room: int | None = None) -> npt.NDArray[np.int64] | None:
         """Return the cells that should be read now because the walk will come to them, None if there are none.
 
-        Whoever reads them adds their bytes to `stream.ahead`.
+        Whoever reads them adds their bytes to `walk.ahead`.
+
+        Parameters
+        ----------
+        room
+            Bytes that there is memory for, where that is bounded.
         """
-        if not self.should_prefetch(stream):
+        if not self.should_prefetch(walk):
             return None
-        rest = stream.length - stream.front
-        if rest <= 0:
-            return None
-        limit = min(self.limit, 2 * self.limit // len(self._streams))
-        stream.window = min(max(2 * stream.window, stream.bytes, self.start), limit)
-        size = max(stream.bytes // (stream.hits + 1), 1)
-        count = min(rest, (stream.window - stream.ahead) // size + 1, _CELLS)
-        ordinals = np.arange(stream.front, stream.front + count, dtype="i8")
-        stream.front += count
-        return np.ravel_multi_index(stream.indices(ordinals), self.grid).astype("i8")
+        limit = self.limit if isinstance(walk, StridedWalk) else min(self.limit, 2 * self.limit // len(self._streams))
+        if room is not None:
+            if room <= 0:
+                return None
+            limit = min(limit, walk.ahead + room)
+        if isinstance(walk, StridedWalk):
+            return walk.next_cells(self.start, limit)
+        return walk.next_cells(self.grid, self.start, limit)
 
 
 def index_of(cell: int, grid: Sequence[int]) -> tuple[int, ...]:

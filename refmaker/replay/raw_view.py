@@ -12,7 +12,7 @@ import numpy as np
 from refmaker.manifest.references import ByteRange
 from refmaker.ranges import distinct
 from refmaker.replay.array_state import ArrayState, ShardedArrayState
-from refmaker.replay.coalesce import MAX_COALESCED_REQUEST
+from refmaker.replay.coalesce import MAX_PREFETCHED
 from refmaker.replay.loading import LoadedManifest
 from refmaker.replay.lookup import ChunkKey, ResolvedKey
 from refmaker.replay.requests import ReadRequest
@@ -41,7 +41,7 @@ class RawView:
         if found is None:
             return None
         target, start, size = found
-        if size is None or size > MAX_COALESCED_REQUEST:
+        if size is None or size > MAX_PREFETCHED:
             return None
         return engine.read_nowait(target, start, start + size, self._state(key.path), key.cell)
 
@@ -104,7 +104,7 @@ class RawView:
     async def read(self, request: ReadRequest, key: ResolvedKey | None = None) -> bytes:
         """See `View.read`."""
         engine = await self.targets.engine()
-        if not isinstance(key, ChunkKey) or request.size is None or request.size > MAX_COALESCED_REQUEST:
+        if not isinstance(key, ChunkKey) or request.size is None or request.size > MAX_PREFETCHED:
             return await engine.read(request)
         return await engine.read(request, self._state(key.path), key.cell)
 

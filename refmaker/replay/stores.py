@@ -26,6 +26,9 @@ __all__ = ["LookedUpStore", "RangedStore", "Store", "store_of"]
 _VALID = 300.0
 """Seconds for which a target that was found unchanged is not looked up again."""
 
+_PROOFS = ("strong ETag", "modification time")
+"""What an answer must have been compared by for its bytes to be kept as those of the version that was scanned."""
+
 
 class Store(Protocol):
     """One target."""
@@ -68,8 +71,20 @@ class RangedStore:
 
     async def read(self, start: int, stop: int | None) -> bytes:
         """See `Store.read`."""
+        return (await self.read_proved(start, stop))[0]
+
+    async def read_proved(self, start: int, stop: int | None) -> tuple[bytes, bool]:
+        """Read as `read` does; tell whether the answer itself proved that it is of the version that was scanned."""
+        proved = False
+
+        def admit(head: Head) -> int:
+            nonlocal proved
+            most = self.admit(start, stop, head)
+            proved = self.check == "strict" and self.record.version.basis(head.version) in _PROOFS
+            return most
+
         try:
-            answer = await self.file.request(start, stop, lambda head: self.admit(start, stop, head), match=self.match)
+            answer = await self.file.request(start, stop, admit, match=self.match)
         except NotMatched as error:
             now = "another" if error.etag is None else ascii(error.etag[:100])[1:-1]
             raise VersionMismatch([f"ETag {self.record.etag} then, {now} now"]) from error
@@ -78,7 +93,7 @@ class RangedStore:
                 "the server refuses the range (status 416): the file became shorter, or no ranges are served of it",
                 got=error.said,
             ) from error
-        return self.whole(answer.data, start, stop)
+        return self.whole(answer.data, start, stop), proved
 
     def admit(self, start: int, stop: int | None, head: Head) -> int:
         """Refuse an answer that is not the range, or not of the file, that was asked for; give its most bytes."""
@@ -150,8 +165,12 @@ class LookedUpStore(RangedStore):
 
     async def read(self, start: int, stop: int | None) -> bytes:
         """See `Store.read`."""
+        return (await self.read_proved(start, stop))[0]
+
+    async def read_proved(self, start: int, stop: int | None) -> tuple[bytes, bool]:
+        """See `RangedStore.read_proved`: the target may have changed since it was looked up."""
         await self._look()
-        return (await self.file.request(start, stop, lambda head: head.length or 0)).data
+        return (await self.file.request(start, stop, lambda head: head.length or 0)).data, False
 
     async def seen(self) -> FileVersion:
         """Look the target up."""
@@ -171,7 +190,7 @@ class LookedUpStore(RangedStore):
             raise
 
 
-def store_of(filesystem: Any, path: str, record: Target, check: Check, pool: Pool) -> Store:
+def store_of(filesystem: Any, path: str, record: Target, check: Check, pool: Pool) -> RangedStore:
     """Choose how to read a target behind a filesystem of fsspec; see `RangedStore`, `LookedUpStore`."""
     file = file_in(filesystem, path) if belongs_here(filesystem) else FsspecFile(filesystem, path)
     return (

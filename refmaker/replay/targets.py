@@ -19,13 +19,16 @@ from refmaker import limits, logs
 from refmaker.errors import RefmakerError, SourceError, cause_of, is_quotable, redact_error
 from refmaker.file_version import Check, FileVersion, Target
 from refmaker.redaction import holds_secrets, secrets_in
+from refmaker.replay.cached_store import CachedStore
+from refmaker.replay.coalesce import MIN_GAP
 from refmaker.replay.connections import pool, weakly
+from refmaker.replay.disk_cache import disk_cache
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.local import LocalStore
 from refmaker.replay.policy import Policy
 from refmaker.replay.read_errors import VersionMismatch, redact, secrets_of, target_changed
 from refmaker.replay.requests import ReadRequest
-from refmaker.replay.stores import Store, store_of
+from refmaker.replay.stores import RangedStore, Store, store_of
 from refmaker.retry import Gate
 from refmaker.stores.fsspec import call
 from refmaker.stores.gates import gate_of
@@ -46,6 +49,8 @@ class Access:
     allow_local: bool = False
     timeout: float = limits.READ_TIMEOUT
     attempts: int = limits.READ_ATTEMPTS
+    cache: str | None = None
+    cache_limit: int = 0
 
 
 class Targets:
@@ -80,7 +85,12 @@ class Targets:
                 # Without a reference back, so that descriptors and memory go with the last who holds the targets.
                 connect, explain = weakly(self._store), weakly(self._explained)
                 engine = Engine(
-                    connect, explain, timeout=access.timeout, attempts=access.attempts, gate=weakly(self._gate)
+                    connect,
+                    explain,
+                    timeout=access.timeout,
+                    attempts=access.attempts,
+                    gate=weakly(self._gate),
+                    gap=MIN_GAP if access.cache is None else 0,
                 )
                 self._engines[loop] = engine
             self._engine = loop, engine
@@ -141,7 +151,16 @@ class Targets:
             store = LocalStore(path, record, self.access.check)
             await store.open()
             return store
-        return store_of(filesystem, path, record, self.access.check, await pool())
+        found = store_of(filesystem, path, record, self.access.check, await pool())
+        return self._cached(found, record)
+
+    def _cached(self, store: RangedStore, record: Target) -> Store:
+        """Return a store whose ranges are kept, where the opener wants that and the version of the target is known."""
+        access = self.access
+        if access.cache is None or access.check != "strict":
+            return store
+        ranges = disk_cache(access.cache, access.cache_limit).ranges(record, self._locate(record.url))
+        return store if ranges is None else CachedStore(store, ranges)
 
     def _gate(self, code: int) -> Gate:
         """Return what the requests of all manifests for the server or bucket of a target go through."""

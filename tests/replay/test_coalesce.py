@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refmaker.replay.coalesce import MAX_COALESCED_REQUEST, coalesce_sorted, prefetch_ranges
+from refmaker.replay.coalesce import MAX_COALESCED_REQUEST, MAX_PREFETCHED, coalesce_sorted, prefetch_ranges
 from refmaker.replay.prefetch import Prefetcher
 from refmaker.replay.prefetch_cache import PrefetchedRange
 from tests.replay.scenes import references
@@ -48,7 +48,7 @@ def test_ranges_in_blocks_are_taken_from_these(starts: list[int], size: int) -> 
 
 def test_ahead_of_what() -> None:
     held = references(
-        {i: (i % 2, 100 * i, 100) for i in range(50)} | {50: (0, 10**6, MAX_COALESCED_REQUEST + 1), 51: (0, 5, 0)}
+        {i: (i % 2, 100 * i, 100) for i in range(50)} | {50: (0, 10**6, MAX_PREFETCHED + 1), 51: (0, 5, 0)}
     )
     found = list(prefetch_ranges(held, np.arange(52), 1000, {}))
     assert {code for code, *_ in found} == {0, 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from refmaker.errors import SourceError
 from refmaker.replay import engine as module
 from refmaker.replay.array_state import ArrayState
-from refmaker.replay.coalesce import BLOCK, MAX_COALESCED_REQUEST
+from refmaker.replay.coalesce import BLOCK, MAX_COALESCED_REQUEST, MAX_PREFETCHED
 from refmaker.replay.engine import Engine
-from refmaker.replay.read_errors import IncompleteRead
+from refmaker.replay.prefetch_budget import PrefetchBudget
+from refmaker.replay.read_errors import IncompleteRead, VersionMismatch
 from refmaker.replay.requests import ReadRequest
 from tests.replay.scenes import references
 
@@ -339,13 +341,123 @@ async def test_what_nobody_came_for_is_dropped(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.asyncio
+async def test_what_expires_was_read_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 0.01)
+    engine = await connected(Store())
+    array = variable(1000, 1000)
+    for cell in range(5):
+        await read(engine, array, cell)
+    left = sum(block.left for block in engine._blocks._blocks.values())
+    before = engine._prefetchers["v"].wasted
+    async with asyncio.timeout(5):
+        while engine._blocks:
+            await asyncio.sleep(0.005)
+    assert left > 0
+    assert engine._prefetchers["v"].wasted == before + left
+
+
+@pytest.mark.asyncio
+async def test_engines_of_a_process_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = PrefetchBudget(600_000)
+    monkeypatch.setattr(module, "BUDGET", budget)
+    engines = [await connected(Store()) for _ in range(3)]
+    array = variable(4000, 1000)
+    for cell in range(300):
+        for engine in engines:
+            assert await read(engine, array, cell) == DATA[cell * 1000 : cell * 1000 + 1000]
+            assert sum(each._blocks.held for each in engines) == budget.held <= 600_000
+    assert all(len(each.stores) for each in (engine._reader for engine in engines))
+    del engine, engines
+    gc.collect()
+    await asyncio.sleep(0)
+    assert budget.held == 0
+
+
+BIG = 280_000
+ORDERS = {
+    "upwards": list(range(60)),
+    "downwards": list(range(59, -1, -1)),
+    "text": sorted(range(60), key=str, reverse=True),
+    "swapped": [i + (1 if i % 2 == 0 else -1) for i in range(59, -1, -1)],
+    "every third": list(range(0, 60, 3)),
+    "down a column": [row * 6 + column for column in range(5, -1, -1) for row in range(10)],
+}
+LARGE = np.random.default_rng(1).bytes(60 * BIG)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.asyncio
+async def test_large_chunks_in_any_walk_are_read_ahead_and_hardly_one_in_vain(order: str) -> None:
+    """What is asked of the store, not how long it takes: each chunk once, several on their way, at most 1 MiB each."""
+    store, cells = Store(LARGE), ORDERS[order]
+    engine = await connected(store)
+    rows = {i: (0, i * BIG, BIG) for i in range(60)}
+    array = ArrayState("v", (10, 6) if order == "down a column" else (60,), references(rows))
+    for cell in cells:
+        assert await read(engine, array, cell) == LARGE[cell * BIG : (cell + 1) * BIG]
+    sizes = [(stop or 0) - start for start, stop in store.asked]
+    assert max(sizes) <= BLOCK
+    assert store.peak > 1
+    used = len(cells) * BIG
+    window = 8 * BIG
+    assert sum(sizes) <= used * 1.05 + window
+
+
+@pytest.mark.asyncio
+async def test_large_chunks_at_random_are_read_one_by_one() -> None:
+    store = Store(LARGE)
+    engine = await connected(store)
+    array = variable(60, BIG)
+    for cell in np.random.default_rng(3).permutation(60).tolist():
+        assert await read(engine, array, cell) == LARGE[cell * BIG : (cell + 1) * BIG]
+    assert sum((stop or 0) - start for start, stop in store.asked) <= len(LARGE) * 1.05
+
+
+class Faulty(Store):
+    """A store in which ranges beyond a place fail, until it is mended."""
+
+    def __init__(self, data: bytes, place: int, fault: Exception) -> None:
+        super().__init__(data)
+        self.place, self.fault = place, fault
+        self.mended = False
+
+    async def read(self, start: int, stop: int | None) -> bytes:
+        found = await super().read(start, stop)
+        if not self.mended and (stop is None or stop > self.place):
+            raise self.fault
+        return found
+
+
+@pytest.mark.parametrize(
+    "fault", [VersionMismatch(["ETag a then, b now"]), IncompleteRead("cut"), SourceError("a page"), ValueError("bad")]
+)
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.asyncio
+async def test_faults_ahead_are_errors_of_the_chunks_they_hit_and_of_no_other(fault: Exception, down: bool) -> None:
+    data = LARGE[::-1] if down else LARGE
+    store = Faulty(data, 30 * BIG, fault)
+    engine = await connected(store, attempts=1)
+    array = variable(60, BIG)
+    cells = range(29, -1, -1) if down else range(30)
+    for cell in cells:
+        assert await read(engine, array, cell) == data[cell * BIG : (cell + 1) * BIG]
+    for cell in (30, 31, 45):
+        with pytest.raises(SourceError, match=type(fault).__name__) as error:
+            await read(engine, array, cell)
+        assert error.value.path == f"v/{cell}"
+    store.mended = True
+    for cell in (30, 31, 45):
+        assert await read(engine, array, cell) == data[cell * BIG : (cell + 1) * BIG]
+
+
+@pytest.mark.asyncio
 async def test_far_and_empty_references_are_not_foreseen() -> None:
     store = Store()
     engine = await connected(store)
     rows = {i: (0, i * 10, 10) for i in range(4)} | {
         4: (0, 2**63 + 5, 10),
         5: (0, 50, 0),
-        6: (0, 60, MAX_COALESCED_REQUEST + 1),
+        6: (0, 60, MAX_PREFETCHED + 1),
     }
     array = ArrayState("v", (7,), references(rows))
     for cell in range(4):
