@@ -1,0 +1,80 @@
+"""Readers in Python: what all of them share. Each gives `answer_with` a function that opens a manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+MEMORY = 8 << 30
+"""Address space that a reader may take: a case may ask for any number of references."""
+
+Values = Callable[[str], Any]
+Keys = Callable[[str], bytes | None] | None
+Open = Callable[[dict[str, Any]], tuple[Values, Keys]]
+
+
+def answer_with(open_manifest: Open, *packages: str) -> None:
+    """Answer the requests on stdin; what else writes to stdout goes to stderr."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    out = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
+    os.dup2(2, 1)
+    out.write(json.dumps({"reader": ", ".join(f"{name} {_version(name)}" for name in packages)}) + "\n")
+    for line in sys.stdin:
+        out.write(json.dumps(_answer(open_manifest, json.loads(line))) + "\n")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "?"
+
+
+def _answer(open_manifest: Open, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        values, keys = open_manifest(request)
+    except Exception as error:
+        failed = {"error": told(error)}
+        return {"arrays": dict.fromkeys(request["arrays"], failed), "keys": dict.fromkeys(request["keys"], failed)}
+    return {
+        "arrays": {path: _read(values, path) for path in request["arrays"]},
+        "keys": {} if keys is None else {key: _key(keys, key) for key in request["keys"]},
+    }
+
+
+def told(error: BaseException) -> str:
+    """Return an error in one line."""
+    return f"{type(error).__name__}: {error}"[:300].encode("ascii", "backslashreplace").decode()
+
+
+def _read(values: Values, path: str) -> dict[str, Any]:
+    try:
+        return described(values(path))
+    except Exception as error:
+        return {"error": told(error)}
+
+
+def described(values: Any) -> dict[str, Any]:
+    """Return an array as cases have it."""
+    import numpy as np
+
+    array = np.asarray(values)
+    shape = list(array.shape)
+    if array.dtype.kind in "OTU":
+        return {"dtype": "text", "shape": shape, "values": [str(value) for value in array.ravel()]}
+    native = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    shown = [str(value) if array.dtype.kind in "fcSV" else value for value in array.ravel().tolist()]
+    return {"dtype": native.dtype.str[1:], "shape": shape, "values": shown, "hex": native.tobytes().hex()}
+
+
+def _key(keys: Callable[[str], bytes | None], key: str) -> dict[str, Any]:
+    try:
+        data = keys(key)
+    except Exception as error:
+        return {"error": told(error)}
+    return {"hex": None if data is None else data.hex()}
