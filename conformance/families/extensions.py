@@ -7,6 +7,8 @@ from typing import Any
 
 from building import Case, array, dims, name_of, ref, refs, version1, zarray
 
+TARGET = {"url": "@ROOT@/data.bin", "size": 2100}
+
 
 def _case(kind: str, title: str, text: str, rule: str, **more: Any) -> Case:
     more = {"arrays": {"x": array([1, 2, 3, 4])}, **more} if kind == "valid" else {"broken": "x", **more}
@@ -16,13 +18,18 @@ def _case(kind: str, title: str, text: str, rule: str, **more: Any) -> Case:
 
 def cases() -> Iterator[Case]:
     """Yield the cases of this family."""
-    target = {"url": "@ROOT@/data.bin", "size": 2100}
-    yield _case("valid", "format and targets", version1(refs(), refmaker={"format": 1, "targets": [target]}), "5")
+    yield _case("valid", "format and targets", version1(refs(), refmaker={"format": 1, "targets": [TARGET]}), "5")
     yield _case(
         "valid",
         "refusals and history",
         version1(
-            refs(), refmaker={"format": 1, "refusals": {"/y": "variable-length strings"}, "history": ["made by hand"]}
+            refs(),
+            refmaker={
+                "format": 1,
+                "targets": [TARGET],
+                "refusals": {"/y": "variable-length strings"},
+                "history": ["made by hand"],
+            },
         ),
         "5",
     )
@@ -39,7 +46,9 @@ def composites() -> Iterator[Case]:
     """Yield composite arrays: 1 to 4, stored as a little-endian and a big-endian piece."""
     for title, version in (("a composite beside a plain array", 1), ("a version that nobody knows", 99)):
         found = {**refs(), **stand_in(), "c/.pieces/0": ref(1, 2), "c/.pieces/1": ref(3, 2)}
-        text = version1(found, refmaker={"format": 1, "composites": {**layout(), "version": version}})
+        text = version1(
+            found, refmaker={"format": 1, "targets": [TARGET], "composites": {**layout(), "version": version}}
+        )
         if version == 1:
             yield Case(
                 name_of("composites", title), "composites", title, "valid", "6", text, arrays={"x": array([1, 2, 3, 4])}

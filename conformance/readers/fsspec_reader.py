@@ -25,7 +25,9 @@ def open_manifest(request: dict[str, Any]) -> tuple[Values, Keys]:
         except FileNotFoundError:
             return None
 
-    return lambda path: zarr.open_array(store, path=path, mode="r")[...], keys
+    # asked for anything but chunks and Zarr 2 metadata, a Parquet set raises ValueError: it has to be told what it is
+    version = 2 if request["parquet"] else None
+    return lambda path: zarr.open_array(store, path=path, mode="r", zarr_format=version)[...], keys
 
 
 if __name__ == "__main__":

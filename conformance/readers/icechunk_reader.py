@@ -18,10 +18,13 @@ def imported(request: dict[str, Any], group: str | None) -> Any:
     opened = virtualizarr.open_virtual_dataset(
         url, registry=REGISTRY, parser=parser, loadable_variables=[], decode_times=False
     )
+    prefix = url.rpartition("/")[0] + "/"
     config = icechunk.RepositoryConfig.default()
-    config.set_virtual_chunk_container(icechunk.VirtualChunkContainer("file:///", icechunk.local_filesystem_store("/")))
+    config.set_virtual_chunk_container(
+        icechunk.VirtualChunkContainer(prefix, icechunk.local_filesystem_store(prefix.removeprefix("file://")))
+    )
     repository = icechunk.Repository.create(
-        icechunk.in_memory_storage(), config, authorize_virtual_chunk_access={"file:///": None}
+        icechunk.in_memory_storage(), config, authorize_virtual_chunk_access={prefix: None}
     )
     session = repository.writable_session("main")
     opened.vz.to_icechunk(session.store)

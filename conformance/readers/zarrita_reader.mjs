@@ -1,7 +1,8 @@
 // zarrita's ReferenceStore. Urls of files are given to it as a fetch that reads files: it has none of its own.
 import { createInterface } from "node:readline";
 import { readFileSync, openSync, readSync, fstatSync, closeSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { dirname } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import * as zarr from "zarrita";
 import { ReferenceStore } from "@zarrita/storage";
 
@@ -27,8 +28,9 @@ const served = async (input, options) => {
 const stock = globalThis.fetch;
 globalThis.fetch = served;
 
-// Paths of the local machine are no urls; a browser would have urls.
-const asUrls = (text) => text.replaceAll(/"(\/[^"]*\.bin)"/g, (_, path) => JSON.stringify("file://" + encodeURI(path)));
+// Paths of this machine are no urls, which are all that zarrita takes: those below the folder of the case become urls.
+const asUrls = (text, folder) => text.replaceAll(/"(\/[^"]*)"/g, (all, path) => !path.startsWith(folder) ? all
+  : JSON.stringify(path.includes("{{") ? "file://" + path : pathToFileURL(path).href));
 
 const SIZES = { bool: "b1", int8: "i1", uint8: "u1", int16: "i2", uint16: "u2", int32: "i4", uint32: "u4", int64: "i8",
   uint64: "u8", float32: "f4", float64: "f8" };
@@ -71,7 +73,7 @@ const key = async (store, name) => {
 const answer = async ({ manifest, parquet, arrays, keys }) => {
   try {
     if (parquet) throw new Error("zarrita reads no Parquet sets");
-    const store = await ReferenceStore.fromSpec(JSON.parse(asUrls(readFileSync(manifest, "utf8"))));
+    const store = await ReferenceStore.fromSpec(JSON.parse(asUrls(readFileSync(manifest, "utf8"), dirname(manifest))));
     const found = { arrays: {}, keys: {} };
     for (const path of arrays) found.arrays[path] = await read(store, path);
     for (const name of keys) found.keys[name] = await key(store, name);
