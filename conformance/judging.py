@@ -38,6 +38,8 @@ def _different(expected: dict[str, Any], found: dict[str, Any]) -> str:
     for name in ("shape", "dtype"):
         if found[name] != expected[name]:
             return f"{name} {found[name]} instead of {expected[name]}"
+    if "fields" in expected:
+        return "" if found.get("fields") == expected["fields"] else "other fields"
     name = "hex" if "hex" in expected and "hex" in found else "values"
     return "" if found[name] == expected[name] else f"{_shown(found)} instead of {_shown(expected)}"
 

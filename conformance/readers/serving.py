@@ -67,7 +67,10 @@ def described(values: Any) -> dict[str, Any]:
     shape = list(array.shape)
     if array.dtype.kind in "OTU":
         return {"dtype": "text", "shape": shape, "values": [str(value) for value in array.ravel()]}
-    native = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    if array.dtype.names:
+        fields = {name: np.ascontiguousarray(array[name]).tobytes().hex() for name in array.dtype.names}
+        return {"dtype": "fields", "shape": shape, "fields": fields}
+    native = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
     shown = [str(value) if array.dtype.kind in "fcSV" else value for value in array.ravel().tolist()]
     return {"dtype": native.dtype.str[1:], "shape": shape, "values": shown, "hex": native.tobytes().hex()}
 
