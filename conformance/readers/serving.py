@@ -18,14 +18,23 @@ Keys = Callable[[str], bytes | None] | None
 Open = Callable[[dict[str, Any]], tuple[Values, Keys]]
 
 
-def answer_with(open_manifest: Open, *packages: str) -> None:
-    """Answer the requests on stdin; what else writes to stdout goes to stderr."""
+def answer_with(
+    open_manifest: Open, *packages: str, versions: dict[str, str] | None = None, flat: bool = False
+) -> None:
+    """Answer the requests on stdin; what else writes to stdout goes to stderr.
+
+    `versions` are those of what has none as a package; `flat` is for readers that do not give the shapes of arrays.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     out = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
     os.dup2(2, 1)
-    out.write(json.dumps({"reader": ", ".join(f"{name} {_version(name)}" for name in packages)}) + "\n")
+    named = {name: _version(name) for name in packages} | (versions or {})
+    out.write(json.dumps({"reader": ", ".join(f"{name} {number}" for name, number in named.items())}) + "\n")
     for line in sys.stdin:
-        out.write(json.dumps(_answer(open_manifest, json.loads(line))) + "\n")
+        answer = _answer(open_manifest, json.loads(line))
+        for found in answer["arrays"].values() if flat else ():
+            found.pop("shape", None)
+        out.write(json.dumps(answer) + "\n")
 
 
 def _version(package: str) -> str:
