@@ -81,35 +81,44 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--python", default=sys.executable, help="Python that has the readers installed")
     parser.add_argument("--node-modules", type=Path, help="folder where npm has installed zarrita")
     parser.add_argument("--each", action="store_true", help="list the cases that not every reader gets right")
+    parser.add_argument("--saved", type=Path, action="append", help="add the verdicts of a file written by --json")
     parser.add_argument("--json", type=Path, help="write all verdicts, with reasons, to this file")
     return parser.parse_args()
 
 
-def main() -> int:
-    """Run, print; the exit status is 1 where a reader was wrong or crashed."""
-    asked = arguments()
+def run(asked: argparse.Namespace) -> dict[str, list[dict[str, str]]]:
+    """Run the readers that are asked for and can be started."""
     cases = [case for case in load_cases() if fnmatch(case["name"], asked.case)]
-    found: dict[str, list[dict[str, str]]] = {}
+    found = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for case in cases:
             lay_out(case, folder)
-        for name in asked.reader or sorted(SCRIPTS):
+        for name in asked.reader or ([] if asked.saved else sorted(SCRIPTS)):
             try:
                 reader = Reader(command_of(SCRIPTS[name], asked.python, asked.node_modules), folder / f"{name}.log")
-                versions = reader.start()
             except FileNotFoundError as error:
                 print(f"{name}: left out: {error}", file=sys.stderr)
                 continue
-            if not versions:
+            if not (versions := reader.start()):
                 last = (folder / f"{name}.log").read_text("utf-8", "replace").strip().splitlines()[-1:]
                 print(f"{name}: left out: {''.join(last)}", file=sys.stderr)
                 continue
             print(f"{name}: {versions}")
             found[name] = run_reader(reader, cases, folder)
+    return found
+
+
+def main() -> int:
+    """Run, print; the exit status is 1 where a reader was wrong or crashed."""
+    asked = arguments()
+    found: dict[str, list[dict[str, str]]] = {}
+    for path in asked.saved or []:
+        found |= json.loads(path.read_text("utf-8"))
+    found |= run(asked)
     if not found:
         return 1
-    print(f"\nright / {' / '.join(VERDICTS[1:])}\n\n{table(found, 'kind')}\n\n{table(found, 'group')}")
+    print(f"\n{' / '.join(VERDICTS)}\n\n{table(found, 'kind')}\n\n{table(found, 'group')}")
     if asked.each:
         print("\n" + each(found))
     if asked.json:

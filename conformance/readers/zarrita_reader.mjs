@@ -29,8 +29,8 @@ const stock = globalThis.fetch;
 globalThis.fetch = served;
 
 // Paths of this machine are no urls, which are all that zarrita takes: those below the folder of the case become urls.
-const asUrls = (text, folder) => text.replaceAll(/"(\/[^"]*)"/g, (all, path) => !path.startsWith(folder) ? all
-  : JSON.stringify(path.includes("{{") ? "file://" + path : pathToFileURL(path).href));
+const asUrls = (folder) => (_, value) => typeof value !== "string" || !value.startsWith(folder) ? value
+  : value.includes("{{") ? "file://" + value : pathToFileURL(value).href;
 
 const SIZES = { bool: "b1", int8: "i1", uint8: "u1", int16: "i2", uint16: "u2", int32: "i4", uint32: "u4", int64: "i8",
   uint64: "u8", float32: "f4", float64: "f8" };
@@ -73,7 +73,7 @@ const key = async (store, name) => {
 const answer = async ({ manifest, parquet, arrays, keys }) => {
   try {
     if (parquet) throw new Error("zarrita reads no Parquet sets");
-    const store = await ReferenceStore.fromSpec(JSON.parse(asUrls(readFileSync(manifest, "utf8"), dirname(manifest))));
+    const store = await ReferenceStore.fromSpec(JSON.parse(readFileSync(manifest, "utf8"), asUrls(dirname(manifest))));
     const found = { arrays: {}, keys: {} };
     for (const path of arrays) found.arrays[path] = await read(store, path);
     for (const name of keys) found.keys[name] = await key(store, name);
