@@ -34,6 +34,8 @@ LAYERS = [
     "refmaker.datatypes",
     "refmaker.model",
     "refmaker.h5py_library",
+    "refmaker.steps",
+    "refmaker.cf_decoding",
     "refmaker.ranges",
     "refmaker.window",
     "refmaker.zarr",
