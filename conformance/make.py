@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from building import Case
-from families import arrays, documents, extensions, parquet, values
+from families import arrays, documents, extensions, parquet, values, zarr3
 
 CASES = Path(__file__).resolve().parent / "cases"
 
 
 def all_cases() -> Iterator[Case]:
     """Yield all cases, in the order of the specification."""
-    for family in (documents, values, arrays, parquet, extensions):
+    for family in (documents, values, arrays, zarr3, parquet, extensions):
         yield from family.cases()
 
 

@@ -1,4 +1,4 @@
-"""Metadata: data types, codecs, order, keys of chunks, groups, Zarr 3."""
+"""Metadata: data types, codecs, order, keys of chunks, groups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from building import (
-    ZARR3,
     ZARRAY,
     Case,
     array,
@@ -17,7 +16,6 @@ from building import (
     pack,
     ref,
     refs,
-    refs3,
     stored_gzip,
     stored_zlib,
     version1,
@@ -25,7 +23,8 @@ from building import (
 )
 
 
-def _case(kind: str, group: str, title: str, references: dict[str, Any], rule: str, **more: Any) -> Case:
+def case(kind: str, group: str, title: str, references: dict[str, Any], rule: str, **more: Any) -> Case:
+    """Return a case of the array `x`."""
     more = {"arrays": {"x": array([1, 2, 3, 4])}, **more} if kind == "valid" else {"broken": "x", **more}
     return Case(name_of(group, title), group, title, kind, rule, version1(references), **more)
 
@@ -36,7 +35,6 @@ def cases() -> Iterator[Case]:
     yield from codecs()
     yield from shapes()
     yield from nodes()
-    yield from zarr3()
 
 
 def types() -> Iterator[Case]:
@@ -59,7 +57,7 @@ def types() -> Iterator[Case]:
     }
     for dtype, values in numbers.items():
         data = inline(pack(dtype, values))
-        yield _case(
+        yield case(
             "valid",
             group,
             _spoken(dtype),
@@ -68,7 +66,7 @@ def types() -> Iterator[Case]:
             arrays={"x": array(values, dtype)},
         )
     flags = {"dtype": "b1", "shape": [4], "values": [True, False, True, True], "hex": "01000101"}
-    yield _case(
+    yield case(
         "valid",
         group,
         "bool",
@@ -77,7 +75,7 @@ def types() -> Iterator[Case]:
         arrays={"x": flags},
     )
     nan = array([float("nan"), float("inf"), float("-inf"), -0.0], "<f8")
-    yield _case(
+    yield case(
         "valid",
         group,
         "NaN, infinities, negative zero",
@@ -86,7 +84,7 @@ def types() -> Iterator[Case]:
         arrays={"x": nan},
     )
     for title, dtype in (("that nobody knows", "<q9"), ("empty", ""), ("a number", 2), ("null", None)):
-        yield _case("invalid", group, f"a type {title}", refs(dtype=dtype), rule)
+        yield case("invalid", group, f"a type {title}", refs(dtype=dtype), rule)
 
 
 def _spoken(dtype: str) -> str:
@@ -98,7 +96,7 @@ def codecs() -> Iterator[Case]:
     """Yield compressors and filters."""
     group, rule = "codecs", "3.2"
     first, second = pack("<i2", [1, 2]), pack("<i2", [3, 4])
-    yield _case(
+    yield case(
         "valid",
         group,
         "zlib",
@@ -108,7 +106,7 @@ def codecs() -> Iterator[Case]:
         ),
         rule,
     )
-    yield _case(
+    yield case(
         "valid",
         group,
         "gzip",
@@ -120,14 +118,14 @@ def codecs() -> Iterator[Case]:
     )
     shuffled = [bytes(data[i] for i in (0, 2, 1, 3)) for data in (first, second)]
     shuffle = [{"id": "shuffle", "elementsize": 2}]
-    yield _case(
+    yield case(
         "valid",
         group,
         "shuffle",
         refs(dict(zip(("x/0", "x/1"), map(inline, shuffled), strict=True)), filters=shuffle),
         rule,
     )
-    yield _case(
+    yield case(
         "valid",
         group,
         "shuffle and zlib",
@@ -138,20 +136,20 @@ def codecs() -> Iterator[Case]:
         ),
         rule,
     )
-    yield _case("valid", group, "no filters as an empty list", refs(filters=[]), rule)
+    yield case("valid", group, "no filters as an empty list", refs(filters=[]), rule)
     zlib = {"compressor": {"id": "zlib", "level": 1}}
-    yield _case("invalid", group, "a codec that nobody knows", refs(compressor={"id": "nosuch"}), rule)
-    yield _case("invalid", group, "a codec without a name", refs(compressor={"level": 1}), rule)
-    yield _case("invalid", group, "a codec that is a text", refs(compressor="zlib"), rule)
-    yield _case("invalid", group, "bytes that do not decode", refs(**zlib), rule)
+    yield case("invalid", group, "a codec that nobody knows", refs(compressor={"id": "nosuch"}), rule)
+    yield case("invalid", group, "a codec without a name", refs(compressor={"level": 1}), rule)
+    yield case("invalid", group, "a codec that is a text", refs(compressor="zlib"), rule)
+    yield case("invalid", group, "bytes that do not decode", refs(**zlib), rule)
     cut = stored_zlib(first)[:-5]
-    yield _case("invalid", group, "compressed bytes that are cut", refs({"x/0": inline(cut)}, **zlib), rule)
+    yield case("invalid", group, "compressed bytes that are cut", refs({"x/0": inline(cut)}, **zlib), rule)
     wrong = stored_zlib(first)[:-1] + b"?"
-    yield _case("invalid", group, "a wrong checksum of zlib", refs({"x/0": inline(wrong)}, **zlib), rule)
+    yield case("invalid", group, "a wrong checksum of zlib", refs({"x/0": inline(wrong)}, **zlib), rule)
     short = stored_zlib(first[:2])
-    yield _case("invalid", group, "a chunk that decodes to too little", refs({"x/0": inline(short)}, **zlib), rule)
+    yield case("invalid", group, "a chunk that decodes to too little", refs({"x/0": inline(short)}, **zlib), rule)
     much = stored_zlib(first + second)
-    yield _case("invalid", group, "a chunk that decodes to too much", refs({"x/0": inline(much)}, **zlib), rule)
+    yield case("invalid", group, "a chunk that decodes to too much", refs({"x/0": inline(much)}, **zlib), rule)
 
 
 def shapes() -> Iterator[Case]:
@@ -164,10 +162,10 @@ def shapes() -> Iterator[Case]:
 
     four = {"x": array([1, 2, 3, 4], shape=[2, 2])}
     ones = {"shape": [2, 2], "chunks": [1, 2]}
-    yield _case(
+    yield case(
         "valid", group, "two dimensions", grid({"x/0.0": ref(1, 2), "x/1.0": ref(3, 2)}, **ones), rule, arrays=four
     )
-    yield _case(
+    yield case(
         "valid",
         group,
         "separator /",
@@ -175,7 +173,7 @@ def shapes() -> Iterator[Case]:
         rule,
         arrays=four,
     )
-    yield _case(
+    yield case(
         "valid",
         group,
         "separator . spelled out",
@@ -183,7 +181,7 @@ def shapes() -> Iterator[Case]:
         rule,
         arrays=four,
     )
-    yield _case(
+    yield case(
         "valid",
         group,
         "order F",
@@ -191,7 +189,7 @@ def shapes() -> Iterator[Case]:
         rule,
         arrays={"x": array([1, 3, 2, 4], shape=[2, 2])},
     )
-    yield _case(
+    yield case(
         "valid",
         group,
         "edge chunks reach beyond the array",
@@ -199,11 +197,11 @@ def shapes() -> Iterator[Case]:
         rule,
         arrays={"x": array([1, 2, 3, 4, 5, 6], shape=[3, 2])},
     )
-    yield _case("valid", group, "a chunk larger than the array", refs({"x/0": ref(1, 8), "x/1": ...}, chunks=[8]), rule)
-    yield _case(
+    yield case("valid", group, "a chunk larger than the array", refs({"x/0": ref(1, 8), "x/1": ...}, chunks=[8]), rule)
+    yield case(
         "valid", group, "an array of length 0", refs({"x/0": ..., "x/1": ...}, shape=[0]), rule, arrays={"x": array([])}
     )
-    yield _case(
+    yield case(
         "valid",
         group,
         "ten chunks: 10 is not 1",
@@ -212,7 +210,7 @@ def shapes() -> Iterator[Case]:
         arrays={"x": array(list(range(1, 13)))},
         keys={"x/10": pack("<i2", [11]).hex()},
     )
-    yield _case(
+    yield case(
         "valid",
         group,
         "no dimensions",
@@ -237,10 +235,10 @@ def shapes() -> Iterator[Case]:
         "a fill value that does not fit": {"fill_value": 70000},
         "a fill value that is a text": {"fill_value": "none"},
     }.items():
-        yield _case("invalid", group, title, refs({"x/1": ...}, **changes), rule)
+        yield case("invalid", group, title, refs({"x/1": ...}, **changes), rule)
     for name in ("shape", "chunks", "dtype"):
         kept = {key: value for key, value in ZARRAY.items() if key != name}
-        yield _case("invalid", group, f"no {name}", refs({"x/.zarray": json.dumps(kept)}), rule)
+        yield case("invalid", group, f"no {name}", refs({"x/.zarray": json.dumps(kept)}), rule)
 
 
 def nodes() -> Iterator[Case]:
@@ -259,7 +257,7 @@ def nodes() -> Iterator[Case]:
         ("an emoji", "\U0001f321"),
     ):
         moved = {key.replace("x/", f"{name}/", 1): value for key, value in refs().items()}
-        yield _case(
+        yield case(
             "valid",
             group,
             f"a name with {title}",
@@ -273,9 +271,9 @@ def nodes() -> Iterator[Case]:
         "g/.zgroup": '{"zarr_format": 2}',
         **{f"g/{key}": value for key, value in refs().items()},
     }
-    yield _case("valid", group, "an array in a group", nested, rule, arrays={"g/x": array([1, 2, 3, 4])})
+    yield case("valid", group, "an array in a group", nested, rule, arrays={"g/x": array([1, 2, 3, 4])})
     deep = {**nested, "g/h/.zgroup": '{"zarr_format": 2}', **{f"g/h/{key}": value for key, value in refs().items()}}
-    yield _case(
+    yield case(
         "valid",
         group,
         "arrays in two levels of groups",
@@ -288,126 +286,16 @@ def nodes() -> Iterator[Case]:
         "zarr_consolidated_format": 1,
         "metadata": {key: json.loads(value) for key, value in plain.items() if isinstance(value, str)},
     }
-    yield _case(
+    yield case(
         "valid",
         group,
         "consolidated metadata beside the others",
         {".zmetadata": json.dumps(consolidated), **plain},
         rule,
     )
-    yield _case("valid", group, "no attributes of the array", refs({"x/.zattrs": ..., ".zattrs": "{}"}), rule)
-    yield _case("valid", group, "attributes of the group", refs({".zattrs": '{"title": "tést"}'}), rule)
-    yield _case("invalid", group, "chunks without metadata", refs({"x/.zarray": ...}), rule)
-    yield _case("invalid", group, "an array and a group of one name", refs({"x/.zgroup": '{"zarr_format": 2}'}), rule)
-    yield _case("invalid", group, "a key that leaves the tree", refs({"../x/0": ref(1, 2), "x/0": None}), rule)
-    yield _case("invalid", group, "attributes that are a list", refs({"x/.zattrs": "[1]"}), rule)
-
-
-def zarr3() -> Iterator[Case]:
-    """Yield Zarr 3."""
-    group, rule = "Zarr 3", "3.5"
-    yield _case("valid", group, "plain", refs3(), rule, keys={"x/c/0": pack("<i2", [1, 2]).hex()})
-    yield _case(
-        "valid",
-        group,
-        "metadata as objects",
-        {k: json.loads(v) if isinstance(v, str) else v for k, v in refs3().items()},
-        rule,
-    )
-    encoding = {"name": "default", "configuration": {"separator": "."}}
-    yield _case(
-        "valid",
-        group,
-        "separator .",
-        refs3({"x/c/0": ..., "x/c/1": ..., "x/c.0": ref(1, 2), "x/c.1": ref(3, 2)}, chunk_key_encoding=encoding),
-        rule,
-    )
-    as2 = {"name": "v2", "configuration": {"separator": "."}}
-    yield _case(
-        "valid",
-        group,
-        "keys as in Zarr 2",
-        refs3({"x/c/0": ..., "x/c/1": ..., "x/0": ref(1, 2), "x/1": ref(3, 2)}, chunk_key_encoding=as2),
-        rule,
-    )
-    yield _case(
-        "valid",
-        group,
-        "a chunk that is absent",
-        refs3({"x/c/1": ...}),
-        rule,
-        arrays={"x": array([1, 2, -1, -1])},
-        keys={"x/c/1": None},
-    )
-    yield _case(
-        "valid",
-        group,
-        "no dimensions",
-        refs3(
-            {"x/c/0": ..., "x/c/1": ..., "x/c": ref(7, 1)},
-            shape=[],
-            dimension_names=[],
-            chunk_grid={"name": "regular", "configuration": {"chunk_shape": []}},
-        ),
-        rule,
-        arrays={"x": array([7], shape=[])},
-    )
-    big = [{"name": "bytes", "configuration": {"endian": "big"}}]
-    yield _case(
-        "valid",
-        group,
-        "big-endian bytes",
-        refs3({"x/c/0": inline(pack(">i2", [1, 2])), "x/c/1": inline(pack(">i2", [3, 4]))}, codecs=big),
-        rule,
-    )
-    gzip = [*ZARR3["codecs"], {"name": "gzip", "configuration": {"level": 1}}]
-    yield _case(
-        "valid",
-        group,
-        "gzip",
-        refs3(
-            {"x/c/0": inline(stored_gzip(pack("<i2", [1, 2]))), "x/c/1": inline(stored_gzip(pack("<i2", [3, 4])))},
-            codecs=gzip,
-        ),
-        rule,
-    )
-    turned = [{"name": "transpose", "configuration": {"order": [1, 0]}}, *ZARR3["codecs"]]
-    yield _case(
-        "valid",
-        group,
-        "transpose",
-        refs3(
-            {"x/c/0": ..., "x/c/1": ..., "x/c/0/0": ref(1, 4)},
-            shape=[2, 2],
-            dimension_names=["i", "j"],
-            codecs=turned,
-            chunk_grid={"name": "regular", "configuration": {"chunk_shape": [2, 2]}},
-        ),
-        rule,
-        arrays={"x": array([1, 3, 2, 4], shape=[2, 2])},
-    )
-    nan = refs3({"x/c/0": inline(pack("<f4", [1.5, 2.5])), "x/c/1": ...}, data_type="float32", fill_value="0x7fc00000")
-    yield _case(
-        "valid",
-        group,
-        "a fill value as bits",
-        nan,
-        rule,
-        arrays={"x": array([1.5, 2.5, float("nan"), float("nan")], "<f4")},
-    )
-    group3 = {"g/" + key: value for key, value in refs3().items()}
-    root = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}})
-    yield _case(
-        "valid", group, "an array in a group", {"zarr.json": root, **group3}, rule, arrays={"g/x": array([1, 2, 3, 4])}
-    )
-    for title, changes in {
-        "no codecs": {"codecs": []},
-        "a codec that nobody knows": {"codecs": [*ZARR3["codecs"], {"name": "nosuch"}]},
-        "a grid that nobody knows": {"chunk_grid": {"name": "nosuch", "configuration": {}}},
-        "a type that nobody knows": {"data_type": "int17"},
-        "no fill value": {"fill_value": None},
-        "a node type that nobody knows": {"node_type": "table"},
-        "an extension that must be understood": {"nosuch": {"name": "nosuch", "must_understand": True}},
-        "a dimension name too many": {"dimension_names": ["i", "j"]},
-    }.items():
-        yield _case("invalid", group, title, refs3({"x/c/1": ...}, **changes), rule)
+    yield case("valid", group, "no attributes of the array", refs({"x/.zattrs": ..., ".zattrs": "{}"}), rule)
+    yield case("valid", group, "attributes of the group", refs({".zattrs": '{"title": "tést"}'}), rule)
+    yield case("invalid", group, "chunks without metadata", refs({"x/.zarray": ...}), rule)
+    yield case("invalid", group, "an array and a group of one name", refs({"x/.zgroup": '{"zarr_format": 2}'}), rule)
+    yield case("invalid", group, "a key that leaves the tree", refs({"../x/0": ref(1, 2), "x/0": None}), rule)
+    yield case("invalid", group, "attributes that are a list", refs({"x/.zattrs": "[1]"}), rule)
