@@ -51,6 +51,7 @@ LAYERS = [
     "refmaker.linked",
     "refmaker.driver",
     "refmaker.formats",
+    "refmaker.tiff",
     "refmaker.zarr_stores",
     "refmaker.scanning",
     "refmaker.replay",

@@ -1,1 +1,1 @@
-"""TIFF, FITS and GRIB by way of kerchunk's scanners: `handover.hand_over` gives a Manifest."""
+"""FITS, GRIB and TIFF of some vendors by way of kerchunk's scanners: `handover.hand_over` gives a Manifest."""

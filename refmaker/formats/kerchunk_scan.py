@@ -27,7 +27,7 @@ from refmaker.path_filter import PathFilter
 from refmaker.sources.open import is_local
 from refmaker.urls import links
 
-__all__ = ["ScanOptions", "scan_with_kerchunk"]
+__all__ = ["ScanOptions", "finished", "scan_with_kerchunk"]
 
 Step: TypeAlias = Callable[[], Sequence["Step"]]
 
@@ -70,7 +70,19 @@ def scan_with_kerchunk(
     """
     require(kind)
     found = _scanned(kind, url, {} if storage_options is None else storage_options, space)
-    manifest = _manifest(found, space, scan_options)
+    return finished(found, space, run, scan_options, by=" with kerchunk")
+
+
+def finished(
+    found: Found,
+    space: AddressSpace,
+    run: Callable[[Sequence[Step]], None],
+    scan_options: ScanOptions,
+    *,
+    by: str = "",
+) -> Manifest:
+    """Make the manifest that is asked for of what was found in a file. Parameters as in `scan_with_kerchunk`."""
+    manifest = _manifest(found, space, scan_options, by)
     if scan_options.inline_threshold > 0:
         run([lambda: _inline_small(manifest, space, scan_options.inline_threshold)])
     for array in manifest.arrays.values():
@@ -93,7 +105,7 @@ def _scanned(kind: Format, url: str, storage_options: Mapping[str, Any], space: 
         return scan_apart(kind, name, storage_options, space.window.size, local=local)
 
 
-def _manifest(found: Found, space: AddressSpace, scan_options: ScanOptions) -> Manifest:
+def _manifest(found: Found, space: AddressSpace, scan_options: ScanOptions, by: str) -> Manifest:
     """Make a manifest of what was found and is asked for."""
     selection = scan_options.selection
     if selection.prefix and selection.prefix not in found.groups:
@@ -114,7 +126,7 @@ def _manifest(found: Found, space: AddressSpace, scan_options: ScanOptions) -> M
         targets=(Target.of(space.url, space.version),),
         refusals={"/" + selection.relative(path.strip("/")): reason for path, reason in refused.items()},
         objects=reports,
-        history=[f"scanned {space.url} with kerchunk"],
+        history=[f"scanned {space.url}{by}"],
         sources={
             selection.relative(path): (0, found.sources.get(path, "/" + path))
             for path in arrays

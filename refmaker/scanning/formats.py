@@ -15,6 +15,7 @@ from refmaker.errors import FormatError
 from refmaker.formats.detect import PACKAGES
 from refmaker.scanning.b2nd_source import B2nd
 from refmaker.scanning.handed_over import KerchunkFormat
+from refmaker.scanning.tiff_source import Tiff
 from refmaker.scanning.walked import Hdf5, NetCDFClassic
 from refmaker.scanning.zarr_sources import WkwFolder, ZarrFolder, ZarrZip
 from refmaker.window import Window
@@ -159,7 +160,8 @@ FORMATS: Final[list[Format]] = [
     Hdf5(),  # may stand behind a user block, which may be of any format below
     ZarrZip(),
     B2nd(),
-    *(KerchunkFormat(name) for name in PACKAGES),
+    Tiff(),
+    *(KerchunkFormat(name) for name in PACKAGES if name != "tiff"),
 ]
 """All formats, in the order in which they are asked."""
 

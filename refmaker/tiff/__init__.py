@@ -1,0 +1,1 @@
+"""TIFF: `ifd` and `page` decode, `walk` has the steps, `images` makes arrays of pages."""
