@@ -33,7 +33,7 @@ from refmaker.kerchunk.fetch import load_bytes
 from refmaker.kerchunk.json_writer import read_json
 from refmaker.kerchunk.open import is_parquet
 from refmaker.kerchunk.parquet_writer import load_parquet
-from refmaker.kerchunk.sniff import looks_like_manifest, manifest_head
+from refmaker.kerchunk.sniff import local_manifest, looks_like_manifest, manifest_head
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.policy import Policy
 from refmaker.stores.gates import most_in_flight
@@ -241,6 +241,8 @@ class _Loader:
 
         A damaged object is refused by name, which takes an ordinary scan.
         """
+        if not self.scanned:
+            return
         from refmaker.scanning.scan import scan
 
         scanned, self.scanned, self.waiting = self.scanned, [], 0
@@ -272,6 +274,10 @@ class _Loader:
             raise
 
     def _add(self, name: str) -> None:
+        data = local_manifest(name) if is_local(name) else None
+        if data is not None:
+            self._add_manifest(name, data)
+            return
         options = {} if is_local(name) else dict(self.storage_options)
         if not is_manifest(name, self.storage_options):
             manifest, later = self._scan(name)
