@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -22,6 +22,7 @@ from .output import (
     FAILED,
     REFUSED,
     ProgressLine,
+    brief,
     columns,
     counted,
     json_object,
@@ -131,12 +132,20 @@ def combining_options(command: F) -> F:
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="MANIFEST|FILE...")
+@click.argument("inputs", nargs=-1, required=True, metavar="MANIFEST|FILE|DIR...")
 @click.option("-o", "--output", type=OUTPUT, required=True, metavar="OUT", help="Manifest to write (- for stdout).")
+@click.option("--skip-failed", is_flag=True, help="Leave out inputs that cannot be read, and list them.")
 @combining_options
 @click.pass_context
 def combine(
-    ctx: click.Context, /, inputs: tuple[str, ...], output: str, report: str | None, quiet: bool, **given: Any
+    ctx: click.Context,
+    /,
+    inputs: tuple[str, ...],
+    output: str,
+    report: str | None,
+    quiet: bool,
+    skip_failed: bool,
+    **given: Any,
 ) -> None:
     """Combine manifests, or source files, into one manifest.
 
@@ -144,13 +153,42 @@ def combine(
     that only some inputs have are merged. Everything else must agree in all of them: otherwise a table lists what
     differs, and nothing is written.
 
+    An input may also be a directory of manifests or files, the DEST of `refmaker batch`, a quoted pattern
+    ('s3://bucket/**/*.json'), or - for a list on standard input.
+
     Example: refmaker combine 2023/*.nc -o 2023.json
 
-    Exit status: 0 combined; 3 combined, but a variable was dropped, split, copied, or refused by an input; 1 the inputs
-    differ, or one cannot be read.
+    Exit status: 0 combined; 3 combined, but a variable was dropped, split, copied, or refused by an input, or an input
+    was left out; 1 the inputs differ, or one cannot be read.
     """
-    check_outputs(inputs, [output, report])
-    ctx.exit(run(refmaker.combine_with_report, list(inputs), output, report, quiet, given))
+    skipped: dict[str, str] = {}
+    named = _expanded(inputs, given["storage_options"], skipped if skip_failed else None)
+    check_outputs(named, [output, report])
+
+    def work(names: Sequence[str], **options: Any) -> Combination:
+        made = refmaker.combine_with_report(names, skip_failed=skip_failed, **options)
+        made.skipped = skipped | made.skipped
+        return made
+
+    ctx.exit(run(work, named, output, report, quiet, given))
+
+
+def _expanded(
+    inputs: Sequence[str], storage_options: dict[str, Any] | None, skipped: dict[str, str] | None
+) -> list[str]:
+    """Return the inputs that names on the command line, or on the standard input, stand for."""
+    names = [name for one in inputs for name in (_names_read() if one == "-" else [one])]
+    from refmaker.batch.inputs import expand_inputs
+
+    return expand_inputs(names, storage_options=storage_options, skipped=skipped)
+
+
+def _names_read() -> Iterator[str]:
+    """Read names from the standard input, one a line."""
+    for line in sys.stdin.buffer:
+        name = os.fsdecode(line.rstrip(b"\r\n"))
+        if name.strip():
+            yield name
 
 
 def run(
@@ -193,7 +231,7 @@ def run(
     if not quiet:
         _say_summary(made, inputs, output, report)
     changed = any(outcome.action != "composed" for outcome in made.outcomes)
-    return REFUSED if changed or made.manifest.refusals else DONE
+    return REFUSED if changed or made.skipped or made.manifest.refusals else DONE
 
 
 def _combined(
@@ -233,6 +271,10 @@ def _say_summary(made: Combination, inputs: Sequence[str], output: str, report: 
     say(f"{counted(len(inputs), 'input')} -> {where}: {counts}{f', along {along}' if along else ''}", err=True)
     for outcome in made.outcomes:
         say(f"{outcome.action}: {outcome.mismatch}", err=True)
+    for name, reason in list(made.skipped.items())[:_ROWS]:
+        say(brief(f"skipped: {reason if name in reason else f'{name}: {reason}'}"), err=True)
+    if len(made.skipped) > _ROWS:
+        say(f"… and {len(made.skipped) - _ROWS} more skipped: --report FILE lists all", err=True)
     say_notes([*made.notes, *made.manifest.notes], "--report FILE has them all" if report is None else f"see {report}")
     list_refusals(manifest.refusals, "see --report")
 
@@ -243,6 +285,7 @@ def _summary(made: Combination) -> dict[str, Any]:
         "dimensions": [{"path": d.path, "length": d.length, "inputs": list(d.inputs)} for d in made.dimensions],
         "mismatches": [_listed(outcome.mismatch, outcome.action) for outcome in made.outcomes],
         "refusals": made.manifest.refusals,
+        "skipped": made.skipped,
         "notes": [*made.notes, *made.manifest.notes],
     }
 

@@ -28,6 +28,7 @@ from .output import FAILED, brief, say
 from .rewrite import rewrite
 from .scan import scan
 from .serve import serve
+from .status import status
 from .verify import verify
 
 __all__ = ["main"]
@@ -72,6 +73,7 @@ main.add_command(commit)
 main.add_command(verify)
 main.add_command(batch)
 main.add_command(check)
+main.add_command(status)
 main.add_command(convert)
 main.add_command(rewrite)
 main.add_command(serve)

@@ -43,12 +43,15 @@ class Plan:
         Rows of what could not be listed.
     gone
         Rows of sources that should have been listed and were not.
+    superseded
+        Source -> its manifest under another name, as a run with another form or template has left it.
     """
 
     todo: list[tuple[Task, str]] = field(default_factory=list)
     unchanged: list[Row] = field(default_factory=list)
     problems: list[Row] = field(default_factory=list)
     gone: list[Row] = field(default_factory=list)
+    superseded: dict[str, str] = field(default_factory=dict)
 
 
 def make_plan(
@@ -93,6 +96,12 @@ def make_plan(
         else:
             plan.todo.append((task, why or "new"))
     _look_behind(kept, sources, settings.storage_options, plan)
+    taken = set(outputs)
+    plan.superseded = {
+        task.seen.url: row.output
+        for task, _ in plan.todo
+        if (row := rows.get(task.seen.url)) is not None and row.output not in taken
+    }
     found = {source.url for source in sources if source.problem != ABSENT}
     roots = list(roots)
     plan.gone = _gone([row for url, row in rows.items() if url not in found and covered(roots, url)], settings)

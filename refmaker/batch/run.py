@@ -231,6 +231,7 @@ class _Run:
         self.observer = observer
         self.result = Result(batch.out, uuid.uuid4().hex, time.time())
         self.outputs_invisible = False
+        self.superseded: dict[str, str] = {}
         self.shared = SharedFailures(one_server=False)
         self.settings = Settings(
             place,
@@ -288,6 +289,7 @@ class _Run:
         """Note what needs no work."""
         result = self.result
         result.unchanged, result.gone = plan.unchanged, [row for row in plan.gone if row.error_kind != LISTING]
+        self.superseded = plan.superseded
         result.why = {task.seen.url: why for task, why in plan.todo}
         self.ledger.forget(row.seen.url for row in plan.gone if row.error_kind == LISTING)
         if self.batch.prune:
@@ -302,13 +304,17 @@ class _Run:
 
     def _prune(self, row: Row) -> None:
         """Remove the manifest of a source that is gone. Where that fails, its row stays for the next run."""
+        if self._removed(row, row.output):
+            self.ledger.forget([row.seen.url])
+            self.result.pruned += 1
+
+    def _removed(self, row: Row, name: str) -> bool:
         try:
-            self.place.remove(row.output)
+            self.place.remove(name)
         except OutputError as error:
             self._tell(replace(row, status="failed", error_kind=type(error).__name__, error=str(error)))
-            return
-        self.ledger.forget([row.seen.url])
-        self.result.pruned += 1
+            return False
+        return True
 
     def _work(self, plan: Plan) -> None:
         items = (Item(i, task, is_local(task.seen.url)) for i, (task, _) in enumerate(plan.todo))
@@ -338,11 +344,9 @@ class _Run:
         if isinstance(found, TaskFailed):
             return failed_row(self.settings, task, found.kind, found.reason)
         row: Row = found
-        return (
-            row
-            if row.status == "failed" or self._is_there(row)
-            else failed_row(self.settings, task, "OutputError", _UNSEEN)
-        )
+        if row.status == "failed" or self._is_there(row):
+            return row
+        return failed_row(self.settings, task, "OutputError", _UNSEEN)
 
     def _is_there(self, row: Row) -> bool:
         """Return whether a manifest that a process wrote is seen from here. Network filesystems may take their time."""
@@ -366,8 +370,12 @@ class _Run:
     def _note(self, row: Row) -> None:
         for lock in self.held:
             lock.check()
+        old = self.superseded.get(row.seen.url)
+        if old is not None and row.status == "failed":
+            row.output = old  # it is still there, and the next run has to know of it
         self.ledger.add([row])
-        self._tell(row)
+        if old is None or row.status == "failed" or self._removed(row, old):
+            self._tell(row)
 
     def _tell(self, row: Row) -> None:
         self.result.rows.append(row)

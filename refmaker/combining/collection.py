@@ -141,6 +141,8 @@ class Collection:
         As in `Manifest`; `extra` with the input that it comes from.
     changed
         Urls of targets that inputs saw in different states.
+    skipped
+        Inputs that were left out, each with why.
     spill
         Takes the rows of references; None: they stay in memory.
     """
@@ -157,6 +159,7 @@ class Collection:
     extra: dict[str, dict[int, bytes]] = field(default_factory=dict)
     changed: dict[str, None] = field(default_factory=dict)
     types: dict[str, dict[str, str]] | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
     spill: Spill | None = None
     _known: dict[str, int] = field(default_factory=dict)
     _data: dict[bytes, bytes] = field(default_factory=dict)
@@ -270,6 +273,7 @@ class Collection:
         self.names += other.names
         self.zarr_formats += other.zarr_formats
         self.history.update(other.history)
+        self.skipped.update(other.skipped)
         self.note(other.notes)
         for path, groups in other.groups.items():
             self.groups.setdefault(path, {}).update({first + n: self._shared(a) for n, a in groups.items()})

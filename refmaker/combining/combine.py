@@ -62,6 +62,7 @@ def combine_with_report(
     jobs: int = 1,
     engine: EngineLike | None = None,
     spill: str | os.PathLike[str] | None = None,
+    skip_failed: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Combination:
     """Combine manifests, or source files, and say how it came about.
@@ -104,6 +105,8 @@ def combine_with_report(
     spill
         Folder for a temporary file that takes the references of the inputs. Those of the combined manifest are then put
         in place when they are asked for, and `Manifest.to_parquet` takes the memory of a shard, not of all references.
+    skip_failed
+        Leave out inputs that cannot be read; `Combination.skipped` says which, and why. They are missing then.
     progress
         Called as inputs are read.
 
@@ -147,12 +150,19 @@ def combine_with_report(
         jobs=jobs,
         engine=engine,
         spill=spill,
+        skip_failed=skip_failed,
         progress=progress,
     )
+    skipped = collection.skipped
+    if not len(collection):
+        name, reason = next(iter(skipped.items()))
+        raise CombineError(f"none of the inputs can be read: {reason}", source=name)
     collection = chosen(collection, PathFilter(group, tuple(include), tuple(exclude)))
     reader = Reader(collection.targets, options.storage_options)
     collection, along = with_new_dimension(_without_refused(collection), options.concat, reader)
-    return _combined(collection, replace(options, concat=along), reader)
+    made = _combined(collection, replace(options, concat=along), reader)
+    made.skipped = skipped
+    return made
 
 
 @takes_options(CombineOptions, combine_with_report)
@@ -166,7 +176,7 @@ def combine(inputs: Input | Iterable[Input], **options: Unpack[CombineOptions]) 
     **options
         Those of `combine_with_report`, which says what each of them means: `concat`, `on_mismatch`, `duplicates`,
         `inline_limit` (bytes), `group`, `include`, `exclude`, `storage_options`, `zarr_format`, `jobs`, `engine`,
-        `spill`, `progress`.
+        `spill`, `skip_failed`, `progress`.
 
     Returns
     -------
@@ -208,7 +218,10 @@ def append_with_report(
     if options.get("group", "/").strip("/"):
         raise CombineError("appended inputs keep their groups: combine the group of each first, by combine --group")
     added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
-    return combine_with_report([combined, *added], **options)
+    made = combine_with_report([combined, *added], **options)
+    if not isinstance(combined, Manifest) and (reason := made.skipped.get(text_of(combined))) is not None:
+        raise ManifestError(f"nothing can be appended to it: {reason}", source=text_of(combined))
+    return made
 
 
 @takes_options(CombineOptions, combine_with_report)

@@ -33,7 +33,7 @@ from refmaker.kerchunk.fetch import load_bytes
 from refmaker.kerchunk.json_writer import read_json
 from refmaker.kerchunk.open import is_parquet
 from refmaker.kerchunk.parquet_writer import load_parquet
-from refmaker.kerchunk.sniff import looks_like_manifest, manifest_head
+from refmaker.kerchunk.sniff import local_manifest, looks_like_manifest, manifest_head
 from refmaker.manifest.manifest import Manifest
 from refmaker.replay.policy import Policy
 from refmaker.stores.gates import most_in_flight
@@ -74,6 +74,7 @@ def collect(
     jobs: int = 1,
     engine: EngineLike | None = None,
     spill: str | os.PathLike[str] | None = None,
+    skip_failed: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Collection:
     """Read all inputs.
@@ -90,6 +91,8 @@ def collect(
         Reads the inputs instead.
     spill
         Folder for a temporary file that takes the rows of references; None: they stay in memory.
+    skip_failed
+        Leave out what cannot be read: `Collection.skipped` has it.
 
     Raises
     ------
@@ -102,10 +105,14 @@ def collect(
     names = [text_of(one) for one in inputs if not isinstance(one, Manifest)]
     if len(inputs) == len(names) > 1 and (jobs > 1 or engine is not None):
         if engine is not None:
-            return _by_engine(names, loader, as_engine(engine), _SENT if spill is None else _BOUNDED, progress)
+            size = _SENT if spill is None else _BOUNDED
+            return _by_engine(names, loader, as_engine(engine), size, skip_failed, progress)
         size = max(min(_SLICE if spill is None else _BOUNDED, -(-(len(names) - 1) // jobs)), 1)
         with closing(LocalEngine(jobs)) as local:
-            return _by_engine(names, loader, local, size, progress)
+            return _by_engine(names, loader, local, size, skip_failed, progress)
+    if skip_failed:
+        _add_sound(loader, inputs, progress)
+        return loader.collection
     for done, (one, data) in enumerate(_read_ahead(inputs, storage_options)):
         loader.add(one, data)
         if progress is not None:
@@ -114,18 +121,57 @@ def collect(
     return loader.collection
 
 
+def _add_sound(loader: _Loader, inputs: Sequence[Input], progress: Callable[[Progress], None] | None = None) -> None:
+    """Read inputs, and leave out those that cannot be read. What is not left out is read twice at most."""
+    start = 0
+    while start < len(inputs):
+        part, stop, error = loader.another(), start, None
+        try:
+            for one, data in _read_ahead(inputs[start:], loader.storage_options):
+                part.add(one, data)
+                part.flush()
+                stop += 1
+        except RefmakerError as failure:
+            error = failure
+            part = loader.another()  # what failed may be in the other one, half of it
+            for one, data in _read_ahead(inputs[start:stop], loader.storage_options):
+                part.add(one, data)
+            part.flush()
+        loader.collection.take(part.collection)
+        if error is not None:
+            loader.collection.skipped[_name_of(inputs[stop], stop)] = str(error)
+        start = stop + 1
+        if progress is not None:
+            progress(Progress(min(start, len(inputs)), len(inputs)))
+
+
+def _name_of(one: Input, number: int) -> str:
+    return f"manifest {number + 1}" if isinstance(one, Manifest) else text_of(one)
+
+
 def _by_engine(
-    names: Sequence[str], loader: _Loader, engine: Engine, size: int, progress: Callable[[Progress], None] | None
+    names: Sequence[str],
+    loader: _Loader,
+    engine: Engine,
+    size: int,
+    skip_failed: bool,
+    progress: Callable[[Progress], None] | None,
 ) -> Collection:
     """Read slices of so many inputs by an engine, and join them in their order."""
     # What the first input is decides about the format in which the others are scanned.
-    loader.add(names[0])
-    loader.flush()
-    rest = names[1:]
-    work = partial(_collect_slice, loader.settings)
+    first = 0
+    while first < len(names) and not len(loader.collection):
+        if skip_failed:
+            _add_sound(loader, names[first : first + 1])
+        else:
+            loader.add(names[first])
+            loader.flush()
+        first += 1
+    rest = names[first:]
+    work = partial(_collect_slice, loader.settings, skip_failed=skip_failed)
     slices = (Item(i, rest[start : start + size]) for i, start in enumerate(range(0, len(rest), size)))
     found: dict[int, Collection | RefmakerError | TaskFailed] = {}
-    joined, done = 0, 1
+    joined, done = 0, first
     with closing(engine.run(work, slices)) as outcomes:
         for pairs in outcomes:
             found.update((item.key, result) for item, result in pairs)
@@ -135,7 +181,7 @@ def _by_engine(
             while joined in found:
                 part = _sound(found.pop(joined))
                 loader.collection.take(part)
-                joined, done = joined + 1, done + len(part)
+                joined, done = joined + 1, done + len(part) + len(part.skipped)
                 if progress is not None:
                     progress(Progress(done, len(names)))
     return loader.collection
@@ -150,11 +196,13 @@ def _sound(part: Collection | RefmakerError | TaskFailed) -> Collection:
 
 
 def _collect_slice(
-    settings: tuple[Mapping[str, Any], Literal[2, 3] | None], names: Sequence[str]
+    settings: tuple[Mapping[str, Any], Literal[2, 3] | None], names: Sequence[str], *, skip_failed: bool = False
 ) -> Collection | RefmakerError:
     loader = _Loader(*settings)
     try:
-        for name, data in _read_ahead(names, loader.storage_options):
+        if skip_failed:
+            _add_sound(loader, names)
+        for name, data in () if skip_failed else _read_ahead(names, loader.storage_options):
             loader.add(name, data)
         loader.flush()
     except RefmakerError as error:
@@ -217,6 +265,10 @@ class _Loader:
         """Options for a loader that goes on elsewhere."""
         return self.storage_options, self._format
 
+    def another(self) -> _Loader:
+        """Return a loader for what comes behind the inputs of this one."""
+        return _Loader(self.storage_options, self._format if len(self.collection) else self.zarr_format)
+
     @property
     def _format(self) -> Literal[2, 3]:
         if self.zarr_format is not None:
@@ -241,6 +293,8 @@ class _Loader:
 
         A damaged object is refused by name, which takes an ordinary scan.
         """
+        if not self.scanned:
+            return
         from refmaker.scanning.scan import scan
 
         scanned, self.scanned, self.waiting = self.scanned, [], 0
@@ -272,6 +326,10 @@ class _Loader:
             raise
 
     def _add(self, name: str) -> None:
+        data = local_manifest(name) if is_local(name) else None
+        if data is not None:
+            self._add_manifest(name, data)
+            return
         options = {} if is_local(name) else dict(self.storage_options)
         if not is_manifest(name, self.storage_options):
             manifest, later = self._scan(name)

@@ -137,12 +137,15 @@ class Combination:
         Disagreements that were dealt with as asked.
     notes
         Differences that do not matter to values, and whose attribute was taken.
+    skipped
+        Inputs that cannot be read and were left out, each with why.
     """
 
     manifest: Manifest
     dimensions: tuple[CombinedDimension, ...] = ()
     outcomes: list[Outcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ class CombineOptions(TypedDict, total=False):
     jobs: int
     engine: EngineLike | None
     spill: str | os.PathLike[str] | None
+    skip_failed: bool
     progress: Callable[[Progress], None] | None
 
 

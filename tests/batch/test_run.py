@@ -452,3 +452,42 @@ def test_a_ledger_elsewhere(archive: Path, out: Path, tmp_path: Path) -> None:
     run(archive, out, ledger=str(ledger))
     assert not (out / LEDGER).exists()
     assert done(run(archive, out, ledger=str(ledger), retry_failed=False)) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"form": "json.gz"}, {"form": "parquet"}, {"template": "{dir}/{stem}{form}"}, {"template": "n/{path}{form}"}],
+)
+def test_another_name_takes_the_place_of_the_old_one(archive: Path, out: Path, options: dict[str, Any]) -> None:
+    run(archive, out, form="json.zst")
+    run(archive, out, **options)
+    recorded = {row.output for row in ledger_rows(out).values() if row.status != "failed"}
+    there = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    there -= {LEDGER, f"{LEDGER}.lock"}
+    assert {name.partition(".parq/")[0] + ".parq" if ".parq/" in name else name for name in there} == recorded
+    assert not check(out).differs
+
+
+def test_a_manifest_stays_where_the_new_one_fails(archive: Path, out: Path) -> None:
+    run(archive, out)
+    (archive / "a.nc").write_bytes(b"\x89HDF\r\n\x1a\n\0")
+    run(archive, out, form="json.gz")
+    assert (out / "a.nc.json").exists()
+    write_file(archive / "a.nc", 5)
+    run(archive, out, form="json.gz")
+    assert not (out / "a.nc.json").exists()
+    assert (out / "a.nc.json.gz").exists()
+
+
+def test_names_that_change_places(tmp_path: Path, out: Path) -> None:
+    """The old manifest of one source is the new one of another: nothing is removed."""
+    for name in ("p/q.nc", "q/p.nc"):
+        write_file(tmp_path / "archive" / name)
+    run(tmp_path / "archive", out, template="{dir}{form}")
+    result = run(tmp_path / "archive", out, template="{stem}{form}")
+    assert not result.failed
+    assert sorted(outputs(out)) == ["p.json", "q.json"]
+    assert {row.seen.url[-6:]: row.output for row in ledger_rows(out).values()} == {
+        "p/q.nc": "q.json",
+        "q/p.nc": "p.json",
+    }

@@ -10,6 +10,8 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from click.testing import CliRunner
+from refmaker_cli.main import main
 
 import refmaker
 from tests.engines.cluster import running_cluster
@@ -212,3 +214,35 @@ class TestAppend:
         assert "duplicates" in result.stderr
         assert "some.json and 1 more" in result.stderr
         assert Path("some.json").read_bytes() == before
+
+
+def test_inputs_by_folder_pattern_and_list(run: Run, files: list[Path], tmp_path: Path) -> None:
+    run("combine", *files, "-o", "named.json")
+    expected = json.loads(Path("named.json").read_text())["refs"]
+    (tmp_path / "here").mkdir()
+    for path in files:
+        path.rename(tmp_path / "here" / path.name)
+        os.symlink(tmp_path / "here" / path.name, path)
+    for given in (tmp_path / "here", f"{tmp_path}/here/*.nc"):
+        assert run("combine", given, "-o", "other.json").exit_code == 0
+        found = json.loads(Path("other.json").read_text())["refs"]
+        assert list(found) == list(expected)
+        assert found["x/.zarray"] == expected["x/.zarray"]
+
+
+def test_a_list_on_standard_input(files: list[Path], tmp_path: Path) -> None:
+    listed = "\n".join(map(str, files)) + "\n\n"
+    result = CliRunner().invoke(main, ["combine", "-", "-o", str(tmp_path / "all.json")], input=listed)
+    assert result.exit_code == 0, result.output
+    assert refmaker.open_manifest(tmp_path / "all.json").arrays["x"].metadata.shape == (12,)
+    nothing = CliRunner().invoke(main, ["combine", "-", "-o", str(tmp_path / "all.json")], input="\n")
+    assert nothing.exit_code == 1
+
+
+def test_inputs_that_are_left_out(run: Run, files: list[Path], tmp_path: Path) -> None:
+    names = [*files[:2], tmp_path / "gone.nc"]
+    assert run("combine", *names, "-o", "all.json").exit_code == 1
+    result = run("combine", *names, "-o", "all.json", "--skip-failed", "--report", "report.json")
+    assert result.exit_code == 3
+    assert f"skipped: {tmp_path}/gone.nc" in result.stderr
+    assert list(json.loads(Path("report.json").read_text())["skipped"]) == [f"{tmp_path}/gone.nc"]

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 import refmaker
@@ -106,3 +107,34 @@ def test_a_cluster_with_a_worker_killed(paths: list[Path], monkeypatch: pytest.M
 
         assert_same(refmaker.combine(paths), refmaker.combine(paths, engine=engine, progress=progress))
         assert cluster.workers[0].returncode is not None
+
+
+@pytest.mark.parametrize("bad", [{1}, {0}, {0, 1, 4}, {5}])
+@pytest.mark.parametrize("options", [{}, {"jobs": 2}])
+def test_inputs_that_cannot_be_read_are_left_out(tmp_path: Path, bad: set[int], options: dict[str, Any]) -> None:
+    names = []
+    for number in range(6):
+        path = tmp_path / f"{number}.json"
+        with h5py.File(tmp_path / f"{number}.nc", "w") as file:
+            file["time"], file["t"] = [number], [number * 10.0]
+            file["time"].make_scale("time")
+            file["t"].dims[0].attach_scale(file["time"])
+        refmaker.scan(tmp_path / f"{number}.nc").to_json(path)
+        if number in bad:
+            path.write_text(path.read_text().replace('"refs"', '"refs": 3, "more"'))
+        names.append(str(path))
+    with pytest.raises(refmaker.RefmakerError):
+        refmaker.combine(names, **options)
+    made = refmaker.combine_with_report(names, skip_failed=True, **options)
+    assert set(made.skipped) == {names[number] for number in bad}
+    assert made.manifest.arrays["t"].metadata.shape == (6 - len(bad),)
+    sound = refmaker.combine([name for name in names if name not in made.skipped])
+    assert_same(made.manifest, sound)
+
+
+def test_what_is_appended_to_is_never_left_out(tmp_path: Path) -> None:
+    (tmp_path / "all.json").write_text('{"version": 1, "refs": 3}')
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["x"] = 1
+    with pytest.raises(refmaker.ManifestError):
+        refmaker.append(tmp_path / "all.json", tmp_path / "a.nc", skip_failed=True)
