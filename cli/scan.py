@@ -14,7 +14,7 @@ import click
 import refmaker
 from refmaker.errors import RefmakerError
 from refmaker.redaction import has_secrets, strip_credentials, unknown_parameters
-from refmaker.urls import first_link, is_local
+from refmaker.urls import first_link, is_local, local_path, slashed
 
 from .destination import OUTPUT, check_outputs, in_folder, is_folder, options_for, write, write_bytes
 from .keep_query import keep_query_option
@@ -209,7 +209,7 @@ def scan(
 
 
 def _outputs(files: Sequence[str], output: str | None) -> list[str]:
-    names = [posixpath.basename(_location(file).rstrip("/")) + ".json" for file in files]
+    names = [posixpath.basename(_named(file).rstrip("/")) + ".json" for file in files]
     if output is None:
         return names
     if is_folder(output):
@@ -221,6 +221,11 @@ def _outputs(files: Sequence[str], output: str | None) -> list[str]:
     if os.path.exists(output):
         raise click.UsageError(f"with several FILEs, -o must be a directory, and {output!r} is a file: name another")
     return in_folder(output, names)
+
+
+def _named(file: str) -> str:
+    """Return a local path with slashes, or the path part of a url."""
+    return slashed(local_path(file)) if is_local(file) else _location(file)
 
 
 def _location(url: str) -> str:

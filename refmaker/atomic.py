@@ -11,13 +11,21 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from refmaker.errors import OutputError
 from refmaker.leftovers import CLOSES, claimed
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "renamed", "replace", "synced"]
+
+_IN_USE = os.name == "nt"
+"""Whether files that somebody has open cannot be replaced, nor folders with such files renamed."""
+_TRIES = 12
+_PAUSE = 0.01
+"""Times that it is tried then, and seconds before the second one, each twice as long up to a second: about 5 s."""
 
 
 @contextlib.contextmanager
@@ -74,9 +82,49 @@ def _replacing(path: str, mode: int | None, *, durable: bool) -> Iterator[Binary
                 yield file
                 file.flush()
                 if durable:
-                    os.fsync(descriptor)
-            os.replace(temporary, path)
+                    synced(descriptor)
+            replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+def replace(temporary: str, path: str) -> None:
+    """Put a file in the place of another one, which readers may have open: Windows has them finish first.
+
+    Raises
+    ------
+    OSError
+        It cannot be done, or not as long as the readers read.
+    """
+    _patiently(os.replace, temporary, path)
+
+
+def renamed(before: str, after: str) -> None:
+    """Rename a folder, of which readers may have files open; see `replace`."""
+    _patiently(os.rename, before, after)
+
+
+def synced(descriptor: int) -> None:
+    """Have what was written on the disk. On macOS, `fsync` alone leaves it in the disk's cache."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # filesystems that do not know it have `fsync`
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+def _patiently(action: Callable[[str, str], None], before: str, after: str) -> None:
+    pause = _PAUSE
+    for _ in range(_TRIES if _IN_USE else 0):
+        try:
+            action(before, after)
+        except PermissionError:
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
+        else:
+            return
+    action(before, after)

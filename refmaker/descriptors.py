@@ -22,7 +22,17 @@ from typing import Final, TypeVar
 
 from refmaker import limits
 
-__all__ = ["FLAGS", "LocalFile", "OpenFile", "give_back", "is_exhausted", "local_file", "most_open", "with_room"]
+__all__ = [
+    "FLAGS",
+    "LocalFile",
+    "OpenFile",
+    "give_back",
+    "is_exhausted",
+    "local_file",
+    "most_open",
+    "pread",
+    "with_room",
+]
 
 T = TypeVar("T")
 
@@ -38,6 +48,10 @@ _TRIES = 4
 
 _OPEN: dict[int, weakref.ref[LocalFile]] = {}
 """Local files that are open, by `id`, in the order in which they were opened or found to be used."""
+
+
+_seeking = threading.Lock()
+"""Where places in files are shared by all who read: held from going to a place until it was read."""
 
 
 class OpenFile:
@@ -133,7 +147,9 @@ _files = _Files()
 
 def _forget() -> None:
     """Let go of a lock that a thread held which is not there in a forked process."""
+    global _seeking
     _files.lock = threading.RLock()
+    _seeking = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -155,6 +171,15 @@ def most_open(most: int, share: int = 4) -> int:
     except (ImportError, OSError, ValueError):
         allowed = _USUAL
     return max(min(most, allowed // share), 1)
+
+
+def pread(number: int, size: int, address: int) -> bytes:
+    """Read from a place of a file, as `os.pread` does: by one thread at a time where the system has no such call."""
+    if hasattr(os, "pread"):
+        return os.pread(number, size, address)
+    with _seeking:
+        os.lseek(number, address, os.SEEK_SET)
+        return os.read(number, size)
 
 
 def give_back() -> int:

@@ -21,8 +21,10 @@ go by. What one side does not know cannot differ.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
@@ -53,8 +55,11 @@ Basis: TypeAlias = Literal["strong ETag", "modification time", "weak ETag", "siz
 SAME_TIME: Final = 1e-6
 """Seconds: a double holds a time of this century to a quarter of a microsecond."""
 
-_ETAGS = ("ETag", "etag")
-_TIMES = ("mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created")
+_ETAGS = ("ETag", "etag", "sha", "blob_id")
+"""What stores call it; `sha` and `blob_id` are the hashes of git's blobs, of GitHub and of Hugging Face."""
+_TIMES = ("mtime", "LastModified", "Last-Modified", "last_modified", "updated", "modified", "modify", "created")
+_FTP_TIME = re.compile(r"[0-9]{14}(\.[0-9]{1,6})?", re.ASCII)
+"""The fact `modify` of FTP, in UTC (RFC 3659, 2.3)."""
 _SHOWN = 100
 """Characters of an ETag that messages repeat: a server may send any."""
 
@@ -223,6 +228,8 @@ def _seconds(value: object) -> float | None:
         return float(value) if abs(value) < 1e18 else None
     if not isinstance(value, str):
         return None
+    if _FTP_TIME.fullmatch(value):
+        return _ftp_time(value)
     from email.utils import parsedate_to_datetime  # takes as long to import as all of this package's sources
 
     for parse in (dt.datetime.fromisoformat, parsedate_to_datetime):
@@ -230,6 +237,13 @@ def _seconds(value: object) -> float | None:
             return parse(value).timestamp()
         except (ValueError, OverflowError):
             continue
+    return None
+
+
+def _ftp_time(value: str) -> float | None:
+    with contextlib.suppress(ValueError):
+        form = "%Y%m%d%H%M%S.%f" if "." in value else "%Y%m%d%H%M%S"
+        return dt.datetime.strptime(value, form).replace(tzinfo=dt.UTC).timestamp()
     return None
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "LOCAL",
     "filesystem_of",
     "first_link",
+    "is_below",
     "is_local",
     "links",
     "local_path",
@@ -29,11 +30,14 @@ __all__ = [
     "path_of",
     "protocol_of",
     "resolve",
+    "slashed",
     "text_of",
 ]
 
 LOCAL = ("file", "local")
 _HEAD = re.compile(r"([A-Za-z][A-Za-z0-9+._-]*)://")
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\/]")
+"""How absolute paths of Windows begin: with a drive, or with a server."""
 _BARE = re.compile(r"[a-z0-9_+]+")
 _CONTAINERS = frozenset(
     (
@@ -71,6 +75,23 @@ def protocol_of(url: str) -> str | None:
     return head if head in _CONTAINERS or (head not in _STORES and _HEAD.match(rest)) else None
 
 
+def is_below(path: str, folder: str, *, system: Any = os.path) -> bool:
+    """Return whether an absolute path is a folder or lies below it, as names of the system are compared.
+
+    Parameters
+    ----------
+    system
+        `posixpath` or `ntpath`.
+    """
+    inner, outer = system.normcase(path), system.normcase(folder)
+    return bool(inner == outer or inner.startswith(system.join(outer, "")))
+
+
+def slashed(path: str, *, system: Any = os.path) -> str:
+    """Return a local path with slashes, as names of sources and outputs have them."""
+    return path if system.sep == "/" else path.replace(system.sep, "/")
+
+
 def is_local(url: str) -> bool:
     """Return whether a url or path names a file of this machine: a plain path, or `file://`, `local://`."""
     return protocol_of(url) in (None, *LOCAL)
@@ -78,7 +99,19 @@ def is_local(url: str) -> bool:
 
 def local_path(url: str) -> str:
     """Return the path of a local url; a path is given as it is."""
-    return url if protocol_of(url) is None else url.partition("://")[2]
+    return url if protocol_of(url) is None else _of_drive(url.partition("://")[2])
+
+
+def _of_drive(path: str, system: Any = os.path) -> str:
+    """Return the path of a `file://` url: of `file:///C:/x`, that is `C:/x` on systems with drives (RFC 8089, E.2)."""
+    return path[1:] if path[:1] == "/" and system.splitdrive(path[1:])[0] else path
+
+
+def _is_foreign(path: str, system: Any = os.path) -> bool:
+    """Return whether a path is an absolute one of another system: with a drive here, without one on Windows."""
+    if system.sep == "/":
+        return _WINDOWS.match(path) is not None
+    return path.startswith("/") and not system.splitdrive(path)[0]
 
 
 def links(url: str) -> list[str]:
@@ -167,11 +200,18 @@ def resolve(url: str, base: str | None) -> str:
     Raises
     ------
     ManifestError
-        A relative url leads above the root of the server or bucket of the manifest.
+        A relative url leads above the root of the server or bucket of the manifest, or it is an absolute path of
+        another operating system.
     """
     if not is_local(url):
         return url
     path = local_path(url)
+    if _is_foreign(path):
+        raise ManifestError(
+            "the target is an absolute path of another operating system: use `refmaker rewrite` to name it here",
+            source=base,
+            got=repr(path),
+        )
     if os.path.isabs(path):
         return path
     if base is None or is_local(base):

@@ -3,9 +3,11 @@
 import os
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 
+from refmaker import atomic
 from refmaker.atomic import atomic_write
 from refmaker.errors import OutputError
 
@@ -174,3 +176,60 @@ def test_write_that_the_system_cuts_short(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["m.json"]
+
+
+def test_a_file_that_readers_have_open_is_replaced_when_they_have_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where that is a `PermissionError` meanwhile."""
+    replace, tries, pauses = os.replace, [], []
+
+    def busy(before: str, after: str) -> None:
+        tries.append(after)
+        if len(tries) < 4:
+            raise PermissionError(13, "in use", after)
+        replace(before, after)
+
+    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(atomic, "_IN_USE", True)
+    monkeypatch.setattr(atomic.time, "sleep", pauses.append)
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert pauses == [0.01, 0.02, 0.04]
+
+
+def test_readers_that_do_not_finish_fail_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(before: str, after: str) -> None:
+        raise PermissionError(13, "in use", after)
+
+    pauses: list[float] = []
+    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(atomic, "_IN_USE", True)
+    monkeypatch.setattr(atomic.time, "sleep", pauses.append)
+    with pytest.raises(OutputError, match="in use"), atomic_write(tmp_path / "a") as file:
+        file.write(b"new")
+    assert list(tmp_path.iterdir()) == []
+    assert 4 < sum(pauses) < 8
+
+
+def test_other_systems_do_not_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(before: str, after: str) -> None:
+        raise PermissionError(13, "not yours", after)
+
+    monkeypatch.setattr(os, "rename", busy)
+    monkeypatch.setattr(atomic, "_IN_USE", False)
+    monkeypatch.setattr(atomic.time, "sleep", lambda pause: pytest.fail("waited"))
+    with pytest.raises(PermissionError):
+        atomic.renamed("a", "b")
+
+
+def test_macos_writes_through_the_cache_of_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(atomic.sys, "platform", "darwin")
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", lambda *given: asked.append(given))
+    atomic.synced(7)
+    assert asked == [(7, 51)]

@@ -233,3 +233,17 @@ def test_an_opened_file_has_a_size() -> None:
 )
 def test_strong_and_the_same(one: str, other: str | None, same: bool) -> None:
     assert same_strong(one, other) is same
+
+
+@pytest.mark.parametrize(
+    ("fact", "time"),
+    [("20261201035754", 1796097474.0), ("20261201035754.250", 1796097474.25), ("20261301000000", None), ("1", None)],
+)
+def test_times_of_ftp_are_in_utc(fact: str, time: float | None) -> None:
+    """RFC 3659, 2.3: YYYYMMDDHHMMSS.sss, always UTC."""
+    assert FileVersion.of({"size": 3, "modify": fact}) == FileVersion(3, None, time)
+
+
+@pytest.mark.parametrize("name", ["sha", "blob_id"])
+def test_hashes_of_blobs_are_etags(name: str) -> None:
+    assert FileVersion.of({"size": 3, name: "9ae9e86b"}) == FileVersion(3, "9ae9e86b")

@@ -28,6 +28,7 @@ LAYERS = [
     "refmaker.atomic",
     "refmaker.file_version",
     "refmaker.descriptors",
+    "refmaker.processes",
     "refmaker.retry",
     "refmaker.locks",
     "refmaker.path_filter",

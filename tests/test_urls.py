@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ntpath
 import os
+import posixpath
 import zipfile
 from pathlib import Path
 
@@ -229,3 +231,54 @@ def test_paths_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             assert refmaker.combine_with_report(one).manifest.chunks == 4
             (tmp_path / out).rename(tmp_path / "gone") if out == "m.json" else None
             (tmp_path / "gone").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "below"),
+    [
+        (r"C:\a\b.nc", r"C:\a", True),
+        (r"c:\A\b.nc", r"C:\a", True),
+        (r"C:\a", r"C:\a", True),
+        (r"C:\ab\c", r"C:\a", False),
+        (r"D:\a\b", r"C:\a", False),
+        (r"C:\x", "C:\\", True),
+        (r"\\server\share\a", r"\\server\share", True),
+    ],
+)
+def test_below_a_folder_of_windows(path: str, folder: str, below: bool) -> None:
+    assert urls.is_below(path, folder, system=ntpath) is below
+
+
+@pytest.mark.parametrize(
+    ("folder", "below"), [("/a", True), ("/", True), ("/a/b.nc", True), ("/A", False), ("/a/b", False)]
+)
+def test_below_a_folder(folder: str, below: bool) -> None:
+    assert urls.is_below("/a/b.nc", folder) is below
+
+
+def test_names_have_slashes() -> None:
+    assert urls.slashed(r"a\b.nc", system=ntpath) == "a/b.nc"
+    assert urls.slashed(r"a\b.nc", system=posixpath) == r"a\b.nc"
+
+
+@pytest.mark.parametrize(
+    ("path", "own"), [("/C:/x.nc", "C:/x.nc"), ("C:/x.nc", "C:/x.nc"), ("/x.nc", "/x.nc"), ("//h/s/x.nc", "//h/s/x.nc")]
+)
+def test_drives_in_urls_of_files(path: str, own: str) -> None:
+    """RFC 8089, appendix E.2."""
+    assert urls._of_drive(path, ntpath) == own
+    assert urls._of_drive(path, posixpath) == path
+
+
+@pytest.mark.parametrize("target", [r"C:\data\x.nc", "C:/data/x.nc", r"\\server\share\x.nc", "file://D:/x.nc"])
+def test_absolute_paths_of_windows_are_not_taken_for_relative_ones(target: str, tmp_path: Path) -> None:
+    for base in (None, str(tmp_path / "m.json"), "s3://bucket/m.json"):
+        with pytest.raises(ManifestError, match="another operating system"):
+            urls.resolve(target, base)
+
+
+def test_paths_without_a_drive_are_foreign_to_windows() -> None:
+    assert urls._is_foreign("/data/x.nc", ntpath)
+    assert not urls._is_foreign("//server/share/x.nc", ntpath)
+    assert not urls._is_foreign(r"C:\x.nc", ntpath)
+    assert not urls._is_foreign("x.nc", ntpath)

@@ -23,7 +23,7 @@ from refmaker.kerchunk.open import is_parquet_name, write_manifest
 from refmaker.kerchunk.uploading import upload_manifest
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.rewriting import with_targets_at
-from refmaker.urls import is_local, links, local_path, protocol_of
+from refmaker.urls import is_below, is_local, links, local_path, protocol_of
 
 __all__ = ["Destination", "temporary_folder"]
 
@@ -131,7 +131,7 @@ class Destination:
     def _check_inside(self, path: str) -> None:
         root = os.path.realpath(self.url)
         real = os.path.realpath(path)
-        if not real.startswith(root.rstrip("/") + "/"):
+        if real == root or not is_below(real, root):
             raise OutputError(f"cannot write {path!r}: a link leads out of the output directory, to {real!r}")
 
 

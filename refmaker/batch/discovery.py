@@ -17,7 +17,7 @@ from typing import Any
 
 from refmaker.batch.listing import UNKNOWN, Entry, Remote, absolute, is_glob, stat_local, stat_many, walk_local
 from refmaker.errors import BatchError
-from refmaker.urls import first_link, is_local
+from refmaker.urls import first_link, is_below, is_local, slashed
 
 __all__ = ["ABSENT", "Inputs", "covered", "find_sources", "listed_roots"]
 
@@ -114,7 +114,7 @@ def _expand_local(name: str, pattern: str | None, leave_out: str | None) -> Iter
 
 
 def _glob_local(pattern: str, leave_out: str | None) -> Iterator[Entry]:
-    parts = pattern.split("/")
+    parts = slashed(pattern).split("/")
     base = "/".join(parts[: next(i for i, part in enumerate(parts) if is_glob(part))]) or "/"
     inside: dict[str, bool] = {}
     for path in sorted(glob.iglob(pattern, recursive=True)):
@@ -122,13 +122,12 @@ def _glob_local(pattern: str, leave_out: str | None) -> Iterator[Entry]:
         if folder not in inside:
             inside[folder] = leave_out is not None and _inside(folder, leave_out)
         if not inside[folder] and not os.path.isdir(path):
-            yield _file(path, os.path.relpath(path, base))
+            yield _file(path, slashed(os.path.relpath(path, base)))
 
 
 def _inside(path: str, folder: str) -> bool:
     """Return whether a path leads into a directory, whose real path is given."""
-    real = os.path.realpath(path)
-    return real == folder or real.startswith(folder.rstrip("/") + "/")
+    return is_below(os.path.realpath(path), folder)
 
 
 def _file(path: str, name: str) -> Entry:
@@ -154,14 +153,14 @@ def _last_part(url: str) -> str:
 
 def _based(entry: Entry, base: str) -> Entry:
     """Name a source relative to a directory."""
-    prefix = base.rstrip("/") + "/"
-    if not entry.url.startswith(prefix):
+    prefix, url = _slashed(base).rstrip("/") + "/", _slashed(entry.url)
+    if not url.startswith(prefix):
         raise BatchError(
             "the source is not below --base, which names are relative to: choose another --base",
             source=entry.url,
             expected=base,
         )
-    return replace(entry, name=first_link(entry.url).removeprefix(prefix))
+    return replace(entry, name=(url if is_local(entry.url) else first_link(url)).removeprefix(prefix))
 
 
 def covered(roots: Iterable[str], url: str) -> bool:
@@ -170,9 +169,14 @@ def covered(roots: Iterable[str], url: str) -> bool:
 
 
 def _below(root: str, url: str) -> bool:
-    parts = root.split("/")
+    parts = _slashed(root).split("/")
     plain = next((i for i, part in enumerate(parts) if is_glob(part)), len(parts))
-    return url.startswith("/".join(parts[:plain]).rstrip("/") + "/")
+    return _slashed(url).startswith("/".join(parts[:plain]).rstrip("/") + "/")
+
+
+def _slashed(name: str) -> str:
+    """Return a local path with slashes; a url as it is."""
+    return slashed(name) if is_local(name) else name
 
 
 def listed_roots(names: Sequence[str]) -> list[str]:

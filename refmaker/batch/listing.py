@@ -13,7 +13,7 @@ import posixpath
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from refmaker.errors import SourceError, cause_of
@@ -144,24 +144,43 @@ class Remote:
         except Exception as error:  # every filesystem raises errors of its own
             raise SourceError(f"cannot be reached: {cause_of(error)}", source=url) from error
         self.url = url
+        self.storage_options = storage_options
         first, *rest = links(url)
         self._chained = "".join(f"::{link}" for link in rest)
-        self._protocol = first.partition("://")[0]
+        self._protocol, _, named = first.partition("://")
+        self._server = _outside(named, self.path)
 
     def to_url(self, path: str) -> str:
-        """Return the url of a path of this filesystem."""
+        """Return the url of a path of this filesystem, with the account, host and port of the one that was named."""
         if path.startswith(f"{self._protocol}://"):
             return path + self._chained
-        lead = "/" if self._protocol == "memory" else ""
-        return f"{self._protocol}://{path.removeprefix(lead)}{self._chained}"
+        return f"{self._protocol}://{_joined(self._server, path)}{self._chained}"
 
     def glob(self) -> Iterator[Entry]:
         """List the files that match the url, by their paths below the part of it that is no pattern."""
         parts = self.path.split("/")
         plain = next((i for i, part in enumerate(parts) if is_glob(part)), len(parts))
-        yield from self._entries(self._ask("glob", self.path, detail=True), "/".join(parts[:plain]))
+        yield from self._with_versions(
+            self._entries(self._ask("glob", self.path, detail=True), "/".join(parts[:plain]))
+        )
 
     def find(self, pattern: str | None, leave_out: str | None = None) -> Iterator[Entry]:
+        """List the sources below the url, each with what tells its version; see `_find`."""
+        yield from self._with_versions(self._find(pattern, leave_out))
+
+    def _with_versions(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Ask for the versions of files, many at a time, where listings say nothing of them: pages of HTTP servers."""
+        if self._protocol not in ("http", "https"):
+            yield from entries
+            return
+        found = list(entries)
+        asked = [one.url for one in found if one.problem is None and one.seen == UNKNOWN]
+        versions = stat_many(asked, self.storage_options)
+        for one in found:
+            seen = versions.get(one.url)
+            yield replace(one, seen=seen) if isinstance(seen, FileVersion) else one
+
+    def _find(self, pattern: str | None, leave_out: str | None) -> Iterator[Entry]:
         """List the files below the url that are sources by name or by their first bytes, or match a pattern.
 
         Parameters
@@ -239,6 +258,32 @@ class Remote:
             return {}
         except Exception as error:  # every filesystem raises errors of its own
             raise SourceError(f"cannot be listed: {cause_of(error)}", source=self.url) from error
+
+
+def _outside(named: str, path: str) -> str:
+    """Return what a filesystem leaves out of the front of a url (without its protocol) to get a path: its server.
+
+    Azure has the account behind the container (`container@account.host/…`), for which the path has the container.
+    """
+    inner = path.strip("/")
+    container, mark, account = named.partition("/")[0].partition("@")
+    if mark and inner.partition("/")[0] == container and account not in ("", inner.partition("/")[0]):
+        return f"{container}@{account}"
+    plain = named.rstrip("/")
+    if not inner:
+        return plain
+    return plain[: len(plain) - len(inner)].rstrip("/") if plain.endswith(inner) else named.partition("/")[0]
+
+
+def _joined(server: str, path: str) -> str:
+    """Return a url without its protocol, of a path in a filesystem; see `_outside`."""
+    inner = path.lstrip("/")
+    container, mark, _ = server.partition("@")
+    if mark and inner.partition("/")[0] == container:
+        inner = inner.partition("/")[2]
+    if not server or server.endswith("@"):
+        return server + inner
+    return f"{server}/{inner}"
 
 
 def _may_be_source(seen: FileVersion) -> bool:

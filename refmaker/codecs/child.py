@@ -13,10 +13,8 @@ import json
 import math
 import os
 import signal
-import socket
 import struct
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from typing import Any
@@ -27,6 +25,7 @@ import numpy.typing as npt
 from refmaker import limits
 from refmaker.codecs.config import Plan, plan_to_json
 from refmaker.errors import FormatError, Unsupported
+from refmaker.processes import start
 
 __all__ = ["HEAD", "decode_apart", "most_memory", "most_seconds"]
 
@@ -94,26 +93,12 @@ class _Child:
     """A process and the connection to it."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        self.connection = ours
-        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         # Threads of the decoders would each reserve memory of their own.
         single = dict.fromkeys(("OMP_NUM_THREADS", "BLOSC_NTHREADS", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS"), "1")
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", f"from refmaker.codecs.child_main import main; main({theirs.fileno()})"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **single, "PYTHONPATH": path},
-                start_new_session=True,
-            )
+            self.process, self.connection = start("refmaker.codecs.child_main", quiet=True, environment=single)
         except (OSError, ValueError) as error:
-            ours.close()
             raise Unsupported(f"a process to decode chunks in cannot be started: {error}", structure=_WHAT) from error
-        finally:
-            theirs.close()
 
     def decode(self, plan: Plan, data: memoryview, out: npt.NDArray[np.uint8]) -> None:
         """Send a chunk, and wait for the answer."""

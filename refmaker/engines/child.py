@@ -7,9 +7,7 @@ ends when the connection is closed, and with whoever started it, however that en
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from typing import Any
 
 from refmaker.engines.engine import TOGETHER, Item
 from refmaker.errors import EngineError
+from refmaker.processes import start
 
 __all__ = ["Child"]
 
@@ -45,23 +44,9 @@ class Child:
         self.running: dict[int, tuple[Item, float]] = {}
         self.ready = False
         try:
-            ours, theirs = socket.socketpair()
+            self.process, ours = start("refmaker.engines.worker")
         except OSError as error:
-            raise EngineError(f"cannot connect to a worker process: {error.strerror}") from error
-        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", f"from refmaker.engines.worker import main; main({theirs.fileno()})"],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": path},
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
             raise EngineError(f"cannot start a worker process: {error.strerror}", source=sys.executable) from error
-        finally:
-            theirs.close()
         self.connection: Connection[Any, Any] = Connection(ours.detach())
 
     def takes(self, item: Item) -> bool:
@@ -94,8 +79,8 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
-        if status >= 0:
-            return f"status {status}"
+        if status >= 0:  # Windows has codes such as 0xC0000005 for crashes
+            return f"status {status}" if status < 0xC0000000 else f"code 0x{status:08X}"
         names = {number.value: number.name for number in signal.Signals}
         return f"signal {-status} ({names.get(-status, 'unknown')})"
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from refmaker import limits
 from refmaker.errors import EngineError, FormatError, RefmakerError
 from refmaker.formats.detect import TITLES, Format
 from refmaker.formats.kerchunk_references import Found
+from refmaker.processes import start
 
 __all__ = ["scan_apart"]
 
@@ -37,24 +37,11 @@ class _Process:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        ours, theirs = socket.socketpair()
-        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
-        command = f"from refmaker.formats.child import main; main({theirs.fileno()})"
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", command],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # libraries print there what the report says as well
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": path},
-                start_new_session=True,
-            )
+            # Quiet: libraries print what the report says as well.
+            self.process, ours = start("refmaker.formats.child", quiet=True)
         except OSError as error:
-            ours.close()
             raise EngineError(f"a process to scan in cannot be started: {error.strerror}") from error
-        finally:
-            theirs.close()
         self.connection: Connection[Any, Any] = Connection(ours.detach())
 
     def begin(self, *request: Any) -> bool:

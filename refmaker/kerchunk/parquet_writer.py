@@ -19,6 +19,7 @@ import os
 import re
 from typing import Any
 
+from refmaker.atomic import synced
 from refmaker.errors import ManifestError, OutputError, RefmakerError
 from refmaker.kerchunk.documents import documents, extension
 from refmaker.kerchunk.parquet_reader import METADATA_FILE, load_parquet
@@ -128,7 +129,7 @@ def _write_file(path: str, data: bytes) -> None:
     with open(path, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        synced(file.fileno())
 
 
 def _refuse_others(path: str) -> None:

@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 
+from refmaker.atomic import renamed
 from refmaker.errors import OutputError
 from refmaker.leftovers import beside, claimed
 
@@ -67,23 +68,23 @@ def _settle(real: str, aside: str) -> None:
     if os.path.lexists(real):
         shutil.rmtree(aside, ignore_errors=True)
     else:
-        os.rename(aside, real)
+        renamed(aside, real)
 
 
 def _put(new: str, real: str, aside: str) -> None:
     """Put a folder in its place. What stood there is then at `new`, or nowhere."""
     if not os.path.isdir(real):
-        os.rename(new, real)
+        renamed(new, real)
         return
     with contextlib.suppress(OSError):
         shutil.copymode(real, new)
     if _exchanged(new, real):
         return
-    os.rename(real, aside)
+    renamed(real, aside)
     try:
-        os.rename(new, real)
+        renamed(new, real)
     except BaseException:
-        os.rename(aside, real)
+        renamed(aside, real)
         raise
     shutil.rmtree(aside, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""A lock that is a file, by the locks of the system (flock).
+"""A lock that is a file, by the locks of the system (flock; of one byte on Windows).
 
 Contract: the file says who holds it. On this machine the system tells whether that process lives: its lock ends with
 it, however it ends. A holder on another machine, whose locks may not be seen here, is taken for alive while it touches
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import socket
 import threading
 import time
 from types import TracebackType
+from typing import Any
 
 from refmaker.errors import BatchError, OutputError, RefmakerError
 from refmaker.locks.holder import Holder
@@ -25,6 +27,8 @@ BEAT = 10.0
 DEAD_AFTER = 90.0
 """Seconds between signs of life, and without one after which a holder on another machine is taken for dead."""
 _PAUSE = 0.1
+_LOCKED_BYTE = 1 << 30
+"""Place of the byte that is locked where there are only locks of parts of files, far behind what the file says."""
 _MOST = 4096
 
 
@@ -157,8 +161,8 @@ class Lock:
         """Lock the file; return whether another process has."""
         try:
             import fcntl
-        except ImportError as error:
-            raise NoFileLocksError("no file locks on this system", source=self.path) from error
+        except ImportError:
+            return self._lock_a_byte()
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -168,6 +172,21 @@ class Lock:
                 f"no file locks on this filesystem ({error.strerror}): name a ledger on another with --ledger",
                 source=self.path,
             ) from error
+        return False
+
+    def _lock_a_byte(self) -> bool:
+        """Lock the file as Windows can: a byte of it that nobody reads, since locks are on reading there too."""
+        try:
+            library: Any = importlib.import_module("msvcrt")
+        except ImportError as error:
+            raise NoFileLocksError("no file locks on this system", source=self.path) from error
+        os.lseek(self._descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            library.locking(self._descriptor, library.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EDEADLK, errno.EAGAIN):
+                raise
+            return True
         return False
 
     def _holder(self) -> Holder | None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from refmaker.descriptors import local_file
+from refmaker.descriptors import local_file, pread
 from refmaker.file_version import Check, FileVersion, Target
 from refmaker.replay.buffers import Buffer
 from refmaker.replay.read_errors import VersionMismatch
@@ -134,10 +134,10 @@ async def _in_thread(function: Callable[..., T], *args: Any) -> T:
 
 def _pread(number: int, size: int, start: int) -> bytes:
     """Read `size` bytes, in several turns where the system gives less at a time."""
-    data = os.pread(number, size, start)
+    data = pread(number, size, start)
     if len(data) == size or not data:
         return data
     parts = [data]
-    while (got := sum(map(len, parts))) < size and (data := os.pread(number, size - got, start + got)):
+    while (got := sum(map(len, parts))) < size and (data := pread(number, size - got, start + got)):
         parts.append(data)
     return b"".join(parts)

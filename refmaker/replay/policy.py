@@ -26,7 +26,7 @@ __all__ = ["Policy"]
 _HERE = (None, "file", "local", "git", "memory")
 """Protocols of manifests that are nobody else's."""
 
-_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "ocilake", "oss", "hf"})
+_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "ocilake", "oss", "hf", "webdav"})
 """Protocols whose servers are given by options, never by the url."""
 
 _CONTAINERS = frozenset({"zip", "tar", "simplecache", "filecache", "blockcache"})
@@ -36,7 +36,8 @@ _SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "3
 """Networks that not every version of Python knows not to be global."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22, "ssh": 22, "smb": 445, "webhdfs": 50070}
+_ALIASES = {"ssh": "sftp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ class Policy:
             if host and (self.exempt(host, _port(split)) or not _is_address(host) or _is_global(host)):
                 return
             what = f"the address {host}, which is not public" if host else "a server without a name"
+        elif protocol not in _HERE and any(_same_server(bit, one) for one in _places(self.base or "")):
+            return
         else:
             what = "a file of this machine" if is_local(bit) or protocol in _HERE else f"the protocol {protocol}"
         raise SourceError(
@@ -165,6 +168,17 @@ def _split(url: str) -> SplitResult | None:
         return split if split.port != 0 else None
     except ValueError:
         return None
+
+
+def _same_server(url: str, other: str) -> bool:
+    """Return whether a url leads to the server of another one, by the same protocol, as the same user or as none."""
+    one, two = _split(url), _split(other)
+    if one is None or two is None or is_local(url) or not one.hostname:
+        return False
+    if any(mine not in (None, theirs) for mine, theirs in ((one.username, two.username), (one.password, two.password))):
+        return False
+    servers = [(_ALIASES.get(bit.scheme, bit.scheme), bit.hostname, _port(bit)) for bit in (one, two)]
+    return servers[0] == servers[1]
 
 
 def _plain(host: str) -> str:

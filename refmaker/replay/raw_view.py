@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from refmaker.manifest.references import ByteRange
+from refmaker.manifest.references import References
 from refmaker.ranges import distinct
 from refmaker.replay.array_state import ArrayState, ShardedArrayState
 from refmaker.replay.coalesce import MAX_PREFETCHED
@@ -35,15 +35,17 @@ class RawView:
     def read_nowait(self, key: ResolvedKey) -> bytes | None:
         """See `View.read_nowait`."""
         engine = self.targets.engine_here()
-        if engine is None or not isinstance(key, ChunkKey):
+        if engine is None or type(key) is not ChunkKey:
             return None
-        found = self._plain(key)
+        _, path, cell = key  # one step, where each name of a tuple is a look-up: this runs once a chunk
+        state = self._states.get(path) or self._state(path)
+        found = self._plain(state.references, cell)
         if found is None:
             return None
         target, start, size = found
-        if size is None or size > MAX_PREFETCHED:
+        if size > MAX_PREFETCHED:
             return None
-        return engine.read_nowait(target, start, start + size, self._state(key.path), key.cell)
+        return engine.read_nowait(target, start, start + size, state, cell)
 
     async def read_whole(self, keys: Sequence[ResolvedKey]) -> list[bytes | Exception | None]:
         """See `View.read_whole`."""
@@ -86,20 +88,19 @@ class RawView:
         columns = (column[fits].tolist() for column in (target, offset, size, np.array(slots)[here]))
         return zip(*columns, strict=True)
 
-    def _plain(self, chunk: ChunkKey) -> ByteRange | None:
+    def _plain(self, references: References, cell: int) -> tuple[int, int, int] | None:
         """Return where a chunk is if that is plain. What is not, or is wrong, is left to `Lookup.recorded`."""
-        lookup, records = self.opened.lookup, self.targets.records
-        references = lookup.manifest.arrays[chunk.path].references
-        if lookup.sharded and not references.is_loaded(chunk.cell):
+        if self.opened.lookup.sharded and not references.is_loaded(cell):
             return None
-        found = references.at(chunk.cell)
-        if found is None or isinstance(found, bytes):
+        records = self.targets.records
+        found = references.at(cell)
+        if found is None or type(found) is bytes:
             return None
         target, offset, size = found
         if not size or not 0 <= target < len(records):
             return None
         limit = records[target].size
-        return None if limit is not None and offset + size > limit else found
+        return None if limit is not None and offset + size > limit else (target, offset, size)
 
     async def read(self, request: ReadRequest, key: ResolvedKey | None = None) -> bytes:
         """See `View.read`."""

@@ -20,6 +20,43 @@ CHUNK = VALUES[:2].tobytes()
 ELSEWHERE = ["https://h/m.json", "s3://b/m.json", "simplecache::https://h/m.json"]
 
 
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("ftp://h/out/m.json", "ftp://h/in/a.nc"),
+        ("ftp://h:21/out/m.json", "ftp://h/in/a.nc"),
+        ("ftp://u@10.0.0.1:2121/m.json", "ftp://u@10.0.0.1:2121/a.nc"),
+        ("ftp://u:p@h/m.json", "ftp://h/a.nc"),
+        ("sftp://h:2222/m.json", "ssh://h:2222/a.nc"),
+        ("smb://h/share/m.json", "smb://h/share/a.nc"),
+        ("webhdfs://h:50070/m.json", "webhdfs://h:50070/a.nc"),
+        ("github://org:repo@main/m.json", "github://org:repo@main/a.nc"),
+        ("simplecache::ftp://h/m.json", "zip://a.nc::ftp://h/a.zip"),
+        ("webdav://out/m.json", "webdav://in/a.nc"),
+    ],
+)
+def test_the_server_of_a_manifest_is_open_for_every_protocol(base: str, url: str) -> None:
+    Policy(base).check(url)
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("ftp://h/m.json", "ftp://other/a.nc"),
+        ("ftp://h/m.json", "ftp://h:2121/a.nc"),
+        ("ftp://h/m.json", "sftp://h/a.nc"),
+        ("sftp://u@h/m.json", "sftp://root@h/a.nc"),
+        ("sftp://h/m.json", "sftp://root@h/etc/shadow"),
+        ("github://org:repo@main/m.json", "github://org:secret@main/a.nc"),
+        ("ftp://h/m.json", "/etc/passwd"),
+        ("simplecache::file://h/m.json", "file://h/etc/passwd"),
+    ],
+)
+def test_other_servers_users_and_ports_are_not_that_of_the_manifest(base: str, url: str) -> None:
+    with pytest.raises(SourceError, match="allow_local"):
+        Policy(base).check(url)
+
+
 @pytest.mark.parametrize("base", ELSEWHERE)
 @pytest.mark.parametrize(
     "url",
