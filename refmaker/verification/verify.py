@@ -128,6 +128,7 @@ def verify(
     storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
     xarray: bool = True,
+    open_array: _OpenArray | None = None,
 ) -> VerifyReport:
     """Hold a manifest against the original files.
 
@@ -145,6 +146,8 @@ def verify(
         Called after every block of chunks.
     xarray
         Compare as well what xarray shows of the manifest with what it shows of the file.
+    open_array
+        Gives the Zarr array to compare, from path and Zarr format: by default the manifest's.
 
     Raises
     ------
@@ -175,7 +178,7 @@ def verify(
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
     retries = CountedRetries()
     report.targets = check_targets(targets, retries)
-    open_array = _zarr_reader(manifest, named, options, opened.lookup.manifest.zarr_format)
+    open_array = open_array or _zarr_reader(manifest, named, options, opened.lookup.manifest.zarr_format)
     manifest_ = opened.lookup.manifest
     with Originals(targets, partial(_extent, manifest_)) as originals:
         run = _Run(opened.lookup, report, originals, open_array, sample, progress)
