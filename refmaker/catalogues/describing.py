@@ -18,7 +18,7 @@ import numpy as np
 from refmaker.catalogues.axes import Axis, axis_of
 from refmaker.catalogues.extents import Box, box_of, moment
 from refmaker.catalogues.projections import Projection, projection_of
-from refmaker.errors import RefmakerError
+from refmaker.errors import RefmakerError, Unsupported
 from refmaker.manifest.manifest import Manifest
 
 __all__ = ["Cube", "describe"]
@@ -74,12 +74,17 @@ def describe(
 
     Raises
     ------
+    Unsupported
+        xarray has no tree for it.
     RefmakerError
         A coordinate cannot be read.
     """
     from refmaker.replay.open_dataset import open_datatree
 
-    tree = open_datatree(manifest, storage_options=storage_options, create_default_indexes=False)
+    try:
+        tree = open_datatree(manifest, storage_options=storage_options, create_default_indexes=False)
+    except ValueError as error:  # of xarray: a scalar variable of the name of a dimension, groups that do not align
+        raise Unsupported(f"xarray has no tree for it: {error}") from error
     return [_cube(node) for node in tree.subtree if node.to_dataset(inherit=False).variables]
 
 

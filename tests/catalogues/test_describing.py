@@ -3,12 +3,14 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
 
 import refmaker
 from refmaker.catalogues.describing import describe
+from refmaker.errors import Unsupported
 from tests.catalogues.conftest import Make
 
 
@@ -73,3 +75,13 @@ def test_masked_and_missing_coordinates(tmp_path: Path, zarr_format: int) -> Non
     (cube,) = describe(refmaker.scan(tmp_path / "a.nc", zarr_format=zarr_format))  # type: ignore[arg-type]
     assert cube.dimensions["x"]["extent"] == [4, 4]
     assert "values" not in cube.dimensions["x"]
+
+
+def test_a_scalar_with_the_name_of_a_dimension(tmp_path: Path) -> None:
+    """As MINC files have it: xarray has no dataset for that."""
+    with netCDF4.Dataset(tmp_path / "a.nc", "w", format="NETCDF3_CLASSIC") as file:
+        file.createDimension("x", 2)
+        file.createVariable("x", "i4", ())
+        file.createVariable("v", "i4", ("x",))
+    with pytest.raises(Unsupported, match="already exists as a scalar variable"):
+        describe(refmaker.scan(tmp_path / "a.nc"))

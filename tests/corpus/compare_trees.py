@@ -50,10 +50,29 @@ def compare(path: str) -> tuple[str, str]:
     try:
         xr.testing.assert_identical(expected, shown)
     except AssertionError as error:
-        return "different", str(error)
+        return _without_more(xr, expected, shown) or ("different", str(error))
     except (TypeError, ValueError) as error:  # ragged arrays in object arrays have no truth value
         return "xarray cannot compare", f"{type(error).__name__}: {error}"
     return "identical", f"{len(expected.groups)} groups"
+
+
+def _without_more(xr: object, expected: object, shown: object) -> tuple[str, str] | None:
+    """Return the outcome without what only refmaker shows, as object references; None where more differs."""
+    nodes = {node.path: node for node in shown.subtree}  # type: ignore[attr-defined]
+    more, kept = [], {}
+    for node in expected.subtree:  # type: ignore[attr-defined]
+        if node.path not in nodes:
+            return None
+        dataset, known = nodes[node.path].to_dataset(inherit=False), node.to_dataset(inherit=False)
+        own = [name for name in dataset.variables if name not in known.variables]
+        more += [f"{node.path.rstrip('/')}/{name}" for name in own]
+        kept[node.path] = dataset.drop_vars(own)
+    more += [path for path in nodes if path not in kept]
+    try:
+        xr.testing.assert_identical(expected, xr.DataTree.from_dict(kept))  # type: ignore[attr-defined]
+    except AssertionError:
+        return None
+    return "identical in what netCDF-4 shows", f"refmaker shows more: {', '.join(more)}"
 
 
 def _child(path: str, connection: object) -> None:
