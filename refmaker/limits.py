@@ -207,6 +207,11 @@ COMBINED_VALUES = _limit(
     BY_ENVIRONMENT,
 )
 COMBINED_TEXT = _limit("combined-text", 1 << 28, "bytes", "a chunk of text that combining decodes", BY_ENVIRONMENT)
+VALUE_STEPS = _limit("value-steps", 8, "steps", "from a stored value to the one that is seen, and operands of one")
+PIECES = _limit("pieces", 1 << 22, "pieces", "of a composite array", BY_ENVIRONMENT)
+PIECE_FORMS = _limit("piece-forms", 1 << 16, "forms", "that the pieces of a composite array have")
+COMPOSITE_CHUNK = _limit("composite-chunk", 1 << 30, "bytes", "a chunk that is put together of pieces")
+COMPOSITE_TOUCHED = _limit("composite-touched", 1 << 20, "chunks", "stored ones that one of those is made of")
 NOTES_KEPT = _limit("notes-kept", 1000, "notes", "that a manifest holds of its objects")
 NOTE_LENGTH = _limit("note-length", 500, "characters", "a note in a manifest")
 CACHE_ROOM = _limit("cache-room", 2 << 30, "bytes", "parsed manifests on the disk", BY_ENVIRONMENT)

@@ -34,6 +34,7 @@ LAYERS = [
     "refmaker.datatypes",
     "refmaker.model",
     "refmaker.h5py_library",
+    "refmaker.steps",
     "refmaker.ranges",
     "refmaker.window",
     "refmaker.zarr",

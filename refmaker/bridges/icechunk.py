@@ -193,10 +193,11 @@ def in_zarr_3(manifests: Any, append_dim: str | None, options: Mapping[str, Any]
         raise ValueError("no manifests: give at least one")
     found = [opened(one, options) for one in given]
     if len(found) == 1:
-        return with_zarr_format(found[0], 3)
+        return with_zarr_format(found[0].without_composites(), 3)
     from refmaker.combining.combine import combine_with_report
 
-    return with_zarr_format(combine_with_report(found, concat=append_dim, storage_options=options).manifest, 3)
+    combined = combine_with_report(found, concat=append_dim, storage_options=options).manifest
+    return with_zarr_format(combined.without_composites(), 3)
 
 
 def _located(manifest: Manifest) -> tuple[dict[int, Located], dict[str, str]]:

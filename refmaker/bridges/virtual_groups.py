@@ -37,7 +37,7 @@ def virtual_group(manifest: Manifest) -> tuple[Any, dict[str, str]]:
         VirtualiZarr is not installed, or the root of the manifest is an array.
     """
     manifest.load()
-    converted = with_zarr_format(manifest, 3)
+    converted = with_zarr_format(manifest.without_composites(), 3)
     if "" in converted.arrays:
         raise Unsupported("the root of the manifest is an array, where VirtualiZarr wants a group")
     refusals, arrays = dict(converted.refusals), {}

@@ -33,9 +33,10 @@ from refmaker.combining.records import (
     Outcome,
     Progress,
 )
-from refmaker.combining.settling import composed, consolidate, cut, dropped, inlined, readers_of, refusal
+from refmaker.combining.settling import composed, consolidate, cut, dropped, inlined, readers_of, refusal, resolved
 from refmaker.engines.executor import EngineLike
 from refmaker.errors import ManifestError, concealed
+from refmaker.manifest.composite import Composite
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 from refmaker.options import takes_options
@@ -77,11 +78,12 @@ def combine_with_report(
         `time=_([0-9]{8}):%Y%m%d`.
     on_mismatch
         What becomes of variables in which the inputs do not agree. "compose": chunks of different lengths, and partial
-        ones, stay where they are, where an array can be made of them that holds exactly the values of all inputs: on a
-        rectilinear chunk grid, in Zarr 3 only; else nothing is made. "refuse": nothing is made. "drop-variable": they
-        are left out, and refused by name. "split": uncompressed chunks are cut to fit; else the inputs are split into
-        groups that agree, `part_0` and so on. "inline": chunks are written anew into the manifest, in the encoding of
-        the first input, where that is exact.
+        ones, stay where they are, on a rectilinear chunk grid in Zarr 3; variables that are stored differently
+        otherwise (packing, data types, fill values, codecs, byte order) become composite arrays with the values of
+        `xarray.concat`, which `refmaker://` reads; nothing is made where neither is exact. "refuse": nothing is made.
+        "drop-variable": they are left out, and refused by name. "split": uncompressed chunks are cut to fit; else the
+        inputs are split into groups that agree, `part_0` and so on. "inline": chunks are written anew into the
+        manifest, in the encoding of the first input, where that is exact.
     duplicates
         Which of two inputs with the same coordinate values is taken, in the order given; "refuse": neither.
     inline_limit
@@ -271,7 +273,7 @@ def _without_refused(collection: Collection) -> Collection:
 
 def _combined(collection: Collection, options: Options, reader: Reader) -> Combination:
     outcomes: list[Outcome] = []
-    made: dict[str, References | ManifestArray] = {}
+    made: dict[str, References | ManifestArray | Composite] = {}
     tried: set[tuple[str, str]] = set()
     while True:
         plan = make_plan(collection, options, reader)
@@ -280,11 +282,11 @@ def _combined(collection: Collection, options: Options, reader: Reader) -> Combi
         found = [one for one in plan.found if one.path not in made]
         if not found:
             manifest = build(collection, plan, made, options, reader)
-            told = [line for path in made for line in readers_of(path, manifest.arrays[path])]
+            told = [line for path in made for line in readers_of(path, manifest)]
             manifest.notes = list(dict.fromkeys([*manifest.notes, *told]))
             return Combination(manifest, _dimensions(collection, plan), outcomes, plan.notes)
         if options.on_mismatch == "compose":
-            settled = composed(collection, plan, found, made)
+            settled = composed(collection, plan, found, made) or resolved(collection, plan, found, made)
             outcomes += [Outcome(one.mismatch, "composed") for one in settled]
             if not settled:
                 raise refusal("the inputs do not agree", found)

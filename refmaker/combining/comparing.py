@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from refmaker.combining.collection import Collection, Series
-from refmaker.combining.encodings import ABSENT
+from refmaker.combining.encodings import ABSENT, UNKNOWN_TYPES
 from refmaker.combining.reading import Chunks, Reader
 from refmaker.combining.records import Mismatch
 from refmaker.combining.values import decoded, sameness
@@ -57,6 +57,7 @@ RECODABLE = (
     "_FillValue",
     "scale_factor",
     "add_offset",
+    "operand types",
     "dimension order",
 )
 
@@ -96,6 +97,8 @@ def compare_aspects(
         said = {form: aspects[form].get(name, ABSENT) for form in distinct}
         if name in ignored or len(set(said.values())) == 1:
             continue
+        if name == "operand types" and UNKNOWN_TYPES in said.values():
+            continue  # manifests of others, read as xarray reads them
         what = _named(name, [said[form] for form in distinct])
         texts = [said[form] for form in forms]
         found.append(labelled(collection, path, what, inputs, texts, can_recode=what in RECODABLE))

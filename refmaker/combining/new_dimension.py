@@ -253,4 +253,4 @@ def _prepend_axis(collection: Collection, path: str, form: ArrayEncoding, name: 
             f"/{path} has chunks of different lengths, so the new dimension {name!r} cannot be added to it"
         )
     metadata = form.metadata.with_extent([], (1, *form.chunks)).with_leading_axis()
-    return collection.forms.number(*metadata.with_dimension_names((name, *dimensions), form.attributes))
+    return collection.forms.number(*metadata.with_dimension_names((name, *dimensions), form.attributes), form.types)

@@ -39,7 +39,7 @@ from refmaker.errors import Unsupported
 
 __all__ = ["Plan", "make_plan"]
 
-_STORAGE = ("byte order", "codecs", "chunk grid")
+_STORAGE = ("operand types", "byte order", "codecs", "chunk grid")
 """What does not matter where values are taken, not chunks."""
 
 

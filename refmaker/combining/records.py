@@ -49,17 +49,21 @@ class Mismatch:
         What differs: "dtype", "chunk grid", the name of an attribute, "values", "partial chunk" and so on.
     values
         What it is -> the inputs that say so, in the order given.
+    reason
+        Why no composite array was made, where that was tried.
     """
 
     variable: str
     what: str
     values: dict[str, tuple[str, ...]]
+    reason: str | None = None
 
     def __str__(self) -> str:
         parts = [f"{value} ({_some(inputs)})" for value, inputs in list(self.values.items())[:_LISTED]]
         if len(self.values) > _LISTED:
             parts.append(f"{len(self.values) - _LISTED} others")
-        return f"{self.variable}: {self.what}: {', '.join(parts)}"
+        why = "" if self.reason is None else f"; not composed: {self.reason}"
+        return f"{self.variable}: {self.what}: {', '.join(parts)}{why}"
 
 
 def _some(inputs: Sequence[str]) -> str:

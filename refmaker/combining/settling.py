@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from refmaker.combining.collection import Collection
 from refmaker.combining.comparing import Disagreement
+from refmaker.combining.composing import COMPOSABLE, compose
 from refmaker.combining.planning import Plan
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError, Options
@@ -18,10 +19,12 @@ from refmaker.combining.reencode import rechunked, reencoded
 from refmaker.combining.small_arrays import STORAGE, in_one_chunk, is_worth_it
 from refmaker.combining.subchunks import subchunked
 from refmaker.combining.uneven import uneven
-from refmaker.manifest.manifest import ManifestArray
+from refmaker.errors import Unsupported
+from refmaker.manifest.composite import Composite
+from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 
-__all__ = ["composed", "consolidate", "cut", "dropped", "inlined", "readers_of", "refusal"]
+__all__ = ["composed", "consolidate", "cut", "dropped", "inlined", "readers_of", "refusal", "resolved"]
 
 
 def refusal(message: str, found: Sequence[Disagreement]) -> CombineError:
@@ -47,7 +50,7 @@ def dropped(collection: Collection, found: Sequence[Disagreement]) -> Collection
 
 
 def consolidate(
-    collection: Collection, plan: Plan, made: dict[str, References | ManifestArray], options: Options
+    collection: Collection, plan: Plan, made: dict[str, References | ManifestArray | Composite], options: Options
 ) -> None:
     """Make one chunk of arrays whose values all stand in the inputs, where there would be many, or they do not fit."""
     for path, pieces in plan.pieces.items():
@@ -62,7 +65,10 @@ def consolidate(
 
 
 def composed(
-    collection: Collection, plan: Plan, found: Sequence[Disagreement], made: dict[str, References | ManifestArray]
+    collection: Collection,
+    plan: Plan,
+    found: Sequence[Disagreement],
+    made: dict[str, References | ManifestArray | Composite],
 ) -> list[Disagreement]:
     """Put chunks of different lengths behind each other; return what that settled."""
     settled = []
@@ -77,8 +83,42 @@ def composed(
     return settled
 
 
-def readers_of(path: str, array: ManifestArray) -> list[str]:
+def resolved(
+    collection: Collection,
+    plan: Plan,
+    found: Sequence[Disagreement],
+    made: dict[str, References | ManifestArray | Composite],
+) -> list[Disagreement]:
+    """Put arrays together of pieces that are stored differently; return what that settled, if it settles all.
+
+    Raises
+    ------
+    CombineError
+        Something is left: each disagreement with the reason why.
+    """
+    left: list[Disagreement] = []
+    for path in dict.fromkeys(one.path for one in found):
+        own = [one for one in found if one.path == path]
+        others = [one for one in own if one.mismatch.what not in COMPOSABLE]
+        if others or path not in plan.pieces:
+            left += others or own
+            continue
+        try:
+            made[path], notes = compose(collection, path, plan.pieces[path])
+        except Unsupported as error:
+            left += [replace(one, mismatch=replace(one.mismatch, reason=error.message)) for one in own]
+            continue
+        collection.note(notes)
+    if left:
+        raise refusal("the inputs do not agree", left)
+    return list(found)
+
+
+def readers_of(path: str, manifest: Manifest) -> list[str]:
     """Say who reads an array, where not all do."""
+    if path in manifest.composites:
+        return [f"/{path}: put together of pieces that are stored differently: read by engine='refmaker', refmaker://"]
+    array = manifest.arrays[path]
     if array.metadata.chunk_lengths is None:
         return []
     needs = "" if array.metadata.encoded_chunk is None else ", with refmaker installed"
@@ -90,7 +130,7 @@ def inlined(
     collection: Collection,
     plan: Plan,
     found: Sequence[Disagreement],
-    made: dict[str, References | ManifestArray],
+    made: dict[str, References | ManifestArray | Composite],
     options: Options,
     reader: Reader,
     tried: set[tuple[str, str]],

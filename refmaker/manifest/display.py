@@ -33,11 +33,14 @@ _COLOURS = {"stored": "#4c78a8", "inlined": "#f2a541", "missing": "#dddddd"}
 def as_text(manifest: Manifest) -> str:
     """Return the head of a manifest and its first arrays, in at most twenty lines."""
     lines = [f"<refmaker.Manifest: {_head(manifest)}>"]
-    room = _LINES - 1
+    room = _LINES - 1 - bool(manifest.composites)
     shown = len(manifest.arrays) if len(manifest.arrays) <= room else room - 1
     lines += [_line(path, array) for path, array in islice(manifest.arrays.items(), shown)]
     if shown < len(manifest.arrays):
         lines.append(f"  … and {len(manifest.arrays) - shown} more arrays")
+    if manifest.composites:
+        names = ", ".join(_name(path) for path in islice(manifest.composites, 8))
+        lines[-1:] = [*lines[-1:], f"  composite: {names}{'' if len(manifest.composites) <= 8 else ', …'}"][-2:]
     return "\n".join(lines)
 
 

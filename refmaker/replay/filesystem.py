@@ -337,9 +337,10 @@ class FileSystem(ReadOnly, ListingMethods):
                 opened = without_unknown_codecs(opened)
             opened = await self._adapted(opened)
             self._opened = opened
-            if self.view != "transparent":
+            if self.view != "transparent" or opened.lookup.manifest.composites:
                 regular = self.view == "regular"
-                self._view = await asyncio.to_thread(DecodedView, opened, targets, self.chunk_target, regular=regular)
+                size = None if self.view == "transparent" else self.chunk_target
+                self._view = await asyncio.to_thread(DecodedView, opened, targets, size, regular=regular)
             else:
                 self._view = RawView(opened, targets)
         return self._view

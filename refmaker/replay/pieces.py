@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import Target
+from refmaker.manifest.references import References
 from refmaker.ranges import distinct
 from refmaker.replay.buffers import Unset
 from refmaker.replay.rechunked import DecodedArray
 from refmaker.replay.regularized import RegularizedArray
 
-__all__ = ["Assembly", "Pieces", "Stored", "pieces_of"]
+__all__ = ["Assembly", "Pieces", "Stored", "pieces_at", "pieces_of"]
 
 Stored: TypeAlias = tuple[int, bytes | memoryview, int]
 """A chunk of the array: its cell, its stored bytes, and their address in the target."""
@@ -62,9 +63,14 @@ def pieces_of(array: DecodedArray, cell: int, targets: Sequence[Target], key: st
     ManifestError
         A reference points to no target, or beyond its end.
     """
-    cells = array.cells(cell)
-    rows = array.source.references
-    if not rows.is_loaded():
+    return pieces_at(array.source.references, array.cells(cell), targets, key)
+
+
+def pieces_at(rows: References, cells: npt.NDArray[np.int64], targets: Sequence[Target], key: str) -> Pieces:
+    """Look up some cells, ascending. See `pieces_of`."""
+    if not len(cells):
+        rows = References.empty()
+    elif not rows.is_loaded():
         rows = rows.between(int(cells[0]), int(cells[-1]) + 1)
     at = np.minimum(np.searchsorted(rows.cell, cells), max(len(rows.cell) - 1, 0))
     at = at[rows.cell[at] == cells] if len(rows.cell) else at[:0]

@@ -206,6 +206,10 @@ class ArrayMetadata(ABC):
         """Return metadata of uncompressed elements of another data type, little-endian, `text` for strings."""
 
     @abstractmethod
+    def deflated(self) -> ArrayMetadata:
+        """Return metadata of uncompressed elements with deflate as their only codec."""
+
+    @abstractmethod
     def with_leading_axis(self) -> ArrayMetadata:
         """Return metadata whose codecs are for chunks with one more dimension in front. See `with_extent`."""
 

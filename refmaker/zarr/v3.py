@@ -141,6 +141,9 @@ class ArrayMetadata3(ArrayMetadata):
         named = {} if dtype.kind == "S" else {"data_type": dtype.newbyteorder("=").name}
         return self.replaced(codecs=[codec], **named)
 
+    def deflated(self) -> ArrayMetadata:
+        return self.replaced(codecs=[*self.document["codecs"], {"name": "gzip", "configuration": {"level": 1}}])
+
     def with_leading_axis(self) -> ArrayMetadata:
         return self.replaced(codecs=[_shift_transpose(codec) for codec in self.document["codecs"]])
 
