@@ -38,16 +38,8 @@ from refmaker.verification.through_xarray import ShownResult, compare_shown
 from refmaker.verification.values import MissingCounterpart, TypeMismatch, counted
 from refmaker.zarr.chunk_keys import ChunkLayout
 
-__all__ = [
-    "ArrayResult",
-    "Difference",
-    "Progress",
-    "ShownResult",
-    "TargetResult",
-    "VerifyReport",
-    "manifest_options",
-    "verify",
-]
+__all__ = ["ArrayResult", "Difference", "Progress", "ShownResult", "TargetResult", "VerifyReport", "manifest_options"]
+__all__ += ["verify"]
 
 _OpenArray: TypeAlias = Callable[[str, Literal[2, 3]], Any]
 
@@ -171,7 +163,7 @@ def verify(
     >>> report.differences, [(array.path, array.status) for array in report.arrays]
     (0, [('/t', 'same')])
     """
-    options: Mapping[str, Any] = {} if storage_options is None else storage_options
+    options: Mapping[str, Any] = storage_options or {}
     named = None if isinstance(manifest, Manifest) else text_of(manifest)
     opened = load(manifest, None, manifest_options(named, options)).result()
     opened.lookup.manifest.load()
