@@ -28,6 +28,7 @@ from .output import FAILED, brief, say
 from .rewrite import rewrite
 from .scan import scan
 from .serve import serve
+from .stac import stac
 from .status import status
 from .verify import verify
 
@@ -70,6 +71,7 @@ main.add_command(info)
 main.add_command(combine)
 main.add_command(append)
 main.add_command(commit)
+main.add_command(stac)
 main.add_command(verify)
 main.add_command(batch)
 main.add_command(check)

@@ -54,6 +54,14 @@ _LEDGER = "refmaker.sqlite"
     callback=json_object,
     help="Options of the fsspec filesystem of the targets, and of a remote MANIFEST.",
 )
+@click.option(
+    "--repo", metavar="URL", help="Compare the values of an Icechunk repository that MANIFEST was committed to."
+)
+@click.option("--branch", metavar="NAME", help="Branch of the repository.  [default: main]")
+@click.option("--repo-group", metavar="PATH", help="Group of the repository that MANIFEST was committed to.")
+@click.option(
+    "--repo-options", metavar="JSON", callback=json_object, help="Options of the repository, as fsspec has them."
+)
 @click.option("--no-xarray", is_flag=True, help="Do not compare what xarray shows for the manifest and for the file.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
@@ -67,6 +75,10 @@ def verify(
     seed: int,
     report: str | None,
     storage_options: dict[str, Any] | None,
+    repo: str | None,
+    branch: str | None,
+    repo_group: str | None,
+    repo_options: dict[str, Any] | None,
     no_xarray: bool,
     quiet: bool,
 ) -> None:
@@ -81,6 +93,8 @@ def verify(
 
     MANIFEST may also be an output directory of `refmaker batch`: then some of its manifests are verified.
 
+    With --repo, zarr reads an Icechunk repository in the place of the manifest, which must hold all that was committed.
+
     Example: refmaker verify m.json --full
 
     Exit status: 0 everything is the same; 3 something differs, is refused, has changed, or could not be compared; 1 the
@@ -90,7 +104,22 @@ def verify(
         raise click.UsageError("--sample and --full cannot be used together: choose one")
     check_outputs([manifest], [report])
     chunks = None if full else sample or _SAMPLE
-    if manifests is None and not os.path.isfile(os.path.join(manifest, _LEDGER)):
+    if repo is None and any(one is not None for one in (branch, repo_group, repo_options)):
+        raise click.UsageError("--branch, --repo-group and --repo-options are for --repo: name the repository")
+    if repo is not None:
+        from refmaker.verification.through_icechunk import verify_repository
+
+        found = verify_repository(
+            manifest,
+            repo,
+            branch=branch or "main",
+            group=repo_group or "",
+            sample=chunks,
+            storage_options=storage_options,
+            repo_options=repo_options,
+        )
+        statuses, content = {_say(repo, found, quiet=quiet or report == "-")}, found.to_dict()
+    elif manifests is None and not os.path.isfile(os.path.join(manifest, _LEDGER)):
         silent = quiet or report == "-"
         found = _verify(manifest, chunks, storage_options, quiet=quiet, xarray=not no_xarray)
         statuses, content = {_say(manifest, found, quiet=silent)}, found.to_dict()

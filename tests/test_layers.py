@@ -60,6 +60,7 @@ LAYERS = [
     "refmaker.combining",
     "refmaker.fill_chunks",
     "refmaker.bridges",
+    "refmaker.catalogues",
     "refmaker.batch",
     "refmaker.verification",
     "refmaker.serve",

@@ -27,7 +27,7 @@ from refmaker.errors import OutputError, SourceError, Unsupported
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.zarr_conversion import with_zarr_format
 
-__all__ = ["CommitReport", "commit", "open_repository"]
+__all__ = ["CommitReport", "commit", "in_zarr_3", "open_repository"]
 
 _ATTEMPTS = 8
 """Commits that are begun again because another one came first."""
@@ -164,7 +164,7 @@ def commit(
     icechunk = needed("icechunk")
     if append_dim is not None and overwrite:
         raise ValueError("give append_dim or overwrite, not both")
-    manifest = _single(manifests, append_dim, storage_options)
+    manifest = in_zarr_3(manifests, append_dim, storage_options)
     targets, refused = _located(manifest)
     placement = Placement(group.strip("/"), append_dim, overwrite, frozenset(path[1:] for path in refused))
     try:
@@ -186,8 +186,8 @@ def commit(
     raise OutputError(f"other commits came first {_ATTEMPTS} times: try again", source=os.fspath(repo))
 
 
-def _single(manifests: Any, append_dim: str | None, options: Mapping[str, Any] | None) -> Manifest:
-    """Return one manifest of all, in Zarr 3."""
+def in_zarr_3(manifests: Any, append_dim: str | None, options: Mapping[str, Any] | None) -> Manifest:
+    """Return one manifest of all, in Zarr 3. Parameters are those of `commit`."""
     given = [manifests] if isinstance(manifests, str | os.PathLike | Manifest) else list(manifests)
     if not given:
         raise ValueError("no manifests: give at least one")

@@ -38,16 +38,8 @@ from refmaker.verification.through_xarray import ShownResult, compare_shown
 from refmaker.verification.values import MissingCounterpart, TypeMismatch, counted
 from refmaker.zarr.chunk_keys import ChunkLayout
 
-__all__ = [
-    "ArrayResult",
-    "Difference",
-    "Progress",
-    "ShownResult",
-    "TargetResult",
-    "VerifyReport",
-    "manifest_options",
-    "verify",
-]
+__all__ = ["ArrayResult", "Difference", "Progress", "ShownResult", "TargetResult", "VerifyReport", "manifest_options"]
+__all__ += ["verify"]
 
 _OpenArray: TypeAlias = Callable[[str, Literal[2, 3]], Any]
 
@@ -129,6 +121,7 @@ def verify(
     storage_options: Mapping[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
     xarray: bool = True,
+    open_array: _OpenArray | None = None,
 ) -> VerifyReport:
     """Hold a manifest against the original files.
 
@@ -146,6 +139,8 @@ def verify(
         Called after every block of chunks.
     xarray
         Compare as well what xarray shows of the manifest with what it shows of the file.
+    open_array
+        Gives the Zarr array to compare, from path and Zarr format: by default the manifest's.
 
     Raises
     ------
@@ -168,7 +163,7 @@ def verify(
     >>> report.differences, [(array.path, array.status) for array in report.arrays]
     (0, [('/t', 'same')])
     """
-    options: Mapping[str, Any] = {} if storage_options is None else storage_options
+    options: Mapping[str, Any] = storage_options or {}
     named = None if isinstance(manifest, Manifest) else text_of(manifest)
     opened = load(manifest, None, manifest_options(named, options)).result()
     opened.lookup.manifest.load()
@@ -176,7 +171,7 @@ def verify(
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
     retries = CountedRetries()
     report.targets = check_targets(targets, retries)
-    open_array = _zarr_reader(manifest, named, options, opened.lookup.manifest.zarr_format)
+    open_array = open_array or _zarr_reader(manifest, named, options, opened.lookup.manifest.zarr_format)
     manifest_ = opened.lookup.manifest
     with Originals(targets, partial(_extent, manifest_)) as originals:
         run = _Run(opened.lookup, report, originals, open_array, sample, progress)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
+import refmaker
 from refmaker.errors import Unsupported
 from refmaker.mapping.fill import FillPlan, plan_fill
 from refmaker.model import FillValue
@@ -156,3 +159,23 @@ def test_array_datatypes_have_one_fill_value() -> None:
 )
 def test_encoding(value: Any, dtype: Any, encoded: Any) -> None:
     assert encode_fill(value, np.dtype(dtype)) == encoded
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("written", [False, True])
+def test_never_filled_elements_are_undefined(tmp_path: Path, written: bool, zarr_format: Any) -> None:
+    """With fill time "never" libhdf5 leaves the memory of whoever reads as it is; here the declared value is shown."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("a", (4, 4), "i4", chunks=(2, 2), fillvalue=-99, fill_time="never")
+        if written:
+            dataset[:2, :2] = 7
+        for memory in (0, 5):
+            shown = np.full((4, 4), memory, "i4")
+            dataset.read_direct(shown)
+            assert (shown[2:] == memory).all()
+    references = refmaker.scan(tmp_path / "a.h5", zarr_format=zarr_format).arrays["a"].references
+    if zarr_format == 3:  # Zarr 2 would mask -99, so that there the chunks are written out
+        assert len(references) == written
+        assert refmaker.scan(tmp_path / "a.h5", zarr_format=3).arrays["a"].metadata.fill_value == -99
+    else:
+        assert list(references.inline.values()) == [np.full(4, -99, "<i4").tobytes()] * (4 - written)
