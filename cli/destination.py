@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     _Type = click.ParamType  # which takes no argument before click 8.5
 
-__all__ = ["OUTPUT", "check_outputs", "in_folder", "is_folder", "write", "write_bytes"]
+__all__ = ["OUTPUT", "check_outputs", "in_folder", "is_folder", "reported", "write", "write_bytes"]
 
 PARQUET = (".parq", ".parquet")
 """Ends of names of Parquet sets: folders, which may be replaced by another set."""
@@ -45,6 +45,13 @@ class _Output(_Type):
 
 
 OUTPUT = _Output()
+
+
+def reported(report: str | None, *, as_json: bool) -> str | None:
+    """Return where the report goes, where `--json` is short for `--report -`."""
+    if as_json and report not in (None, STDOUT):
+        raise click.UsageError("--json and --report cannot be used together: choose one")
+    return STDOUT if as_json else report
 
 
 def is_folder(output: str) -> bool:
