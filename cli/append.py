@@ -22,6 +22,14 @@ __all__ = ["append"]
 @click.option(
     "-o", "--output", type=OUTPUT, metavar="OUT", help="Manifest to write (- for stdout).  [default: COMBINED]"
 )
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait while another run writes the output.",
+)
 @combining_options
 @click.pass_context
 def append(
@@ -30,6 +38,7 @@ def append(
     combined: str,
     inputs: tuple[str, ...],
     output: str | None,
+    wait: float,
     report: str | None,
     quiet: bool,
     **given: Any,
@@ -37,7 +46,8 @@ def append(
     """Add manifests, or source files, to a COMBINED manifest, which is replaced unless -o names another output.
 
     Source files of COMBINED are read again only to compare arrays that are the same in all inputs. Otherwise this works
-    as `refmaker combine` does; give the same --concat.
+    as `refmaker combine` does; give the same --concat. COMBINED may be a url, such as s3://bucket/all.json. Runs that
+    append to it at once take turns.
 
     Example: refmaker append 2023.json 2024/01.nc
     """
@@ -48,4 +58,4 @@ def append(
 
     destination = OUTPUT.convert(combined, None, ctx) if output is None else output
     check_outputs(inputs, [destination, report])
-    ctx.exit(run(work, list(inputs), destination, report, quiet, given))
+    ctx.exit(run(work, list(inputs), destination, report, quiet, given, wait=wait))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .batch_progress import Log, Progress, Silence
-from .destination import OUTPUT, check_outputs, write_bytes
+from .destination import LOCAL_OUTPUT, OUTPUT, check_outputs, write_bytes
 from .engines import engine_of
 from .keep_query import keep_query_option
 from .output import DONE, FAILED, REFUSED, brief, counted, list_refusals, report_text, say, say_notes
@@ -29,7 +29,7 @@ __all__ = ["batch"]
 _OF_SCAN = (
     *("inline_threshold", "inline_limit", "group", "include", "exclude", "portable"),
     *("follow_external_links", "other_files", "allow"),
-    *("keep_checksums", "verify_checksums", "strict", "zarr_format", "records_per_chunk"),
+    *("keep_checksums", "verify_checksums", "strict", "zarr_format", "records_per_chunk", "consolidate"),
 )
 
 
@@ -94,7 +94,7 @@ _WHAT = {"out": "directory", "ledger": "file"}
 @click.option("--scheduler", metavar="ADDRESS", help="Address of the Dask scheduler.  [default: as Dask is configured]")
 @click.option(
     "--ledger",
-    type=OUTPUT,
+    type=LOCAL_OUTPUT,
     metavar="FILE",
     help="Local file for the ledger; a remote DEST needs one, and gets a copy.  [default: DEST/refmaker.sqlite]",
 )
@@ -140,9 +140,9 @@ def batch(
             result = _run(given, engine, observer)
         except KeyboardInterrupt:
             if observer.result is not None:
-                _write_reports(observer.result, report, junit)
+                _write_reports(observer.result, report, junit, given["out_storage_options"])
             raise
-    _write_reports(result, report, junit)
+    _write_reports(result, report, junit, given["out_storage_options"])
     if result.reason is not None:
         say(f"refmaker: {brief(result.reason)}", err=True)
     if not (quiet or log_json):
@@ -203,13 +203,15 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _write_reports(result: Result, report: str | None, junit: str | None) -> None:
+def _write_reports(
+    result: Result, report: str | None, junit: str | None, storage_options: dict[str, Any] | None
+) -> None:
     from refmaker.batch.reports import to_dict, to_junit
 
     if report is not None:
-        write_bytes(report_text(to_dict(result)), report)
+        write_bytes(report_text(to_dict(result)), report, storage_options=storage_options)
     if junit is not None:
-        write_bytes(to_junit(result), junit)
+        write_bytes(to_junit(result), junit, storage_options=storage_options)
 
 
 def _why_refused(row: Row) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .destination import OUTPUT, check_outputs, reported, write_bytes
+from .destination import LOCAL_OUTPUT, OUTPUT, check_outputs, reported, write_bytes
 from .output import DONE, FAILED, REFUSED, counted, report_text, say, say_error
 from .storage_options import filesystem_options
 
@@ -19,7 +19,7 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("dest", metavar="DEST")
-@click.option("--ledger", type=OUTPUT, metavar="FILE", help="The ledger.  [default: DEST/refmaker.sqlite]")
+@click.option("--ledger", type=LOCAL_OUTPUT, metavar="FILE", help="The ledger.  [default: DEST/refmaker.sqlite]")
 @click.option("--report", type=OUTPUT, metavar="FILE", help="Write a JSON report of the findings (- for stdout).")
 @filesystem_options("--storage-options", "Options of the fsspec filesystem of the sources.")
 @filesystem_options("--out-storage-options", "Options of the fsspec filesystem of DEST.")
@@ -51,7 +51,7 @@ def check(
     check_outputs([], [report])
     found = run(dest, ledger=ledger, storage_options=storage_options, out_storage_options=out_storage_options)
     if report is not None:
-        write_bytes(report_text(found.to_dict()), report)
+        write_bytes(report_text(found.to_dict()), report, storage_options=out_storage_options)
     for line in () if quiet or report == "-" else (*_findings(found), _summary(found)):
         say(line)
     for url, reason in found.unreadable.items():

@@ -12,8 +12,9 @@ import click
 
 import refmaker
 from refmaker.errors import RefmakerError
+from refmaker.urls import is_local
 
-from .destination import OUTPUT, PARQUET, check_outputs, write, write_bytes
+from .destination import OUTPUT, PARQUET, check_outputs, locked_output, write, write_bytes
 from .engines import check_scheduler, dask_engine
 from .keep_query import keep_query_option
 from .output import (
@@ -50,14 +51,22 @@ _OPTIONS: Final = (
         multiple=True,
         metavar="DIM",
         help="Concatenate along this dimension. A scalar variable or global attribute of this name becomes a "
-        "new dimension; NAME=REGEX takes its values from the input names, for example 'member=_r(\\d+)_'. "
+        "new dimension; NAME=REGEX takes its values from the input names, for example 'member=_r(\\d+)_', "
+        "and NAME=REGEX:FORMAT dates, for example 'time=_(\\d{8}):%Y%m%d'. "
         "Repeatable.  [default: the dimensions whose coordinates differ]",
     ),
     click.option(
         "--on-mismatch",
-        type=click.Choice(["refuse", "drop-variable", "split", "inline"]),
-        help="What to do with a variable in which the inputs differ: refuse to combine, drop it, split the "
-        "inputs into groups, or copy it into the manifest.  [default: refuse]",
+        type=click.Choice(["compose", "refuse", "drop-variable", "split", "inline"]),
+        help="What to do with a variable in which the inputs differ: leave chunks of different lengths where they are "
+        "(Zarr 3), refuse to combine, drop it, split the inputs into groups, or copy it into the manifest.  "
+        "[default: compose where that is exact, else refuse]",
+    ),
+    click.option(
+        "--zarr-format",
+        type=click.IntRange(2, 3),
+        metavar="2|3",
+        help="Zarr format of the metadata of source files.  [default: as the first manifest, else 2]",
     ),
     click.option(
         "--duplicates",
@@ -70,6 +79,16 @@ _OPTIONS: Final = (
         metavar="SIZE",
         help="Refuse an array that needs more bytes than this in the manifest.  [default: 16 MiB]",
     ),
+    click.option(
+        "--group", metavar="PATH", help="Combine this group of the inputs only, as the root, for example /forecast."
+    ),
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="GLOB",
+        help="Combine only arrays whose path matches, for example '/forecast/*'. Repeatable.",
+    ),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out arrays whose path matches. Repeatable."),
     click.option(
         "--jobs",
         type=click.IntRange(min=1),
@@ -138,35 +157,40 @@ def run(
     report: str | None,
     quiet: bool,
     given: dict[str, Any],
+    *,
+    wait: float = 0.0,
 ) -> int:
-    """Combine, write, print a summary, and return the exit status."""
+    """Combine, write, print a summary, and return the exit status; for the lock of the output wait so many seconds."""
     engine, scheduler = given.pop("engine"), given.pop("scheduler")
     check_scheduler(engine, scheduler)
     options = {name: value for name, value in given.items() if value not in (None, ())}
-    if output.rstrip("/").endswith(PARQUET):
+    stores = given["storage_options"]
+    if output.rstrip("/").endswith(PARQUET) and is_local(output):
         options["spill"] = os.path.dirname(os.path.realpath(output))  # the disk that must hold the result anyway
     entry: dict[str, Any] = {"inputs": len(inputs), "output": output}
     try:
         with ExitStack() as stack:
+            held = stack.enter_context(locked_output(output, wait, stores))
             if engine == "dask":
                 jobs = options.pop("jobs", None)
                 options["engine"] = stack.enter_context(closing(dask_engine(jobs=jobs, scheduler=scheduler)))
             made = _combined(work, inputs, options, quiet=quiet)
-        write(made.manifest, output)
+            write(made.manifest, output, held=held, storage_options=stores)
     except RefmakerError as error:
         found: Sequence[Mismatch] = getattr(error, "mismatches", ())
         if report is not None:
             failure = {"error": str(error), "mismatches": [_listed(one, None) for one in found]}
-            write_bytes(report_text(entry | failure), report)
+            write_bytes(report_text(entry | failure), report, storage_options=stores)
         if not found:
             raise
         _say_table(error, found)
         return FAILED
     if report is not None:
-        write_bytes(report_text(entry | _summary(made)), report)
+        write_bytes(report_text(entry | _summary(made)), report, storage_options=stores)
     if not quiet:
         _say_summary(made, inputs, output, report)
-    return REFUSED if made.outcomes or made.manifest.refusals else DONE
+    changed = any(outcome.action != "composed" for outcome in made.outcomes)
+    return REFUSED if changed or made.manifest.refusals else DONE
 
 
 def _combined(
@@ -193,6 +217,8 @@ def _say_table(error: CombineError | RefmakerError, found: Sequence[Mismatch]) -
     say_table(rows[: _ROWS + 1], err=True)
     if len(rows) > _ROWS + 1:
         say(f"… and {len(rows) - _ROWS - 1} more rows: --report FILE lists all", err=True)
+    if remedy := getattr(error, "remedy", None):
+        say(remedy, err=True)
 
 
 def _say_summary(made: Combination, inputs: Sequence[str], output: str, report: str | None) -> None:

@@ -10,6 +10,7 @@ from .append import append
 from .batch import batch
 from .check import check
 from .combine import combine
+from .commit import commit
 from .completion import completion
 from .convert import convert
 from .export import export
@@ -40,6 +41,7 @@ main.add_command(scan)
 main.add_command(info)
 main.add_command(combine)
 main.add_command(append)
+main.add_command(commit)
 main.add_command(verify)
 main.add_command(batch)
 main.add_command(check)

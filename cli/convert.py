@@ -8,7 +8,7 @@ import click
 
 import refmaker
 
-from .destination import OUTPUT, check_outputs, write
+from .destination import OUTPUT, check_outputs, options_for, write
 from .keep_query import keep_query_option
 from .output import DONE, REFUSED, counted, list_refusals, say, say_notes
 from .storage_options import filesystem_options
@@ -72,7 +72,7 @@ def convert(
     held = refmaker.open_manifest(manifest, storage_options=storage_options, missing_shards=missing_shards)
     made = held if zarr_format is None else with_zarr_format(held, zarr_format)
     made = relocated(made, manifest, None if output == "-" else output)
-    write(made, output)
+    write(made, output, storage_options=options_for(output, [manifest], storage_options))
     refused = {path: reason for path, reason in made.refusals.items() if path not in held.refusals}
     if not quiet:
         counts = f"{counted(len(made.arrays), 'array')}, {counted(made.chunks, 'chunk')}"

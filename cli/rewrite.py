@@ -11,7 +11,7 @@ import refmaker
 from refmaker.errors import RefmakerError
 from refmaker.urls import is_local, local_path, text_of
 
-from .destination import OUTPUT, check_outputs, in_folder, is_folder, write
+from .destination import OUTPUT, check_outputs, in_folder, is_folder, locked_output, write
 from .output import DONE, FAILED, REFUSED, counted, describe, say, say_error
 from .storage_options import filesystem_options
 
@@ -35,7 +35,9 @@ __all__ = ["rewrite"]
     metavar="OUT",
     help="Manifest to write, or a directory for several.  [default: in place]",
 )
-@filesystem_options("--storage-options", "Options of the fsspec filesystem that opens MANIFEST.")
+@filesystem_options(
+    "--storage-options", "Options of the fsspec filesystem of MANIFEST, and of OUT where that is a url."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def rewrite(
@@ -56,6 +58,7 @@ def rewrite(
 
     Example: refmaker rewrite --from /data --to s3://archive m.json
     """
+    from refmaker.locks.output import WAIT
     from refmaker.manifest.rewriting import with_targets_moved
     from refmaker.replay.relocation import relocated
 
@@ -63,11 +66,14 @@ def rewrite(
     check_outputs([], outputs)
     statuses = {DONE}
     for source, destination in zip(manifests, outputs, strict=True):
+        stores = None if is_local(destination) else storage_options
         try:
-            held = refmaker.open_manifest(source, storage_options=storage_options)
-            moved, count = with_targets_moved(held, old, new)
-            if count:
-                write(relocated(moved, source, None if destination == "-" else destination), destination)
+            with locked_output(destination, WAIT, stores) as lock:
+                held = refmaker.open_manifest(source, storage_options=storage_options)
+                moved, count = with_targets_moved(held, old, new)
+                if count:
+                    placed = relocated(moved, source, None if destination == "-" else destination)
+                    write(placed, destination, held=lock, storage_options=stores)
         except RefmakerError as error:
             say_error(f"refmaker: {describe(error, source)}")
             statuses.add(FAILED)
@@ -84,10 +90,7 @@ def rewrite(
 def _outputs(manifests: tuple[str, ...], output: str | None) -> list[str]:
     names = [os.path.basename(name.rstrip("/")) for name in manifests]
     if output is None:
-        remote = next((name for name in manifests if not is_local(name)), None)
-        if remote is not None:
-            raise click.UsageError(f"{remote!r} cannot be written in place: name an output with -o")
-        return [local_path(text_of(name)) for name in manifests]
+        return [local_path(text_of(name)) if is_local(name) else name for name in manifests]
     if is_folder(output):
         return in_folder(output, names)
     if len(manifests) == 1:

@@ -16,7 +16,7 @@ from refmaker.errors import RefmakerError
 from refmaker.redaction import has_secrets, strip_credentials, unknown_parameters
 from refmaker.urls import first_link, is_local
 
-from .destination import OUTPUT, check_outputs, in_folder, is_folder, write, write_bytes
+from .destination import OUTPUT, check_outputs, in_folder, is_folder, options_for, write, write_bytes
 from .keep_query import keep_query_option
 from .output import (
     DONE,
@@ -122,6 +122,14 @@ __all__ = ["scan"]
     help="Do not verify the checksums of metadata in FILE.",
 )
 @click.option(
+    "--no-consolidate",
+    "consolidate",
+    flag_value=False,
+    type=bool,
+    default=None,
+    help="Keep references where they take more of the manifest than the values that they lead to.",
+)
+@click.option(
     "--records-per-chunk",
     type=click.IntRange(min=1),
     metavar="N",
@@ -172,7 +180,11 @@ def scan(
             manifest = _scan(source, options, quiet=quiet)
             if drop_fill_chunks:
                 manifest = refmaker.drop_fill_chunks(manifest, storage_options=options.get("storage_options"))
-            write(manifest, destination)
+            write(
+                manifest,
+                destination,
+                storage_options=options_for(destination, [source], options.get("storage_options")),
+            )
         except RefmakerError as error:
             say_error(f"refmaker: {describe(error, source)}")
             entries.append({"source": strip_credentials(source), "objects": [], "error": str(error)})
@@ -188,7 +200,8 @@ def scan(
             if unread:
                 say(f"{strip_credentials(source)}: {counted(len(unread), 'array')}: {NO_RANGES}", err=True)
     if report is not None and (len(files) > 1 or FAILED not in statuses):
-        write_bytes(report_text({"sources": entries} if len(files) > 1 else entries[0]), report)
+        stores = options_for(report, files, options.get("storage_options"))
+        write_bytes(report_text({"sources": entries} if len(files) > 1 else entries[0]), report, storage_options=stores)
     ctx.exit(FAILED if FAILED in statuses else max(statuses))
 
 

@@ -11,7 +11,7 @@ import click
 
 from refmaker.errors import RefmakerError
 
-from .destination import OUTPUT, check_outputs, reported, write_bytes
+from .destination import OUTPUT, check_outputs, options_for, reported, write_bytes
 from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, report_text, say, say_error
 from .storage_options import filesystem_options
 
@@ -101,7 +101,8 @@ def verify(
         contents += found[1]
     if report is not None:
         alone = len(given) == 1 and manifests is None and not os.path.isfile(os.path.join(given[0], _LEDGER))
-        write_bytes(report_text(contents[0] if alone else {"manifests": contents}), report)
+        content = contents[0] if alone else {"manifests": contents}
+        write_bytes(report_text(content), report, storage_options=options_for(report, given, storage_options))
     ctx.exit(FAILED if FAILED in statuses else max(statuses, default=DONE))
 
 

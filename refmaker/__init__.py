@@ -26,6 +26,7 @@ from refmaker.errors import (
 if TYPE_CHECKING:
     from refmaker.batch.check import CheckReport, check
     from refmaker.combining.combine import append, append_with_report, combine, combine_with_report
+    from refmaker.combining.in_place import append_in_place
     from refmaker.combining.records import (
         Combination,
         CombinedDimension,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from refmaker.manifest.manifest import Manifest, ManifestArray, ObjectReport, Target
     from refmaker.manifest.references import References
     from refmaker.replay.filesystem import FileSystem
+    from refmaker.replay.open_dataset import open_dataset, open_datatree
     from refmaker.scanning.many import scan_many
     from refmaker.scanning.options import ScanOptions
     from refmaker.scanning.scan import ScanResult, scan, scan_file
@@ -60,6 +62,7 @@ __all__ = [
     "Scannable",
     "Target",
     "VerifyReport",
+    "append_in_place",
     "append_with_report",
     "check",
     "verify",
@@ -87,6 +90,8 @@ __all__ = [
     "combine",
     "drop_fill_chunks",
     "scan_file",
+    "open_dataset",
+    "open_datatree",
     "open_manifest",
     "scan",
     "scan_many",
@@ -106,6 +111,7 @@ _LAZY = {
     "Scannable": ("refmaker.sources.objects", "Scannable"),
     "Target": ("refmaker.manifest.manifest", "Target"),
     "VerifyReport": ("refmaker.verification.verify", "VerifyReport"),
+    "append_in_place": ("refmaker.combining.in_place", "append_in_place"),
     "append_with_report": ("refmaker.combining.combine", "append_with_report"),
     "check": ("refmaker.batch.check", "check"),
     "verify": ("refmaker.verification.verify", "verify"),
@@ -122,6 +128,8 @@ _LAZY = {
     "combine": ("refmaker.combining.combine", "combine"),
     "drop_fill_chunks": ("refmaker.fill_chunks", "drop_fill_chunks"),
     "scan_file": ("refmaker.scanning.scan", "scan_file"),
+    "open_dataset": ("refmaker.replay.open_dataset", "open_dataset"),
+    "open_datatree": ("refmaker.replay.open_dataset", "open_datatree"),
     "open_manifest": ("refmaker.kerchunk.open", "open_manifest"),
     "scan": ("refmaker.scanning.scan", "scan"),
     "scan_many": ("refmaker.scanning.many", "scan_many"),

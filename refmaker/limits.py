@@ -86,6 +86,9 @@ INLINE = _limit(
     "inline", 16 << 20, "bytes", "values of one array that are kept in the manifest",
     "scan, combine and batch --inline-limit; inline_limit=",
 )  # fmt: skip
+FEW_REFERENCES = _limit(
+    "few-references", 64, "references", "an array whose values are not worth keeping in the manifest in their place"
+)
 INLINED = _limit(
     "inlined", 1 << 30, "bytes", "chunks that a scan makes or decodes, of all arrays, beyond four times the file",
     BY_ENVIRONMENT,
@@ -168,6 +171,7 @@ UNPACKED_RATIO = _limit("unpacked-ratio", 200, "times its size", "a packed manif
 METADATA_ELSEWHERE = _limit("metadata-elsewhere", 10_000, "files", "metadata of a manifest that stand in other files")
 METADATA_SIZE = _limit("metadata-size", 16 << 20, "bytes", "metadata of a node that stand in another file")
 NODE_DEPTH = _limit("node-depth", 1000, "levels", "groups of a manifest within groups")
+AXIS_CHUNKS = _limit("axis-chunks", 1 << 24, "chunks", "an axis of a rectilinear chunk grid, written as runs")
 ZARR_RANK = _limit("zarr-rank", 64, "dimensions", "an array of a manifest; numpy's own")
 GENERATED = _limit("generated", 1 << 20, "references", "what the generators of a manifest make", BY_ENVIRONMENT)
 TEMPLATED_URL = _limit("templated-url", 8192, "characters", "the url of a target, where templates make it")
@@ -193,6 +197,7 @@ DTYPE_DEPTH = _limit("dtype-depth", 32, "levels", "dtypes in configurations of c
 ELEMENT_SIZE = _limit("element-size", 1 << 20, "bytes", "an element in the decoded view")
 DECODED_KEPT = _limit("decoded-kept", 1 << 26, "bytes", "decoded chunks that are kept, of a manifest")
 DECODED_FLIGHT = _limit("decoded-flight", 1 << 28, "bytes", "decoded chunks that are under way")
+UNSIZED_CHUNK = _limit("unsized-chunk", 1 << 30, "bytes", "a decoded chunk whose size follows from its bytes")
 AHEAD_KEPT = _limit("ahead-kept", 1 << 26, "bytes", "chunks that are read ahead, of a manifest")
 COMBINED_VALUES = _limit(
     "combined-values",
@@ -202,6 +207,11 @@ COMBINED_VALUES = _limit(
     BY_ENVIRONMENT,
 )
 COMBINED_TEXT = _limit("combined-text", 1 << 28, "bytes", "a chunk of text that combining decodes", BY_ENVIRONMENT)
+VALUE_STEPS = _limit("value-steps", 8, "steps", "from a stored value to the one that is seen, and operands of one")
+PIECES = _limit("pieces", 1 << 22, "pieces", "of a composite array", BY_ENVIRONMENT)
+PIECE_FORMS = _limit("piece-forms", 1 << 16, "forms", "that the pieces of a composite array have")
+COMPOSITE_CHUNK = _limit("composite-chunk", 1 << 30, "bytes", "a chunk that is put together of pieces")
+COMPOSITE_TOUCHED = _limit("composite-touched", 1 << 20, "chunks", "stored ones that one of those is made of")
 NOTES_KEPT = _limit("notes-kept", 1000, "notes", "that a manifest holds of its objects")
 NOTE_LENGTH = _limit("note-length", 500, "characters", "a note in a manifest")
 CACHE_ROOM = _limit("cache-room", 2 << 30, "bytes", "parsed manifests on the disk", BY_ENVIRONMENT)

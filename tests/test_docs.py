@@ -33,10 +33,13 @@ ELSEWHERE = {
     "design.md": "tests/test_layers.py",
     "faults.md": "tests/replay/test_fault_matrix.py",
     "formats.md": "tests/formats",
+    "from-kerchunk.md": "tests/bridges",
     "from-reference.md": "tests/replay/test_reference_port.py",
+    "icechunk.md": "tests/bridges",
     "libhdf5.md": "tests/hdf5",
     "security.md": "tests/security/test_threats.py",
     "serve.md": "tests/serve",
+    "virtualizarr.md": "tests/bridges",
 }
 """Pages whose snippets name a reader's own files, and what tests what they say."""
 PROSE = {"faq.md", "glossary.md", "troubleshooting.md"}

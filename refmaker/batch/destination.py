@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from refmaker.batch.listing import Remote, absolute
-from refmaker.errors import OutputError, cause_of
-from refmaker.kerchunk.open import write_manifest
+from refmaker.errors import OutputError
+from refmaker.kerchunk.open import is_parquet_name, write_manifest
+from refmaker.kerchunk.uploading import upload_manifest
 from refmaker.manifest.manifest import Manifest, Target
 from refmaker.manifest.rewriting import with_targets_at
 from refmaker.urls import is_local, links, local_path, protocol_of
@@ -28,8 +29,6 @@ __all__ = ["Destination", "temporary_folder"]
 
 _HEAD = ".zmetadata"
 _PARQUET = ".parq"
-# There, making a folder would make the bucket, if that is not there.
-_WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "http", "https"})
 _LEFT_OVER = re.compile(r"\.refmaker-[0-9a-f]{16}\.(tmp|old)")
 
 
@@ -63,7 +62,7 @@ class Destination:
             Something in it cannot be written without loss.
         """
         if not self.local:
-            return self._upload(manifest, name)
+            return upload_manifest(manifest, self.place(name), self.storage_options, parquet=is_parquet_name(name))
         path = os.path.join(self.url, name)
         self._check_inside(path)
         try:
@@ -135,22 +134,6 @@ class Destination:
         if not real.startswith(root.rstrip("/") + "/"):
             raise OutputError(f"cannot write {path!r}: a link leads out of the output directory, to {real!r}")
 
-    def _upload(self, manifest: Manifest, name: str) -> int:
-        remote = Remote(self.place(name), self.storage_options)
-        with temporary_folder() as folder:
-            path = os.path.join(folder, posixpath.basename(name))
-            write_manifest(manifest, path)
-            files = [path] if os.path.isfile(path) else _files_of(path)
-            try:
-                for file in files:
-                    target = remote.path + file.removeprefix(path)
-                    if protocol_of(self.url) not in _WITHOUT_FOLDERS:
-                        remote.filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
-                    remote.filesystem.put_file(file, target)
-            except Exception as error:  # every filesystem raises errors of its own
-                raise OutputError(f"cannot write {self.place(name)!r}: {cause_of(error)}") from error
-            return os.path.getsize(files[-1])
-
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[str]:
@@ -170,12 +153,6 @@ def destination(out: str, storage_options: Mapping[str, Any] | None = None) -> D
 
 def _head(path: str) -> str:
     return os.path.join(path, _HEAD) if path.endswith(_PARQUET) else path
-
-
-def _files_of(folder: str) -> list[str]:
-    """Return the files of a set, the head last."""
-    files = [os.path.join(path, name) for path, _, names in os.walk(folder) for name in names]
-    return sorted(files, key=lambda file: (file == os.path.join(folder, _HEAD), file))
 
 
 def _left_over(folder: str) -> Iterator[str]:

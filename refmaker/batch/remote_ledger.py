@@ -1,37 +1,26 @@
 """The ledger of a remote output directory: a local file while a run is at work, an object in the directory afterwards.
 
 Contract: a run begins with the newer of the two, so that any machine can go on where another ended; ledgers of which
-neither goes on where the other ended are an error. An object beside it tells other machines of the run while it lasts.
-Stores have no locks: that object is written again now and then, and one that is not any more is that of a dead run. Two
-runs that begin in the same second both look again after they have written theirs.
+neither goes on where the other ended are an error. An object beside it tells other machines of the run while it lasts
+(`locks.object_lock`). A run that has lost it stores nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import socket
-import threading
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
 
 from refmaker.batch.destination import Destination, temporary_folder
 from refmaker.batch.ledger import Ledger
 from refmaker.batch.listing import Remote
 from refmaker.errors import BatchError, cause_of
-from refmaker.file_version import FileVersion
+from refmaker.locks.object_lock import ObjectLock
 
 __all__ = ["RemoteLedger", "fetched"]
-
-BEAT = 60.0
-DEAD_AFTER = 300.0
-"""Seconds between signs of life, and without one after which another run is taken for dead."""
 
 
 class RemoteLedger:
@@ -55,86 +44,27 @@ class RemoteLedger:
     def __init__(self, place: Destination, name: str, path: str) -> None:
         self.place = place
         self.path = path
+        self._held = ExitStack()
         self.ledger = Remote(place.place(name), place.storage_options)
-        self.lock = Remote(place.place(f"{name}.lock"), place.storage_options)
-        self.me = uuid.uuid4().hex
-        self._ended = threading.Event()
-        self._beating = threading.Thread(target=self._beat, name="refmaker-shelf", daemon=True)
+        self.lock = ObjectLock(place.place(f"{name}.lock"), place.url, place.storage_options)
 
     def __enter__(self) -> RemoteLedger:
-        self._take_lock()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(self.lock)
             self._fetch()
-        except BaseException:
-            self._release()
-            raise
-        self._beating.start()
+            self._held = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._beating.join()
-        try:
+        with self._held:
+            self.lock.check()
             self._store()
-        finally:
-            self._release()
 
-    def _take_lock(self) -> None:
-        found = self._lock_object()
-        if found is not None and not self._is_dead(found):
-            raise self._held(found)
-        self._touch()
-        found = self._lock_object()
-        if found is None or found.get("run") != self.me:
-            raise self._held(found or {})
-
-    def _lock_object(self) -> dict[str, Any] | None:
-        """Return what the lock object says, with its age; None where there is none."""
-        filesystem, path = self.lock.filesystem, self.lock.path
-        try:
-            filesystem.invalidate_cache()
-            content = filesystem.cat_file(path)
-            changed = FileVersion.of(filesystem.info(path)).modified
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # every filesystem raises errors of its own
-            raise self._failed("the lock cannot be read", error) from error
-        with contextlib.suppress(ValueError, RecursionError):
-            found = json.loads(content)
-            if isinstance(found, dict):
-                return {**found, "age": None if changed is None else time.time() - changed}
-        return {}
-
-    def _is_dead(self, found: dict[str, Any]) -> bool:
-        age = found.get("age")
-        if found.get("host") == socket.gethostname() and isinstance(found.get("pid"), int):
-            return not _lives(found["pid"])
-        return age is not None and age > DEAD_AFTER
-
-    def _held(self, found: dict[str, Any]) -> BatchError:
-        who = f"process {found.get('pid', 'unknown')} on {found.get('host', 'unknown')}"
-        return BatchError(
-            f"another run is using this ledger: {who}; wait until it ends, or remove {self.lock.url} if it is dead",
-            source=self.place.url,
-        )
-
-    def _touch(self) -> None:
-        text = json.dumps({"run": self.me, "host": socket.gethostname(), "pid": os.getpid()})
-        try:
-            self.lock.filesystem.pipe_file(self.lock.path, text.encode("ascii"))
-        except Exception as error:  # every filesystem raises errors of its own
-            raise self._failed("the lock cannot be written", error) from error
-
-    def _beat(self) -> None:
-        while not self._ended.wait(BEAT):
-            # A sign of life that does not get through is one less of several.
-            with contextlib.suppress(BatchError):
-                self._touch()
-
-    def _release(self) -> None:
-        _quietly(self.lock.filesystem.rm_file, self.lock.path)
+    def check(self) -> None:
+        """Make sure that no other run has taken over. Raises `OutputError`."""
+        self.lock.check()
 
     def _fetch(self) -> None:
         with fetched(self.ledger) as there:
@@ -189,19 +119,3 @@ def fetched(ledger: Remote) -> Iterator[str | None]:
 def _runs(path: str) -> list[str]:
     with Ledger(path, read_only=True) as ledger:
         return [run.id for run in ledger.runs()]
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _quietly(function: Callable[..., Any], *arguments: Any) -> None:
-    """Call what may fail without harm."""
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(function, *arguments)

@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,14 +22,16 @@ from refmaker._version import __version__
 from refmaker.batch.destination import Destination, destination
 from refmaker.batch.discovery import Inputs, find_sources
 from refmaker.batch.ledger import Ledger, Row, Status
-from refmaker.batch.lock import Lock
 from refmaker.batch.naming import DEFAULT_TEMPLATE, name_outputs
 from refmaker.batch.plan import LISTING, NOT_THERE, Plan, make_plan
 from refmaker.batch.remote_ledger import RemoteLedger
 from refmaker.batch.scan_task import Settings, Task, failed_row, scan_one
 from refmaker.batch.shared_failures import SharedFailures
 from refmaker.engines.engine import Engine, Item, TaskFailed
+from refmaker.engines.executor import EngineLike, as_engine
 from refmaker.errors import BatchError, OutputError
+from refmaker.locks.file_lock import Lock
+from refmaker.locks.output import Held
 from refmaker.redaction import has_secrets
 from refmaker.urls import is_local
 
@@ -77,8 +79,8 @@ class Batch:
     prune: bool = False
     max_failures: int | None = None
 
-    def run(self, engine: Engine, observer: Observer | None = None) -> Result:
-        """Do it.
+    def run(self, engine: EngineLike, observer: Observer | None = None) -> Result:
+        """Do it, by an engine or any `concurrent.futures.Executor`.
 
         Raises
         ------
@@ -98,8 +100,10 @@ class Batch:
         if self.ledger is None:
             _check_is_there(path, place.url)
         _make_folders(place, path)
-        with Lock(f"{path}.lock", self.out), _shelf(place, path), Ledger(path) as ledger:
-            return _Run(self, place, ledger, engine, Unobserved() if observer is None else observer).run()
+        watching = Unobserved() if observer is None else observer
+        with Lock(f"{path}.lock", self.out) as lock, _shelf(place, path) as shelf, Ledger(path) as ledger:
+            held = (lock,) if shelf is None else (lock, shelf)
+            return _Run(self, place, ledger, as_engine(engine), watching, held).run()
 
 
 class Observer(Protocol):
@@ -203,15 +207,24 @@ def _make_folders(place: Destination, ledger: str) -> None:
                 raise BatchError(f"cannot create the directory: {error.strerror}", source=folder) from error
 
 
-def _shelf(place: Destination, ledger: str) -> AbstractContextManager[object]:
+def _shelf(place: Destination, ledger: str) -> AbstractContextManager[RemoteLedger | None]:
     return nullcontext() if place.local else RemoteLedger(place, LEDGER, ledger)
 
 
 class _Run:
     """A run under way."""
 
-    def __init__(self, batch: Batch, place: Destination, ledger: Ledger, engine: Engine, observer: Observer) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        place: Destination,
+        ledger: Ledger,
+        engine: Engine,
+        observer: Observer,
+        held: Sequence[Held] = (),
+    ) -> None:
         self.batch = batch
+        self.held = held
         self.place = place
         self.ledger = ledger
         self.engine = engine
@@ -351,6 +364,8 @@ class _Run:
         self.result.rows += [row for row in rows if row.run == self.result.run and row.seen.url not in counted]
 
     def _note(self, row: Row) -> None:
+        for lock in self.held:
+            lock.check()
         self.ledger.add([row])
         self._tell(row)
 

@@ -21,7 +21,8 @@ _OF_NUMCODECS = """zlib gzip bz2 lzma lz4 zstd blosc shuffle fletcher32 jenkins_
     pcodec zfpy"""
 _OF_ZARR_3 = "bytes transpose sharding_indexed"
 _OF_KERCHUNK = "deflate fill_hdf_strings grib FITSAscii FITSVarBintable record_member"
-_OURS = "refmaker_hdf5 refmaker.hdf5 refmaker_sequences refmaker_b2nd refmaker.b2nd refmaker_lz4_block"
+_OURS = """refmaker_hdf5 refmaker.hdf5 refmaker.crop refmaker_sequences refmaker_b2nd refmaker.b2nd
+    refmaker_lz4_block"""
 _KNOWN = frozenset(" ".join((_OF_NUMCODECS, _OF_ZARR_3, _OF_KERCHUNK, _OURS)).split())
 _KNOWN_PREFIXES = ("imagecodecs_",)
 _MEMBERS = ("compressor", "filters", "codecs", "storage_transformers", "object_codec")

@@ -24,6 +24,7 @@ from refmaker.combining.records import CombineError, Options
 from refmaker.combining.times import TimeUnits, check_plain, encode, ticks, time_units
 from refmaker.combining.values import decoded, dtype_of, encoded, fill_of
 from refmaker.errors import RefmakerError, Unsupported
+from refmaker.manifest.composite import Composite
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 
@@ -31,14 +32,18 @@ __all__ = ["build"]
 
 
 def build(
-    collection: Collection, plan: Plan, made: Mapping[str, References], options: Options, reader: Reader
+    collection: Collection,
+    plan: Plan,
+    made: Mapping[str, References | ManifestArray | Composite],
+    options: Options,
+    reader: Reader,
 ) -> Manifest:
     """Make the manifest of all inputs.
 
     Parameters
     ----------
     made
-        References that were made otherwise than by moving, by path.
+        References, or whole arrays, that were made otherwise than by moving, by path.
 
     Raises
     ------
@@ -47,14 +52,22 @@ def build(
     """
     arrays: dict[str, ManifestArray] = {}
     written = _written_times(collection, plan, reader)
+    composites = {path: one for path, one in made.items() if isinstance(one, Composite)}
     for path in collection.series:
+        if path in composites:
+            continue
         try:
             if path in written:
                 arrays[path] = written[path]
             elif path in plan.axes:
                 arrays[path] = _index_coordinate(collection, plan, plan.axes[path], options)
             elif path in plan.pieces:
-                arrays[path] = _concatenated(collection, path, plan.pieces[path], made.get(path))
+                one = made.get(path)
+                if isinstance(one, ManifestArray):
+                    arrays[path] = one
+                else:
+                    moved = one if isinstance(one, References) else None
+                    arrays[path] = _concatenated(collection, path, plan.pieces[path], moved)
             else:
                 arrays[path] = _same(collection, plan, path, options, reader)
         except RefmakerError as error:
@@ -71,15 +84,22 @@ def build(
         refusals=_refusals(collection),
         history=[*collection.history, f"combined {len(collection)} inputs along {along}"],
         extra=_extra(collection),
-        types=_types(collection, arrays),
+        types=_types(collection, arrays, composites),
+        composites=composites,
         notes=list(collection.notes),
     )
 
 
-def _types(collection: Collection, arrays: Mapping[str, ManifestArray]) -> dict[str, dict[str, str]] | None:
+def _types(
+    collection: Collection, arrays: Mapping[str, ManifestArray], composites: Mapping[str, Composite]
+) -> dict[str, dict[str, str]] | None:
     if collection.types is None:
         return None
-    return {path: types for path, types in collection.types.items() if path in arrays or path in collection.groups}
+    found = {path: types for path, types in collection.types.items() if path in arrays or path in collection.groups}
+    for path, one in composites.items():
+        types = collection.types.get(path, {})
+        found[path] = {name: kind for name, kind in types.items() if not name or name in one.attributes}
+    return found
 
 
 def _refusals(collection: Collection) -> dict[str, str]:
@@ -137,7 +157,10 @@ def _same(collection: Collection, plan: Plan, path: str, options: Options, reade
         if sum(map(len, chunks.values())) <= options.inline_limit:
             references = References.empty()
             references.inline = dict(sorted(chunks.items()))
-    return ManifestArray(with_extent(form, shape), dict(form.attributes), _grid(shape, form.chunks), references)
+    metadata = with_extent(form, shape)
+    lengths = metadata.chunk_lengths
+    grid = _grid(shape, form.chunks) if lengths is None else tuple(map(len, lengths))
+    return ManifestArray(metadata, dict(form.attributes), grid, references)
 
 
 def _index_coordinate(collection: Collection, plan: Plan, axis: Axis, options: Options) -> ManifestArray:

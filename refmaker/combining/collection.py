@@ -190,6 +190,12 @@ class Collection:
 
     def add(self, name: str, manifest: Manifest) -> None:
         """Add an input."""
+        if manifest.composites:
+            raise ManifestError(
+                "a composite array cannot be combined once more: combine the files that it is made of",
+                source=name,
+                path="/" + next(iter(manifest.composites)),
+            )
         number = self.begin(name, manifest.zarr_format, manifest.groups, manifest.history)
         self.note(notes_of(manifest))
         for path, reason in manifest.refusals.items():
@@ -199,7 +205,8 @@ class Collection:
         self._take_types(manifest.types)
         codes = np.array([self.target(target) for target in manifest.targets], "u4")
         for path, array in manifest.arrays.items():
-            form = self.forms.number(array.metadata, array.attributes)
+            types = None if manifest.types is None else manifest.types.get(path, {})
+            form = self.forms.number(array.metadata, array.attributes, types)
             self._add_array(path, number, form, array, codes)
 
     def note(self, notes: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Literal, Unpack
 
 from refmaker.combining.building import build
+from refmaker.combining.choosing import chosen
 from refmaker.combining.collection import Collection
 from refmaker.combining.comparing import Disagreement
 from refmaker.combining.loading import Input, collect, is_manifest
@@ -32,13 +33,14 @@ from refmaker.combining.records import (
     Outcome,
     Progress,
 )
-from refmaker.combining.reencode import rechunked, reencoded
-from refmaker.combining.subchunks import subchunked
-from refmaker.engines.engine import Engine
+from refmaker.combining.settling import composed, consolidate, cut, dropped, inlined, readers_of, refusal, resolved
+from refmaker.engines.executor import EngineLike
 from refmaker.errors import ManifestError, concealed
-from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.composite import Composite
+from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.manifest.references import References
 from refmaker.options import takes_options
+from refmaker.path_filter import PathFilter
 from refmaker.urls import is_local, local_path, text_of
 
 __all__ = ["append", "combine_with_report", "combine"]
@@ -49,13 +51,16 @@ def combine_with_report(
     inputs: Input | Iterable[Input],
     *,
     concat: str | Sequence[str] | None = None,
-    on_mismatch: OnMismatch = "refuse",
+    on_mismatch: OnMismatch = "compose",
     duplicates: Duplicates = "refuse",
     inline_limit: int = DEFAULT_INLINE_LIMIT,
+    group: str = "/",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     storage_options: Mapping[str, Any] | None = None,
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
-    engine: Engine | None = None,
+    engine: EngineLike | None = None,
     spill: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Combination:
@@ -68,17 +73,25 @@ def combine_with_report(
     concat
         Dimensions to put the inputs together along; () for none. None: those whose coordinates differ, where that is
         plain. A dimension may be new: the name of a scalar variable, or of a global attribute, of which each input has
-        one; or `NAME=PATTERN`, a regular expression that finds the value in an input's name, in its first group if it
-        has any.
+        one; or `NAME=PATTERN`, a regular expression that finds the value in an input's name, in its group if it has
+        one; `NAME=PATTERN:FORMAT`, a time that all groups together are in that format of `strptime`, such as
+        `time=_([0-9]{8}):%Y%m%d`.
     on_mismatch
-        What becomes of variables in which the inputs do not agree. "refuse": nothing is made. "drop-variable": they are
-        left out, and refused by name. "split": uncompressed chunks are cut to fit; else the inputs are split into
-        groups that agree, `part_0` and so on. "inline": chunks are written anew into the manifest, in the encoding of
-        the first input, where that is exact.
+        What becomes of variables in which the inputs do not agree. "compose": chunks of different lengths, and partial
+        ones, stay where they are, on a rectilinear chunk grid in Zarr 3; variables that are stored differently
+        otherwise (packing, data types, fill values, codecs, byte order) become composite arrays with the values of
+        `xarray.concat`, which `refmaker://` reads; nothing is made where neither is exact. "refuse": nothing is made.
+        "drop-variable": they are left out, and refused by name. "split": uncompressed chunks are cut to fit; else the
+        inputs are split into groups that agree, `part_0` and so on. "inline": chunks are written anew into the
+        manifest, in the encoding of the first input, where that is exact.
     duplicates
         Which of two inputs with the same coordinate values is taken, in the order given; "refuse": neither.
     inline_limit
         Bytes that one array may take in the manifest.
+    group
+        Combine this group of the inputs only, as the root.
+    include, exclude
+        Globs over paths: combine only what one of `include` matches, and nothing that one of `exclude` does.
     storage_options
         Of the filesystem of inputs and targets that are not local.
     zarr_format
@@ -86,7 +99,8 @@ def combine_with_report(
     jobs
         Processes that read inputs.
     engine
-        What reads inputs that are not `Manifest`s, rather than processes of this machine.
+        What reads inputs that are not `Manifest`s, rather than processes of this machine: an engine of
+        `refmaker.engines`, or any `concurrent.futures.Executor` (threads, processes, Dask's `get_executor`).
     spill
         Folder for a temporary file that takes the references of the inputs. Those of the combined manifest are then put
         in place when they are asked for, and `Manifest.to_parquet` takes the memory of a shard, not of all references.
@@ -135,6 +149,7 @@ def combine_with_report(
         spill=spill,
         progress=progress,
     )
+    collection = chosen(collection, PathFilter(group, tuple(include), tuple(exclude)))
     reader = Reader(collection.targets, options.storage_options)
     collection, along = with_new_dimension(_without_refused(collection), options.concat, reader)
     return _combined(collection, replace(options, concat=along), reader)
@@ -150,7 +165,8 @@ def combine(inputs: Input | Iterable[Input], **options: Unpack[CombineOptions]) 
         Manifests, or paths or urls of manifests or of source files.
     **options
         Those of `combine_with_report`, which says what each of them means: `concat`, `on_mismatch`, `duplicates`,
-        `inline_limit` (bytes), `storage_options`, `zarr_format`, `jobs`, `engine`, `spill`, `progress`.
+        `inline_limit` (bytes), `group`, `include`, `exclude`, `storage_options`, `zarr_format`, `jobs`, `engine`,
+        `spill`, `progress`.
 
     Returns
     -------
@@ -189,6 +205,8 @@ def append_with_report(
         gone = is_local(name) and not os.path.exists(local_path(name))
         message = "there is no manifest to append to" if gone else "not a manifest: inputs can be appended only to one"
         raise ManifestError(f"{message}; `refmaker combine` makes one", source=name)
+    if options.get("group", "/").strip("/"):
+        raise CombineError("appended inputs keep their groups: combine the group of each first, by combine --group")
     added = [new] if isinstance(new, str | os.PathLike | Manifest) else list(new)
     return combine_with_report([combined, *added], **options)
 
@@ -255,32 +273,37 @@ def _without_refused(collection: Collection) -> Collection:
 
 def _combined(collection: Collection, options: Options, reader: Reader) -> Combination:
     outcomes: list[Outcome] = []
-    made: dict[str, References] = {}
+    made: dict[str, References | ManifestArray | Composite] = {}
     tried: set[tuple[str, str]] = set()
     while True:
         plan = make_plan(collection, options, reader)
+        if options.on_mismatch == "compose":
+            consolidate(collection, plan, made, options)
         found = [one for one in plan.found if one.path not in made]
         if not found:
             manifest = build(collection, plan, made, options, reader)
+            told = [line for path in made for line in readers_of(path, manifest)]
+            manifest.notes = list(dict.fromkeys([*manifest.notes, *told]))
             return Combination(manifest, _dimensions(collection, plan), outcomes, plan.notes)
-        if options.on_mismatch == "drop-variable":
-            collection = _dropped(collection, found)
+        if options.on_mismatch == "compose":
+            settled = composed(collection, plan, found, made) or resolved(collection, plan, found, made)
+            outcomes += [Outcome(one.mismatch, "composed") for one in settled]
+            if not settled:
+                raise refusal("the inputs do not agree", found)
+        elif options.on_mismatch == "drop-variable":
+            collection = dropped(collection, found)
             outcomes += [Outcome(one.mismatch, "dropped") for one in found]
         elif options.on_mismatch == "inline":
-            collection = _inlined(collection, plan, found, made, options, reader, tried)
+            collection = inlined(collection, plan, found, made, options, reader, tried)
             outcomes += [Outcome(one.mismatch, "inlined") for one in found]
         elif options.on_mismatch == "split":
-            cut = _cut(collection, plan, found, tried)
-            if cut is None:
+            parted = cut(collection, plan, found, tried)
+            if parted is None:
                 return _split(collection, plan, found, options, reader, outcomes)
-            collection, which = cut
+            collection, which = parted
             outcomes += [Outcome(one.mismatch, "split") for one in which]
         else:
-            raise _refusal("the inputs do not agree", found)
-
-
-def _refusal(message: str, found: Sequence[Disagreement]) -> CombineError:
-    return CombineError(message, [one.mismatch for one in found])
+            raise refusal("the inputs do not agree", found)
 
 
 def _dimensions(collection: Collection, plan: Plan) -> tuple[CombinedDimension, ...]:
@@ -292,60 +315,6 @@ def _dimensions(collection: Collection, plan: Plan) -> tuple[CombinedDimension, 
         names = tuple(collection.names[first[block]] for block in axis.used if block in first)
         found.append(CombinedDimension(key, axis.length, names))
     return tuple(found)
-
-
-def _dropped(collection: Collection, found: Sequence[Disagreement]) -> Collection:
-    """Leave out the variables in which inputs do not agree, and refuse them by name."""
-    fixed = [one for one in found if not one.can_drop]
-    if fixed:
-        raise _refusal("the inputs do not agree in what cannot be left out", fixed)
-    refusals = {path: {**reasons} for path, reasons in collection.refusals.items()}
-    for one in found:
-        reason = f"the inputs do not agree: {one.mismatch.what}"
-        refusals.setdefault(one.mismatch.variable, {}).setdefault(reason, list(range(len(collection))))
-    return replace(collection.without(one.path for one in found), refusals=refusals)
-
-
-def _inlined(
-    collection: Collection,
-    plan: Plan,
-    found: Sequence[Disagreement],
-    made: dict[str, References],
-    options: Options,
-    reader: Reader,
-    tried: set[tuple[str, str]],
-) -> Collection:
-    """Write chunks anew, first those of other forms, then those that do not fit."""
-    fixed = [one for one in found if not one.can_recode or (one.path, one.mismatch.what) in tried]
-    if fixed:
-        raise _refusal("the inputs do not agree in what cannot be written anew", fixed)
-    tried |= {(one.path, one.mismatch.what) for one in found}
-    series = dict(collection.series)
-    for path in dict.fromkeys(one.path for one in found):
-        if all(one.mismatch.what == "partial chunk" for one in found if one.path == path):
-            made[path], _ = rechunked(collection, path, plan.pieces[path], reader, options.inline_limit)
-        else:
-            held = collection.series[path]
-            first = held.inputs.index(plan.first) if plan.first in held.inputs else 0
-            series[path] = reencoded(collection, path, first, reader, options.inline_limit)
-    return replace(collection, series=series)
-
-
-def _cut(
-    collection: Collection, plan: Plan, found: Sequence[Disagreement], tried: set[tuple[str, str]]
-) -> tuple[Collection, list[Disagreement]] | None:
-    """Cut chunks where that alone makes arrays agree; None where it would for none."""
-    series, which = dict(collection.series), []
-    for path in dict.fromkeys(one.path for one in found):
-        own = [one for one in found if one.path == path]
-        if (path, "cut") in tried or any(one.mismatch.what not in ("chunk grid", "partial chunk") for one in own):
-            continue
-        tried.add((path, "cut"))
-        cut = subchunked(collection, path, plan.pieces[path]) if path in plan.pieces else None
-        if cut is not None:
-            series[path] = cut
-            which += own
-    return (replace(collection, series=series), which) if which else None
 
 
 def _split(
@@ -362,7 +331,7 @@ def _split(
     for number in range(len(collection)):
         signatures.setdefault(tuple(one.labels.get(number, -1) for one in found), []).append(number)
     if fixed or len(signatures) < 2:
-        raise _refusal("the inputs do not agree, and splitting them does not help", fixed or found)
+        raise refusal("the inputs do not agree, and splitting them does not help", fixed or found)
     if options.concat is None and plan.axes:
         options = replace(options, concat=tuple(dict.fromkeys(plan.axes)))
     parts = [_combined(collection.part(inputs), options, reader) for inputs in signatures.values()]

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import Any
 
 from refmaker.combining.collection import Collection, Series
-from refmaker.combining.encodings import ABSENT
+from refmaker.combining.encodings import ABSENT, UNKNOWN_TYPES
 from refmaker.combining.reading import Chunks, Reader
 from refmaker.combining.records import Mismatch
 from refmaker.combining.values import decoded, sameness
@@ -57,6 +57,7 @@ RECODABLE = (
     "_FillValue",
     "scale_factor",
     "add_offset",
+    "operand types",
     "dimension order",
 )
 
@@ -96,6 +97,8 @@ def compare_aspects(
         said = {form: aspects[form].get(name, ABSENT) for form in distinct}
         if name in ignored or len(set(said.values())) == 1:
             continue
+        if name == "operand types" and UNKNOWN_TYPES in said.values():
+            continue  # manifests of others, read as xarray reads them
         what = _named(name, [said[form] for form in distinct])
         texts = [said[form] for form in forms]
         found.append(labelled(collection, path, what, inputs, texts, can_recode=what in RECODABLE))
@@ -136,7 +139,19 @@ def compare_values(collection: Collection, path: str, reader: Reader) -> list[Di
     if len(set(which)) < 2:
         return []
     texts = [f"values {number + 1}" for number in which]
+    if set(series.shapes) == {()}:
+        first = {number: entry for entry, number in reversed(list(enumerate(which)))}
+        known = {number: _scalar(collection, path, entry, reader) for number, entry in first.items()}
+        if len(set(known.values())) == len(known):
+            texts = [known[number] for number in which]
     return [labelled(collection, path, "values", series.inputs, texts)]
+
+
+def _scalar(collection: Collection, path: str, entry: int, reader: Reader) -> str:
+    """Return the value of a scalar as text."""
+    series = collection.series[path]
+    chunks = reader.chunks(series.references(entry), "/" + path)
+    return str(decoded(collection.form(series, entry), (), chunks)[()])[:80]
 
 
 def _same_references(series: Series) -> bool:

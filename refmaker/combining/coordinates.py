@@ -77,7 +77,8 @@ def read_coordinate(collection: Collection, path: str, reader: Reader) -> Coordi
     if any(len(shape) != 1 for shape in series.shapes):
         raise Unsupported("one-dimensional in some inputs only", path="/" + path)
     raw, which, chunks = read_values(collection, path, reader)
-    firsts = [which.index(number) for number in range(len(raw))]
+    places = {number: entry for entry, number in reversed(list(enumerate(which)))}
+    firsts = [places[number] for number in range(len(raw))]
     forms = [collection.form(series, entry) for entry in firsts]
     meaning, per_second = _compared(path, forms, raw)
     found = Coordinate(path, series, per_second=per_second)

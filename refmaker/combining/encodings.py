@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from refmaker.errors import ManifestError
 from refmaker.zarr.metadata import DIMENSIONS, ArrayMetadata
 
-__all__ = ["DECODING", "ArrayEncoding", "ArrayEncodings"]
+__all__ = ["DECODING", "OPERANDS", "ArrayEncoding", "ArrayEncodings"]
 
 DECODING = (
     "_FillValue",
@@ -53,7 +53,10 @@ DECODING = (
 
 _REMARKS = (DIMENSIONS, "long_name", "comment", "history", "source")
 
-ABSENT = "absent"
+OPERANDS = ("scale_factor", "add_offset", "missing_value", "_FillValue")
+"""Attributes with numbers that decoding needs: their types decide the type of what comes out."""
+
+ABSENT, UNKNOWN_TYPES = "absent", "not known"
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
@@ -74,12 +77,16 @@ class ArrayEncoding:
         None where the manifest names none.
     chunks
         Chunk shape.
+    types
+        Types of the attributes by whose numbers values are decoded, as far as JSON does not tell them; None where
+        nothing is known.
     """
 
     metadata: ArrayMetadata
     attributes: dict[str, Any]
     dimensions: tuple[str, ...] | None
     chunks: tuple[int, ...]
+    types: Mapping[str, str] | None = None
 
     @cached_property
     def dtype_text(self) -> str:
@@ -108,9 +115,10 @@ class ArrayEncoding:
             "dtype": canonical(self.metadata.element_type),
             "byte order": self.endian,
             "codecs": canonical([*map(_as_decoded, self.codecs), *([] if self.metadata.order == "C" else ["order F"])]),
-            "chunk grid": canonical(self.chunks),
+            "chunk grid": canonical(self.chunks if self.regular else self._irregular),
             "dimensions": ABSENT if self.dimensions is None else canonical(self.dimensions),
             "fill value": self._masked,
+            "operand types": UNKNOWN_TYPES if self.types is None else canonical(self.types),
         }
         for name in (*DECODING, *self._meant):
             label = name if name not in found else f"attribute {name}"
@@ -138,6 +146,17 @@ class ArrayEncoding:
             value = self.attributes.get("_FillValue")
         return ABSENT if value is None or value == "NaN" else canonical(value)
 
+    @property
+    def regular(self) -> bool:
+        """Whether chunks are all of one shape, and stored so."""
+        return self.metadata.chunk_lengths is None and self.metadata.encoded_chunk is None
+
+    @property
+    def _irregular(self) -> object:
+        lengths = self.metadata.chunk_lengths
+        axes = None if lengths is None else [axis.tolist() for axis in lengths]
+        return [axes, self.metadata.encoded_chunk]
+
     @cached_property
     def others(self) -> dict[str, str]:
         """Attributes that do not decide what values mean: name -> text."""
@@ -153,28 +172,35 @@ class ArrayEncodings:
         self._numbers: dict[str, int] = {}
         self._by_text: dict[str, int] = {}
 
-    def number(self, metadata: ArrayMetadata, attributes: dict[str, Any]) -> int:
+    def number(
+        self, metadata: ArrayMetadata, attributes: dict[str, Any], types: Mapping[str, str] | None = None
+    ) -> int:
         """Return the number of the encoding of an array.
 
         Parameters
         ----------
         metadata, attributes
             As in `ManifestArray`.
+        types
+            Of the attributes, as in `Manifest.types`.
         """
+        types = None if types is None else {name: types[name] for name in OPERANDS if name in types}
         rest = metadata.without_shape()
-        as_written = repr((rest.document, attributes))  # quicker to make, and mostly the same where the encoding is
+        as_written = repr(
+            (rest.document, attributes, types)
+        )  # quicker to make, and mostly the same where the encoding is
         number = self._by_text.get(as_written)
         if number is None:
-            text = canonical([rest.to_json(), attributes])
+            text = canonical([rest.to_json(), attributes, types])
             number = self._numbers.setdefault(text, len(self.all))
             if number == len(self.all):
-                self.all.append(_encoding(rest, attributes))
+                self.all.append(replace(_encoding(rest, attributes), types=types))
             self._by_text[as_written] = number
         return number
 
     def take(self, other: ArrayEncodings) -> list[int]:
         """Take over the encodings of another collection; return the number here of each of them."""
-        return [self.number(encoding.metadata, encoding.attributes) for encoding in other.all]
+        return [self.number(encoding.metadata, encoding.attributes, encoding.types) for encoding in other.all]
 
 
 def _encoding(metadata: ArrayMetadata, attributes: dict[str, Any]) -> ArrayEncoding:

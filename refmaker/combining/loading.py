@@ -24,6 +24,7 @@ from refmaker.combining.records import Progress
 from refmaker.combining.rows import Spill
 from refmaker.combining.template_reader import QuickReader
 from refmaker.engines.engine import Engine, Item, TaskFailed
+from refmaker.engines.executor import EngineLike, as_engine
 from refmaker.engines.local import LocalEngine
 from refmaker.errors import EngineError, RefmakerError, SourceError
 from refmaker.hdf5.checksum import Deferred, deferring, wrong
@@ -71,7 +72,7 @@ def collect(
     storage_options: Mapping[str, Any],
     zarr_format: Literal[2, 3] | None = None,
     jobs: int = 1,
-    engine: Engine | None = None,
+    engine: EngineLike | None = None,
     spill: str | os.PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Collection:
@@ -101,7 +102,7 @@ def collect(
     names = [text_of(one) for one in inputs if not isinstance(one, Manifest)]
     if len(inputs) == len(names) > 1 and (jobs > 1 or engine is not None):
         if engine is not None:
-            return _by_engine(names, loader, engine, _SENT if spill is None else _BOUNDED, progress)
+            return _by_engine(names, loader, as_engine(engine), _SENT if spill is None else _BOUNDED, progress)
         size = max(min(_SLICE if spill is None else _BOUNDED, -(-(len(names) - 1) // jobs)), 1)
         with closing(LocalEngine(jobs)) as local:
             return _by_engine(names, loader, local, size, progress)

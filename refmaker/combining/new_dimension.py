@@ -3,14 +3,13 @@
 Contract: the value of an input is its scalar variable of that name, its global attribute, or what a pattern finds in
 its name. Arrays get the dimension in front, with chunks of one row, so that all references stay as they are; what then
 follows is combining along a dimension with a coordinate, refusals and all. Coordinates of dimensions, and what is named
-by attributes of CF conventions (coordinates, bounds, grid mappings and so on), do not get it, except scalars that
-differ: as `xarray.concat(data_vars="all", coords="different")` of files that were opened with `decode_coords="all"`.
+by attributes of CF conventions (coordinates, bounds, grid mappings and so on), do not get it, except what differs: as
+`xarray.concat(data_vars="all", coords="different")` of files that were opened with `decode_coords="all"`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from refmaker.combining.collection import Collection, Series
 from refmaker.combining.comparing import compare_values, labelled
 from refmaker.combining.dimensions import index_paths
 from refmaker.combining.encodings import ArrayEncoding
+from refmaker.combining.names import TIME_ATTRIBUTES, NamePattern
 from refmaker.combining.reading import Reader
 from refmaker.combining.records import CombineError
 from refmaker.combining.rows import MemoryRows
@@ -70,12 +70,9 @@ def with_new_dimension(
     return collection, None if concat is None else tuple(name for name, _ in wished)
 
 
-def _taken_apart(text: str) -> tuple[str, re.Pattern[str] | None]:
+def _taken_apart(text: str) -> tuple[str, NamePattern | None]:
     name, equals, pattern = text.partition("=")
-    try:
-        return name, re.compile(pattern) if equals else None
-    except re.error as error:
-        raise CombineError(f"invalid regular expression {pattern!r}: {error}") from error
+    return name, NamePattern.of(pattern) if equals else None
 
 
 def _both(collection: Collection) -> list[str]:
@@ -88,7 +85,7 @@ def _both(collection: Collection) -> list[str]:
     return found
 
 
-def _expand_dims(collection: Collection, path: str, pattern: re.Pattern[str] | None, reader: Reader) -> Collection:
+def _expand_dims(collection: Collection, path: str, pattern: NamePattern | None, reader: Reader) -> Collection:
     having = _having(collection, path.rpartition("/")[2])
     lacking = [number for number in range(len(collection)) if number not in having]
     scalars, attributes = _scalars(collection, path), _attributes(collection, path)
@@ -99,9 +96,11 @@ def _expand_dims(collection: Collection, path: str, pattern: re.Pattern[str] | N
         path = scalars[0]
         known = set(series[path].inputs)
     else:
-        values = attributes if pattern is None else _named(collection, pattern, lacking)
+        names = {number: collection.names[number] for number in lacking}
+        values = attributes if pattern is None else pattern.values(names)
         known = set(values)
-        series[path] = _coordinate(collection, path, {n: values[n] for n in lacking if n in values})
+        stated = TIME_ATTRIBUTES if pattern is not None and pattern.date_format is not None else {}
+        series[path] = _coordinate(collection, path, {n: values[n] for n in lacking if n in values}, stated)
     missing = [number for number in lacking if number not in known]
     if missing:
         inputs = range(len(collection))
@@ -141,22 +140,7 @@ def _attributes(collection: Collection, name: str) -> dict[int, Any]:
     return found
 
 
-def _named(collection: Collection, pattern: re.Pattern[str], inputs: Sequence[int]) -> dict[int, Any]:
-    """Return what a pattern finds in the names of inputs: numbers, if all of them are."""
-    found: dict[int, str] = {}
-    for number in inputs:
-        match = pattern.search(collection.names[number])
-        if match is not None:
-            found[number] = match.group(1 if pattern.groups else 0) or ""
-    for kind in (int, float):
-        try:
-            return {number: kind(text) for number, text in found.items()}
-        except ValueError:
-            continue
-    return dict(found)
-
-
-def _coordinate(collection: Collection, path: str, values: Mapping[int, Any]) -> Series:
+def _coordinate(collection: Collection, path: str, values: Mapping[int, Any], attributes: Mapping[str, Any]) -> Series:
     """Make the coordinate of the new dimension; inputs that have one already keep it."""
     if any(type(value) is int and not -(2**63) <= value < 2**63 for value in values.values()):
         raise CombineError("values of the new dimension do not fit into 64-bit integers", structure=path)
@@ -164,7 +148,7 @@ def _coordinate(collection: Collection, path: str, values: Mapping[int, Any]) ->
     real = any(isinstance(value, float) for value in values.values())
     zarr_format: Literal[2, 3] = 3 if collection.zarr_formats[:1] == [3] else 2
     scalar = scalar_metadata(zarr_format, np.dtype(object if text else "<f8" if real else "<i8"))
-    number_of_form = collection.forms.number(*scalar.with_dimension_names((), {}))
+    number_of_form = collection.forms.number(*scalar.with_dimension_names((), attributes))
     old = collection.series.get(path)
     kept = {} if old is None else {n: e for e, n in enumerate(old.inputs) if n not in values}
     made = Series(MemoryRows() if old is None else old.rows.empty())
@@ -195,6 +179,12 @@ def _chosen(collection: Collection, path: str, lacking: set[int], reader: Reader
     inside = group + "/" if group else ""
     related = _related(collection)
     indices = index_paths(collection)
+    # Along these the inputs differ anyway, so that what has them says nothing of the new dimension.
+    moving = {
+        one.rpartition("/")[2]
+        for one in indices
+        if len(set(collection.series[one].shapes)) > 1 or compare_values(collection, one, reader)
+    }
     found = [path]
     for other, series in collection.series.items():
         if other == path or not other.startswith(inside) or not lacking & set(series.inputs):
@@ -205,9 +195,17 @@ def _chosen(collection: Collection, path: str, lacking: set[int], reader: Reader
                 found.append(other)
         elif other in indices:
             continue
-        elif other not in related or (set(series.shapes) == {()} and compare_values(collection, other, reader)):
+        elif other not in related or _comes_along(collection, other, moving, reader):
             found.append(other)
     return found
+
+
+def _comes_along(collection: Collection, path: str, moving: set[str], reader: Reader) -> bool:
+    """Return whether an array that is named by attributes differs from input to input, as the bounds of a scalar do."""
+    series = collection.series[path]
+    if len(set(series.shapes)) > 1 or moving & set(collection.form(series, 0).dimensions or ()):
+        return False
+    return bool(compare_values(collection, path, reader))
 
 
 def _related(collection: Collection) -> set[str]:
@@ -250,5 +248,9 @@ def _prepend_axis(collection: Collection, path: str, form: ArrayEncoding, name: 
     dimensions = () if form.dimensions is None and not form.chunks else form.dimensions
     if dimensions is None:
         raise CombineError(f"/{path} has no dimension names, so the new dimension {name!r} cannot be added to it")
+    if not form.regular:
+        raise CombineError(
+            f"/{path} has chunks of different lengths, so the new dimension {name!r} cannot be added to it"
+        )
     metadata = form.metadata.with_extent([], (1, *form.chunks)).with_leading_axis()
-    return collection.forms.number(*metadata.with_dimension_names((name, *dimensions), form.attributes))
+    return collection.forms.number(*metadata.with_dimension_names((name, *dimensions), form.attributes), form.types)

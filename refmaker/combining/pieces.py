@@ -18,7 +18,7 @@ from refmaker.combining.shift import Moves, Pieces
 from refmaker.combining.windows import PlacedReferences
 from refmaker.manifest.references import References
 
-__all__ = ["Pieces", "pieces_of", "place"]
+__all__ = ["Pieces", "pieces_of", "place", "placed"]
 
 _MOST_HOLES = 16
 """Positions per entry of a grid, beyond which it is not laid out: inputs on a diagonal would fill memory."""
@@ -81,7 +81,11 @@ def pieces_of(
 
 def place(series: Series, pieces: Pieces, chunks: Sequence[int]) -> References:
     """Return the references of the combined array. All pieces are there, and none is ragged."""
-    moves = Moves.of(series, pieces, chunks)
+    return placed(series, pieces, Moves.of(series, pieces, chunks))
+
+
+def placed(series: Series, pieces: Pieces, moves: Moves) -> References:
+    """Return the references of the combined array, moved so. All pieces are there."""
     if isinstance(series.rows, FileRows):
         return PlacedReferences(series, pieces.entry, moves)
     counts = np.asarray(series.counts, "i8")[pieces.entry]

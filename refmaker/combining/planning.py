@@ -7,6 +7,7 @@ hold is recorded, for every array, before anything is built.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -38,7 +39,7 @@ from refmaker.errors import Unsupported
 
 __all__ = ["Plan", "make_plan"]
 
-_STORAGE = ("byte order", "codecs", "chunk grid")
+_STORAGE = ("operand types", "byte order", "codecs", "chunk grid")
 """What does not matter where values are taken, not chunks."""
 
 
@@ -270,8 +271,11 @@ def _missing_chunks(collection: Collection, path: str, entries: Sequence[int]) -
         form = forms[series.forms[entry]]
         held = len(series.inline.get(entry, ())) + len(series.whole.get(entry, ())) + series.counts[entry]
         cells = 1
-        for extent, chunk in zip(series.shapes[entry], form.chunks, strict=True):
-            cells *= -(-extent // chunk)
+        if form.regular:
+            for extent, chunk in zip(series.shapes[entry], form.chunks, strict=True):
+                cells *= -(-extent // chunk)
+        else:
+            cells = math.prod(form.metadata.with_extent(series.shapes[entry]).layout(structure=f"array {path!r}").grid)
         texts.append("none, and missing chunks" if form.fill_value is None and held < cells else "given, or not needed")
     if len(set(texts)) < 2:
         return []
@@ -294,7 +298,11 @@ def _gaps(collection: Collection, path: str, axes: Sequence[Axis]) -> Disagreeme
 def _unaligned(collection: Collection, path: str, pieces: Pieces, axes: Sequence[Axis]) -> list[Disagreement]:
     """Find pieces that do not begin or end on bounds of chunks."""
     series = collection.series[path]
-    chunks = collection.form(series, int(pieces.entry[0])).chunks
+    form = collection.form(series, int(pieces.entry[0]))
+    if not form.regular:
+        texts = ["chunks of different lengths"] * len(series)
+        return [labelled(collection, path, "chunk grid", series.inputs, texts)]
+    chunks = form.chunks
     ragged = pieces.ragged(chunks)
     if not ragged.any():
         return []

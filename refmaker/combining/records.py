@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from refmaker import limits
-from refmaker.engines.engine import Engine
+from refmaker.engines.executor import EngineLike
 from refmaker.errors import RefmakerError
 from refmaker.manifest.manifest import Manifest
 
@@ -30,7 +30,7 @@ __all__ = [
     "Progress",
 ]
 
-OnMismatch: TypeAlias = Literal["refuse", "drop-variable", "split", "inline"]
+OnMismatch: TypeAlias = Literal["compose", "refuse", "drop-variable", "split", "inline"]
 Duplicates: TypeAlias = Literal["refuse", "first", "last"]
 
 DEFAULT_INLINE_LIMIT = limits.INLINE
@@ -49,17 +49,21 @@ class Mismatch:
         What differs: "dtype", "chunk grid", the name of an attribute, "values", "partial chunk" and so on.
     values
         What it is -> the inputs that say so, in the order given.
+    reason
+        Why no composite array was made, where that was tried.
     """
 
     variable: str
     what: str
     values: dict[str, tuple[str, ...]]
+    reason: str | None = None
 
     def __str__(self) -> str:
         parts = [f"{value} ({_some(inputs)})" for value, inputs in list(self.values.items())[:_LISTED]]
         if len(self.values) > _LISTED:
             parts.append(f"{len(self.values) - _LISTED} others")
-        return f"{self.variable}: {self.what}: {', '.join(parts)}"
+        why = "" if self.reason is None else f"; not composed: {self.reason}"
+        return f"{self.variable}: {self.what}: {', '.join(parts)}{why}"
 
 
 def _some(inputs: Sequence[str]) -> str:
@@ -77,17 +81,23 @@ class CombineError(RefmakerError):
         One line.
     mismatches
         Everything that stands in the way, as far as it was looked at.
+    remedy
+        Options with which the rest is combined.
     """
 
-    def __init__(self, message: str, mismatches: Sequence[Mismatch] = (), **where: Any) -> None:
+    def __init__(
+        self, message: str, mismatches: Sequence[Mismatch] = (), *, remedy: str | None = None, **where: Any
+    ) -> None:
         super().__init__(message, **where)
+        self.remedy = remedy
         self.mismatches = tuple(mismatches)
 
     def __str__(self) -> str:
         lines = "; ".join(str(mismatch) for mismatch in self.mismatches[:_LISTED])
         more = len(self.mismatches) - _LISTED
         rest = f"; and {more} more" if more > 0 else ""
-        return super().__str__() + (f": {lines}{rest}" if lines else "")
+        advice = f" ({self.remedy})" if self.remedy else ""
+        return super().__str__() + (f": {lines}{rest}" if lines else "") + advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ class Outcome:
     """How a disagreement was handled that did not stop the combination."""
 
     mismatch: Mismatch
-    action: Literal["dropped", "split", "inlined"]
+    action: Literal["dropped", "split", "inlined", "composed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +160,13 @@ class CombineOptions(TypedDict, total=False):
     on_mismatch: OnMismatch
     duplicates: Duplicates
     inline_limit: int
+    group: str
+    include: Sequence[str]
+    exclude: Sequence[str]
     storage_options: Mapping[str, Any] | None
     zarr_format: Literal[2, 3] | None
     jobs: int
-    engine: Engine | None
+    engine: EngineLike | None
     spill: str | os.PathLike[str] | None
     progress: Callable[[Progress], None] | None
 
@@ -163,7 +176,7 @@ class Options:
     """How inputs are combined: see `refmaker.combining.combine`."""
 
     concat: tuple[str, ...] | None = None
-    on_mismatch: OnMismatch = "refuse"
+    on_mismatch: OnMismatch = "compose"
     duplicates: Duplicates = "refuse"
     inline_limit: int = DEFAULT_INLINE_LIMIT
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)

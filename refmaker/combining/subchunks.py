@@ -34,6 +34,8 @@ def subchunked(collection: Collection, path: str, pieces: Pieces) -> Series | No
     """
     series = collection.series[path]
     forms = {number: collection.forms.all[number] for number in dict.fromkeys(series.forms)}
+    if not all(form.regular for form in forms.values()):
+        return None
     if len(pieces.dims) != 1 or any(form.codecs or form.metadata.order == "F" for form in forms.values()):
         return None
     dim = pieces.dims[0]
@@ -53,7 +55,7 @@ def subchunked(collection: Collection, path: str, pieces: Pieces) -> Series | No
         form, shape = forms[series.forms[entry]], series.shapes[entry]
         chunks = (*form.chunks[:dim], rows, *form.chunks[dim + 1 :])
         cut = _cut(references, shape, form.chunks, dim, rows, size, path)
-        number = collection.forms.number(with_extent(form, shape, chunks), form.attributes)
+        number = collection.forms.number(with_extent(form, shape, chunks), form.attributes, form.types)
         columns = cut.cell, cut.target, cut.offset, cut.size
         at = made.add(series.inputs[entry], number, shape, columns)
         if cut.inline:

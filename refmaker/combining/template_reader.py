@@ -8,7 +8,7 @@ anything unusual the ordinary reader has to say what it is. An archive has thous
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from refmaker.errors import ManifestError
 from refmaker.kerchunk.json_writer import read_json
 from refmaker.kerchunk.values import Extension, extension_of, inline_data
 from refmaker.manifest.manifest import Manifest
+from refmaker.manifest.types import type_records
 from refmaker.replay.keys import cell_of
 from refmaker.replay.policy import Policy
 from refmaker.urls import resolve
@@ -76,7 +77,7 @@ class QuickReader:
         self.collection = collection
         self._templates: dict[tuple[str, ...], _Template | None] = {}
         self._documents: dict[str, dict[str, Any]] = {}
-        self._forms: dict[tuple[str, str], tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
+        self._forms: dict[tuple[str, str, str], tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
 
     def add(self, name: str, data: bytes, base: str) -> bool:
         """Read a manifest, if it is one of those that are known here; else give False, with nothing done.
@@ -108,11 +109,14 @@ class QuickReader:
     def _add(self, name: str, base: str, document: dict[str, Any], template: _Template) -> bool:
         values: list[Any] = list(document["refs"].values())
         extension = extension_of(document, name)
-        if extension is None:
+        ours = document.get("refmaker") or {}
+        if extension is None or "composites" in ours:
             return False
+        types = type_records(ours, name)
         entries = []
         for array in template.arrays:
-            known = self._form(array, values, template.zarr_format)
+            own = None if types is None else types.get(array.path, {})
+            known = self._form(array, values, template.zarr_format, own)
             entry = None if known is None else self._entry(array, values, name)
             if known is None or entry is None:
                 return False
@@ -128,14 +132,15 @@ class QuickReader:
         return True
 
     def _form(
-        self, array: _Array, values: Sequence[Any], zarr_format: Literal[2, 3]
+        self, array: _Array, values: Sequence[Any], zarr_format: Literal[2, 3], types: Mapping[str, str] | None
     ) -> tuple[int, tuple[int, ...]] | None:
         """Return form and shape of an array, None where its chunk grid is another one."""
         metadata = values[array.metadata]
         attributes = values[array.attributes] if array.attributes >= 0 else "{}"
         if not isinstance(metadata, str) or not isinstance(attributes, str):
             return None
-        known = self._forms.get((metadata, attributes))
+        key = metadata, attributes, repr(types)
+        known = self._forms.get(key)
         if known is None:
             own, found = self._document(metadata), self._document(attributes)
             if own is None or found is None:
@@ -144,10 +149,10 @@ class QuickReader:
             found = found if inside is None else inside
             made = ArrayMetadata.from_json(own, structure=array.path)
             grid = made.layout(structure=array.path).grid
-            form = self.collection.forms.number(made, found)
+            form = self.collection.forms.number(made, found, types)
             if len(self._forms) >= _DOCUMENTS:
                 self._forms.clear()
-            known = self._forms[metadata, attributes] = form, made.shape, grid
+            known = self._forms[key] = form, made.shape, grid
         return known[:2] if known[2] == array.grid else None
 
     def _document(self, text: object) -> dict[str, Any] | None:

@@ -114,6 +114,8 @@ def decoded(form: ArrayEncoding, shape: tuple[int, ...], chunks: Chunks) -> npt.
     chunks
         Every chunk that is there; the others hold the fill value.
     """
+    if not form.regular:
+        raise Unsupported("chunks of different lengths, whose values are not looked at")
     dtype, count = dtype_of(form), math.prod(form.chunks)
     if max(math.prod(shape), count) * dtype.itemsize > MOST:
         raise Unsupported(f"values of more than {MOST} bytes, which are not looked at", structure=f"shape {shape}")

@@ -17,7 +17,7 @@ from typing import Any
 
 from refmaker.engines.engine import TOGETHER, TaskFailed
 
-__all__ = ["READY", "main"]
+__all__ = ["READY", "main", "traced"]
 
 READY = "ready"
 _PLACES = 4
@@ -49,7 +49,7 @@ class _Sender:
     def finish(self, key: int, future: Future[Any]) -> None:
         """Send the result of an item."""
         error = future.exception()
-        self.send((key, future.result() if error is None else TaskFailed("defect", _traced(error))))
+        self.send((key, future.result() if error is None else TaskFailed("defect", traced(error))))
 
     def send(self, message: Any) -> None:
         """Send, or end where nobody listens."""
@@ -60,7 +60,7 @@ class _Sender:
             os._exit(0)
 
 
-def _traced(error: BaseException) -> str:
+def traced(error: BaseException) -> str:
     """Describe an error that should not have been, with the places it came through last."""
     places = traceback.extract_tb(error.__traceback__)[-_PLACES:]
     through = " < ".join(f"{place.name} ({place.filename}:{place.lineno})" for place in reversed(places))

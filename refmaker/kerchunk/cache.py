@@ -160,6 +160,8 @@ def _give_back() -> None:
 
 
 def _keep(manifest: Manifest, entry: str) -> None:
+    if manifest.composites:
+        return  # their columns are in the document, and as quickly read from there
     with contextlib.suppress(OutputError):
         write_columns(manifest, entry)
         _make_room(os.path.dirname(entry))

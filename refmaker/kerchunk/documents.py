@@ -11,6 +11,7 @@ from typing import Any
 
 from refmaker import limits
 from refmaker._version import __version__
+from refmaker.kerchunk.composites import composites_to_json
 from refmaker.kerchunk.extension import EXTENSION_FORMAT
 from refmaker.manifest.manifest import Manifest, Target, notes_of
 from refmaker.redaction import redact
@@ -73,6 +74,8 @@ def extension(manifest: Manifest) -> dict[str, Any]:
         content["sources"] = {path: list(source) for path, source in manifest.sources.items()}
     if manifest.types is not None:
         content["types"] = manifest.types
+    if manifest.composites:
+        content["composites"] = composites_to_json(manifest)
     return content
 
 

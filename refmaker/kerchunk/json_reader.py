@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from refmaker.errors import ManifestError
 from refmaker.kerchunk.chunk_columns import Chunks, inline_data
+from refmaker.kerchunk.composites import composites_from_json
 from refmaker.kerchunk.extension import check_extension, extension_lines, extension_notes, member, source_records
 from refmaker.kerchunk.fast_json_reader import Run, UnusualError, parse_with_runs, starts_with
 from refmaker.kerchunk.fetch import load_bytes
@@ -144,6 +145,9 @@ def _version_1(document: dict[str, Any], source: str, runs: _Runs | None) -> Man
     manifest.notes = extension_notes(extension, source)
     manifest.sources = source_records(extension, manifest, source)
     manifest.types = type_records(extension, source)
+    manifest.composites = composites_from_json(extension, manifest.zarr_format, len(manifest.targets), source)
+    for path in manifest.composites:
+        manifest.arrays.pop(path, None)
     return manifest
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from refmaker.atomic import atomic_write
+from refmaker.kerchunk.composites import with_stubs
 from refmaker.kerchunk.compression import suffix_of, write_packed
 from refmaker.kerchunk.documents import CONSOLIDATED, below, consolidated, documents, extension
 from refmaker.kerchunk.fast_json_writer import reference_rows
@@ -57,7 +58,7 @@ def iter_json(manifest: Manifest) -> Iterator[bytes]:
     ManifestError
         Something in the manifest cannot be written without loss: it is named.
     """
-    manifest = publishable(manifest)
+    manifest = with_stubs(publishable(manifest))
     layouts = check_manifest(manifest)
     urls = [strict.encoded(target.url, structure=f"target {strict.shown(target.url)}") for target in manifest.targets]
     ours = strict.encoded(extension(manifest), structure="refmaker")

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from refmaker.errors import OutputError, SourceError, concealed
+from refmaker.errors import SourceError, concealed
 from refmaker.kerchunk.json_reader import load_json
 from refmaker.manifest.manifest import Manifest
 from refmaker.urls import first_link, is_local, local_path, text_of
@@ -90,7 +90,9 @@ def head_file(path: str, *, parquet: bool) -> str:
     return file_in(standing(path), METADATA_FILE) if parquet else path
 
 
-def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
+def write_manifest(
+    manifest: Manifest, path: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+) -> None:
     """Write a manifest in the form that the name asks for, whole or not at all.
 
     Parameters
@@ -98,8 +100,11 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     manifest
         What to write.
     path
-        Where: a path of this machine, or `file://` and a path. `.parq` and `.parquet` are a Parquet set, anything else
-        is kerchunk JSON version 1, packed for `.gz`, `.zst` and `.zstd`.
+        Where: a path, or a url of any fsspec filesystem that can be written to. `.parq` and `.parquet` are a Parquet
+        set, anything else is kerchunk JSON version 1, packed for `.gz`, `.zst` and `.zstd`. In a store a Parquet set is
+        several objects: one that is being replaced is refused by its readers until it is whole.
+    storage_options
+        For that filesystem.
 
     Raises
     ------
@@ -121,9 +126,10 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     """
     name = text_of(path)
     if not is_local(name):
-        raise OutputError(
-            f"cannot write {name!r}: manifests are written to paths of this machine; write it there, then upload it"
-        )
+        from refmaker.kerchunk.uploading import upload_manifest
+
+        upload_manifest(manifest, name, storage_options, parquet=is_parquet_name(name))
+        return
     name = local_path(name)
     if is_parquet_name(name):
         manifest.to_parquet(name)

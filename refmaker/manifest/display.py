@@ -15,6 +15,7 @@ import numpy as np
 
 from refmaker.errors import printable
 from refmaker.redaction import redact
+from refmaker.zarr.metadata import ArrayMetadata
 
 if TYPE_CHECKING:
     from refmaker.manifest.manifest import Manifest, ManifestArray
@@ -32,11 +33,14 @@ _COLOURS = {"stored": "#4c78a8", "inlined": "#f2a541", "missing": "#dddddd"}
 def as_text(manifest: Manifest) -> str:
     """Return the head of a manifest and its first arrays, in at most twenty lines."""
     lines = [f"<refmaker.Manifest: {_head(manifest)}>"]
-    room = _LINES - 1
+    room = _LINES - 1 - bool(manifest.composites)
     shown = len(manifest.arrays) if len(manifest.arrays) <= room else room - 1
     lines += [_line(path, array) for path, array in islice(manifest.arrays.items(), shown)]
     if shown < len(manifest.arrays):
         lines.append(f"  … and {len(manifest.arrays) - shown} more arrays")
+    if manifest.composites:
+        names = ", ".join(_name(path) for path in islice(manifest.composites, 8))
+        lines[-1:] = [*lines[-1:], f"  composite: {names}{'' if len(manifest.composites) <= 8 else ', …'}"][-2:]
     return "\n".join(lines)
 
 
@@ -53,9 +57,7 @@ def _head(manifest: Manifest) -> str:
 def _line(path: str, array: ManifestArray) -> str:
     metadata = array.metadata
     dtype = printable(str(metadata.data_type), _NAME)
-    return (
-        f"  {_name(path)}  {_extents(metadata.shape)} chunks {_extents(metadata.chunk_shape)} {dtype}, {_stored(array)}"
-    )
+    return f"  {_name(path)}  {_extents(metadata.shape)} chunks {_chunks(metadata)} {dtype}, {_stored(array)}"
 
 
 def _name(path: str) -> str:
@@ -63,7 +65,16 @@ def _name(path: str) -> str:
     return text if len(text) <= _NAME else text[:_NAME] + "…"
 
 
-def _extents(extents: Sequence[int]) -> str:
+def _chunks(metadata: ArrayMetadata) -> str:
+    """Return the chunk shape, where lengths differ the shortest and the longest."""
+    lengths = metadata.chunk_lengths
+    if lengths is None:
+        return _extents(metadata.chunk_shape)
+    ranges = ((int(axis.min(initial=axis.max(initial=1))), int(axis.max(initial=1))) for axis in lengths)
+    return _extents([str(low) if low == high else f"{low}…{high}" for low, high in ranges])
+
+
+def _extents(extents: Sequence[int | str]) -> str:
     text = " x ".join(map(str, extents))
     return f"({text if len(text) <= _NAME else text[:_NAME] + '…'})"
 
@@ -102,7 +113,7 @@ def _row(manifest: Manifest, path: str, array: ManifestArray) -> str:
         _name(path),
         printable(dimensions, _NAME),
         _extents(metadata.shape),
-        _extents(metadata.chunk_shape),
+        _chunks(metadata),
         printable(str(metadata.data_type), _NAME),
         _stored(array),
     ]

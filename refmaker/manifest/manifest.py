@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from refmaker.file_version import Target
+from refmaker.manifest.composite import Composite
 from refmaker.manifest.references import References
 from refmaker.manifest.writers import converter, plotter, writer
 from refmaker.model import JSON, Tree
@@ -23,7 +24,7 @@ from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 __all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target", "notes_of"]
 
 
-_COMPARED = ("zarr_format", "groups", "arrays", "refusals", "extra", "sources", "types")
+_COMPARED = ("zarr_format", "groups", "arrays", "refusals", "extra", "sources", "types", "composites")
 
 
 @dataclass(slots=True)
@@ -112,6 +113,9 @@ class Manifest:
     types
         Path of a group or array -> name of an attribute -> its type in the source, which JSON does not tell: see
         `refmaker.manifest.types`. None where nothing is known, as in foreign manifests.
+    composites
+        Path of an array -> how it is put together, where files do not agree in how it is stored. It is in `arrays` too
+        only as long as somebody else's reader is to find something there.
     notes
         What a manifest that was read, or combined, says of values that users will see differently. Of a scan, it stands
         in `objects`; `notes_of` gives both.
@@ -140,17 +144,27 @@ class Manifest:
     sources: dict[str, tuple[int, str]] = field(default_factory=dict)
     outside: dict[str, int] = field(default_factory=dict)
     types: dict[str, dict[str, str]] | None = None
+    composites: dict[str, Composite] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
     def chunks(self) -> int:
         """Number of references, inlined chunks included."""
-        return sum(len(a.references) for a in self.arrays.values())
+        composed = sum(len(one.references) for one in self.composites.values())
+        return composed + sum(len(a.references) for a in self.arrays.values())
 
     @property
     def is_loaded(self) -> bool:
         """Whether all references can be looked at without reading anything."""
         return all(array.references.is_loaded() for array in self.arrays.values())
+
+    def without_composites(self) -> Manifest:
+        """Return the manifest for who cannot hold composite arrays: they are refused there, by name."""
+        if not self.composites:
+            return self
+        reason = "a composite array, put together of pieces that are stored differently: read through refmaker:// only"
+        refusals = {**self.refusals, **{f"/{path}": reason for path in self.composites}}
+        return replace(self, composites={}, refusals=refusals)
 
     def load(self) -> None:
         """Read all references, where they are read from shards when they are needed."""

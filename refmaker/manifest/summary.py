@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from refmaker.manifest.composite import Composite
 from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.references import References
 from refmaker.model import JSON, Chunked, Contiguous, Dataset, Tree
@@ -84,7 +85,24 @@ def summarise(manifest: Manifest, tree: Tree | None = None) -> list[ArraySummary
                 chunks_total=array.cells,
             )
         )
-    return summaries
+    return [*summaries, *(_composed(manifest, path, one) for path, one in manifest.composites.items())]
+
+
+def _composed(manifest: Manifest, path: str, one: Composite) -> ArraySummary:
+    """Summarise an array that is put together: of its codecs, those of all pieces."""
+    stored, size = _in_manifest(manifest, one.references)
+    return ArraySummary(
+        path="/" + path,
+        shape=one.metadata.shape,
+        dimensions=_names(one.metadata.dimension_names(one.attributes)),
+        chunks=one.metadata.chunk_shape,
+        dtype=one.metadata.data_type,
+        codecs=["composite", *dict.fromkeys(name for form in one.forms for name in form.metadata.codec_names)],
+        stored_size=size,
+        chunks_stored=stored,
+        chunks_inlined=len(one.references.inline),
+        chunks_total=int(one.base[-1]),
+    )
 
 
 def _dataset(tree: Tree, path: str) -> Dataset | None:

@@ -21,6 +21,7 @@ def with_zarr_format(manifest: Manifest, zarr_format: ZarrFormat) -> Manifest:
     """Return a manifest in a Zarr format. Arrays that have no exact form in it are among the refusals of the result."""
     if zarr_format is manifest.zarr_format:
         return manifest
+    manifest = manifest.without_composites()
     manifest.load()
     arrays, refusals = {}, dict(manifest.refusals)
     for path, array in manifest.arrays.items():

@@ -34,6 +34,7 @@ from refmaker.mapping.edges import EdgeAllowance
 from refmaker.mapping.extending import extend
 from refmaker.mapping.fill import FillPlan, plan_fill
 from refmaker.mapping.layout import Layout, Rules, lay_out, split_rows
+from refmaker.mapping.small_arrays import consolidated
 from refmaker.mapping.text import ENCODING, NOT_UTF8, has_other_text, is_text
 from refmaker.model import JSON, ArrayType, Contiguous, Datatype, ObjectReference
 from refmaker.zarr.chunk_grid import check_extents, grid_of
@@ -74,6 +75,8 @@ class BuildOptions:
         Use nothing that readers without refmaker cannot decode: such values are inlined, or refused.
     keep_checksums
         Have readers verify the checksums of the fletcher32 filter, instead of leaving them out of the references.
+    consolidate
+        Keep values in the manifest, as one chunk, where references would take more of it.
     edges
         What is left of the bytes that may be decoded in looking for short edge chunks.
     """
@@ -84,6 +87,7 @@ class BuildOptions:
     subchunk_size: int = 64 << 20
     portable: bool = False
     keep_checksums: bool = False
+    consolidate: bool = False
     edges: EdgeAllowance = field(default_factory=EdgeAllowance, compare=False)
 
 
@@ -148,6 +152,8 @@ def assemble(
     if variable.shape != own:
         dataset = extend(layout, dataset, dtype, variable.shape, read=read, inline_limit=options.inline_limit)
         variable = replace(variable, dataset=dataset)
+    if options.consolidate and variable.shape == own:
+        layout = consolidated(layout, dataset, dtype, own, read=read, limit=options.inline_limit)
     grid = grid_of(variable.shape, layout.chunks)
     missing = math.prod(grid) - len(layout.columns[0]) - len(layout.inline)
     plan, layout, grid = _fill(variable, dtype, layout, grid, missing, options)

@@ -21,18 +21,19 @@ import numpy as np
 import numpy.typing as npt
 
 from refmaker import limits
+from refmaker.manifest.manifest import Target
 from refmaker.manifest.references import References
 from refmaker.ranges import distinct
 from refmaker.replay.array_state import ArrayState, Fetch, Rows, known_rows
+from refmaker.replay.composed import ComposedArray, ComposedAssembly, composed, composed_pieces
 from refmaker.replay.deadline import within
 from refmaker.replay.engine import PARALLEL, Engine
 from refmaker.replay.listing import Listing
 from refmaker.replay.loading import LoadedManifest
-from refmaker.replay.lookup import Lookup, ResolvedKey
+from refmaker.replay.lookup import ChunkKey, Lookup, ResolvedKey
 from refmaker.replay.pieces import Assembly, Pieces, Stored, pieces_of
 from refmaker.replay.raw_view import RawView
-from refmaker.replay.rechunked import rechunked
-from refmaker.replay.rechunked_array import RechunkedArray
+from refmaker.replay.rechunked import DecodedArray, rechunked
 from refmaker.replay.requests import ReadRequest
 from refmaker.replay.targets import Targets
 from refmaker.replay.threads import threads
@@ -51,32 +52,49 @@ _KEPT = 60.0
 _Part: TypeAlias = tuple[bytes | asyncio.Future[bytes], Callable[[bytes], Iterable[Stored]], str | None]
 
 
+ViewArray: TypeAlias = DecodedArray | ComposedArray
+
+
 class DecodedView:
     """A manifest as uncompressed arrays.
 
     Parameters
     ----------
     size
-        Bytes of a chunk that are aimed at.
+        Bytes of a chunk that are aimed at; None: only composite arrays are decoded, all else is as it is stored.
+    regular
+        Only arrays whose chunks are not on a regular grid; the others stay as they are.
     """
 
-    def __init__(self, opened: LoadedManifest, targets: Targets, size: int) -> None:
-        manifest, self.arrays = rechunked(opened.lookup.manifest, size)
+    def __init__(self, opened: LoadedManifest, targets: Targets, size: int | None, *, regular: bool = False) -> None:
+        manifest = opened.lookup.manifest
+        self.arrays: dict[int, ViewArray] = {}
+        if size is not None:
+            manifest, decoded = rechunked(manifest, size, irregular=regular)
+            self.arrays |= decoded
+        manifest, withheld = composed(manifest, self.arrays)
         self.targets = targets
-        lookup = Lookup(manifest, opened.lookup.withheld, opened.lookup.loose)
+        lookup = Lookup(manifest, {**opened.lookup.withheld, **withheld}, opened.lookup.loose)
         self.opened = LoadedManifest(opened.location, lookup, Listing(lookup))
         self._others = RawView(opened, targets)
+        self._paths = frozenset(array.path for array in self.arrays.values())
         self._states: dict[int, ArrayState] = {}
         self._kept: OrderedDict[tuple[int, int], tuple[float, bytes]] = OrderedDict()
         self._held = 0
 
     def read_nowait(self, key: ResolvedKey) -> bytes | None:
         """See `View.read_nowait`."""
-        return None
+        return self._others.read_nowait(key) if self._is_stored(key) else None
 
     async def read_whole(self, keys: Sequence[ResolvedKey]) -> list[bytes | Exception | None]:
         """See `View.read_whole`."""
-        return [None] * len(keys)
+        if not keys or not all(map(self._is_stored, keys)):
+            return [None] * len(keys)
+        return await self._others.read_whole(keys)
+
+    def _is_stored(self, key: ResolvedKey) -> bool:
+        """Return whether a key is of an array that is shown as it is stored."""
+        return isinstance(key, ChunkKey) and key.path not in self._paths
 
     async def read(self, request: ReadRequest, key: ResolvedKey | None = None) -> bytes:
         """See `View.read`."""
@@ -114,23 +132,23 @@ class DecodedView:
         array = self.arrays.get(request.target)
         return (request.size or 0) if array is None else array.size
 
-    async def _chunk(self, key: str, target: int, array: RechunkedArray, cell: int) -> bytes:
+    async def _chunk(self, key: str, target: int, array: ViewArray, cell: int) -> bytes:
         when, data = self._kept.get((target, cell), (-math.inf, b""))
         if time.monotonic() - when < _KEPT:
             self._kept.move_to_end((target, cell))
             return data
-        pieces = await self.opened.run(pieces_of, array, cell, self.targets.records, key)
+        pieces = await self.opened.run(_pieces_of, array, cell, self.targets.records, key)
         data = await self._assembled(key, array, pieces, self._state(target, array), cell)
         self._keep((target, cell), data)
         return data
 
-    async def _assembled(self, key: str, array: RechunkedArray, pieces: Pieces, state: ArrayState, cell: int) -> bytes:
+    async def _assembled(self, key: str, array: ViewArray, pieces: Pieces, state: ArrayState, cell: int) -> bytes:
         """Read what a chunk of the view is made of; decode what has come while the rest is on its way."""
         engine = await self.targets.engine()
         await engine.prepare(distinct(pieces.target).tolist())
         reading = list(self._reading(engine, key, pieces))
         engine.observe(state, cell, int(pieces.size.sum()))
-        assembly = Assembly(key, array, complete=len(pieces) == math.prod(array.factor))
+        assembly = _assembly(key, array, cell, pieces)
         loop, workers = asyncio.get_running_loop(), threads("decode", os.cpu_count() or 1)
         here = [(held(data), url) for data, held, url in reading if isinstance(data, bytes)]
         decoding = [loop.run_in_executor(workers, assembly.put, here)] if here else []
@@ -163,7 +181,7 @@ class DecodedView:
                 held = partial(_cut, cells[part], starts[part], sizes[part], origin)
                 yield data, held, self.targets.records[target].url
 
-    def _state(self, target: int, array: RechunkedArray) -> ArrayState:
+    def _state(self, target: int, array: ViewArray) -> ArrayState:
         state = self._states.get(target)
         if state is None:
             shown = self.opened.lookup.manifest.arrays[array.path].references
@@ -180,6 +198,18 @@ class DecodedView:
             self._held -= len(self._kept.popitem(last=False)[1][1])
 
 
+def _pieces_of(array: ViewArray, cell: int, targets: Sequence[Target], key: str) -> Pieces:
+    if isinstance(array, ComposedArray):
+        return composed_pieces(array, cell, targets, key)
+    return pieces_of(array, cell, targets, key)
+
+
+def _assembly(key: str, array: ViewArray, cell: int, pieces: Pieces) -> Assembly | ComposedAssembly:
+    if isinstance(array, ComposedArray):
+        return ComposedAssembly(key, array, cell)
+    return Assembly(key, array, cell, complete=len(pieces) == array.count(cell))
+
+
 def _cut(
     cells: Sequence[int], starts: Sequence[int], sizes: Sequence[int | None], origin: int, data: bytes
 ) -> Iterator[Stored]:
@@ -193,7 +223,7 @@ def _cut(
 class _RechunkedArrayState(ArrayState):
     """An array of the view, whose chunks are prefetched."""
 
-    def __init__(self, array: RechunkedArray, shown: References, fetch: Fetch) -> None:
+    def __init__(self, array: ViewArray, shown: References, fetch: Fetch) -> None:
         super().__init__(f"{array.path} decoded", array.grid, shown)
         self.array = array
         self.stored = array.source.references

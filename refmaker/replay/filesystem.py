@@ -79,7 +79,8 @@ class FileSystem(ReadOnly, ListingMethods):
         How often a read is tried that fails for a reason which may go away, such as a lost connection.
     view
         "transparent": chunks as they are in the targets. "decoded": the same arrays uncompressed, on a coarser grid,
-        for readers that lack codecs, and for small chunks.
+        for readers that lack codecs, and for small chunks. "regular": that of arrays only whose chunks differ in length
+        along an axis, for readers that do not know such grids: zarr-python before 3.2.
     chunk_target
         Bytes of a chunk of the decoded view that are aimed at, as a number or as "1MiB".
     target
@@ -109,7 +110,7 @@ class FileSystem(ReadOnly, ListingMethods):
         allow_local: bool = False,
         timeout: float = limits.READ_TIMEOUT,
         attempts: int = limits.READ_ATTEMPTS,
-        view: Literal["transparent", "decoded"] = "transparent",
+        view: Literal["transparent", "decoded", "regular"] = "transparent",
         chunk_target: int | str = "1MiB",
         target: str | None = None,
         template_overrides: Mapping[str, str] | None = None,
@@ -336,8 +337,10 @@ class FileSystem(ReadOnly, ListingMethods):
                 opened = without_unknown_codecs(opened)
             opened = await self._adapted(opened)
             self._opened = opened
-            if self.view == "decoded":
-                self._view = await asyncio.to_thread(DecodedView, opened, targets, self.chunk_target)
+            if self.view != "transparent" or opened.lookup.manifest.composites:
+                regular = self.view == "regular"
+                size = None if self.view == "transparent" else self.chunk_target
+                self._view = await asyncio.to_thread(DecodedView, opened, targets, size, regular=regular)
             else:
                 self._view = RawView(opened, targets)
         return self._view

@@ -30,7 +30,7 @@ _FSSPEC_OPTIONS = frozenset(
 )
 
 _CHECKS = ("strict", "size", "off")
-_VIEWS = ("transparent", "decoded")
+_VIEWS = ("transparent", "decoded", "regular")
 
 
 def check_options(

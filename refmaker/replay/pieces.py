@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from refmaker.errors import ManifestError, RefmakerError
 from refmaker.manifest.manifest import Target
+from refmaker.manifest.references import References
 from refmaker.ranges import distinct
 from refmaker.replay.buffers import Unset
-from refmaker.replay.rechunked_array import RechunkedArray
+from refmaker.replay.rechunked import DecodedArray
+from refmaker.replay.regularized import RegularizedArray
 
-__all__ = ["Assembly", "Pieces", "Stored", "pieces_of"]
+__all__ = ["Assembly", "Pieces", "Stored", "pieces_at", "pieces_of"]
 
 Stored: TypeAlias = tuple[int, bytes | memoryview, int]
 """A chunk of the array: its cell, its stored bytes, and their address in the target."""
@@ -53,7 +55,7 @@ class Pieces:
         return len({*self.cell.tolist(), *(cell for cell, _ in (*self.inline, *self.whole))})
 
 
-def pieces_of(array: RechunkedArray, cell: int, targets: Sequence[Target], key: str) -> Pieces:
+def pieces_of(array: DecodedArray, cell: int, targets: Sequence[Target], key: str) -> Pieces:
     """Look up what chunk `cell` of the view is made of. Reads shards of the manifest where it has them.
 
     Raises
@@ -61,9 +63,14 @@ def pieces_of(array: RechunkedArray, cell: int, targets: Sequence[Target], key: 
     ManifestError
         A reference points to no target, or beyond its end.
     """
-    cells = array.cells(cell)
-    rows = array.source.references
-    if not rows.is_loaded():
+    return pieces_at(array.source.references, array.cells(cell), targets, key)
+
+
+def pieces_at(rows: References, cells: npt.NDArray[np.int64], targets: Sequence[Target], key: str) -> Pieces:
+    """Look up some cells, ascending. See `pieces_of`."""
+    if not len(cells):
+        rows = References.empty()
+    elif not rows.is_loaded():
         rows = rows.between(int(cells[0]), int(cells[-1]) + 1)
     at = np.minimum(np.searchsorted(rows.cell, cells), max(len(rows.cell) - 1, 0))
     at = at[rows.cell[at] == cells] if len(rows.cell) else at[:0]
@@ -122,9 +129,10 @@ class Assembly:
         All chunks of the array that it is made of will come: there is no fill value in it.
     """
 
-    def __init__(self, key: str, array: RechunkedArray, *, complete: bool) -> None:
+    def __init__(self, key: str, array: DecodedArray, cell: int, *, complete: bool) -> None:
         self.key = key
         self.array = array
+        self.cell = cell
         self._unit = np.dtype(_UNSIGNED.get(array.elements.size, f"V{array.elements.size}"))
         self._buffer: Unset | None = Unset(array.size)
         self._out: npt.NDArray[np.generic] | None = np.frombuffer(self._buffer.view, self._unit).reshape(array.shape)
@@ -156,8 +164,9 @@ class Assembly:
 
     def _put(self, cell: int, data: bytes | memoryview, run: _Run) -> _Run:
         """Decode a chunk into its place, or into a run of chunks that belong one behind the other."""
-        if not self._consecutive:
-            self._place(cell, data)
+        if not self._consecutive or isinstance(self.array, RegularizedArray):
+            if self._out is not None:
+                self.array.insert(self._out, self.cell, cell, data)
             return run
         place, size = self.array.place(cell), self.array.pipeline.size
         prepared = self.array.pipeline.prepare(data)
@@ -170,19 +179,11 @@ class Assembly:
         return run
 
     def _finish(self, run: _Run) -> None:
-        out, size = self._out, self.array.pipeline.size
-        if out is not None and run.chunks:
+        out = self._out
+        if out is not None and run.chunks and not isinstance(self.array, RegularizedArray):
+            size = self.array.pipeline.size
             stop = run.first + len(run.chunks)
             self.array.pipeline.finish(run.chunks, out.reshape(-1).view("u1")[run.first * size : stop * size])
-
-    def _place(self, cell: int, data: bytes | memoryview) -> None:
-        array, out = self.array, self._out
-        corner = zip(array.corner(cell), array.chunk, strict=True)
-        index: tuple[Any, ...] = (..., *(slice(first, first + extent) for first, extent in corner))
-        values = np.frombuffer(array.pipeline.decode(data), self._unit)
-        order: Literal["C", "F"] = "F" if array.elements.order == "F" else "C"
-        if out is not None:
-            out[index] = values.reshape(array.chunk, order=order)
 
     def done(self) -> bytes:
         """Return the chunk. Nothing can be put into it any more."""

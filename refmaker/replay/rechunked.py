@@ -1,9 +1,10 @@
 """Arrays on a coarser grid, uncompressed: the manifest that the decoded view shows.
 
 Contract: the chunk grid of an array becomes a whole multiple of what it was, its codecs go, its values and its absent
-chunks stay. Every such array has a target of its own, a file that is nowhere: decoded chunk `cell` is at
-`cell * size`, which is how the decoded view knows what a reference means. Arrays that cannot be shown so (text of any
-length, codecs that are not known here) are as in the manifest.
+chunks stay. Chunks of different lengths, and such as are stored larger, come on a regular grid. Every such array has a
+target of its own, a file that is nowhere: decoded chunk `cell` is at `cell * size`, which is how the decoded view knows
+what a reference means. Arrays that cannot be shown so (text of any length, codecs that are not known here) are as in
+the manifest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,20 +20,25 @@ from refmaker.manifest.manifest import Manifest, ManifestArray, Target
 from refmaker.manifest.references import References
 from refmaker.replay.decoding import pipeline
 from refmaker.replay.rechunked_array import RechunkedArray, rows_of
+from refmaker.replay.regularized import RegularizedArray
 from refmaker.zarr.elements import elements_of
 
-__all__ = ["rechunked"]
+__all__ = ["DecodedArray", "rechunked"]
+
+DecodedArray: TypeAlias = RechunkedArray | RegularizedArray
 
 _FAR = 1 << 62
 
 
-def rechunked(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, RechunkedArray]]:
+def rechunked(manifest: Manifest, size: int, *, irregular: bool = False) -> tuple[Manifest, dict[int, DecodedArray]]:
     """Make the manifest of the decoded view.
 
     Parameters
     ----------
     size
         Bytes of a chunk that is aimed at; chunks that are larger stay what they are.
+    irregular
+        Only arrays that are not on a regular grid.
 
     Returns
     -------
@@ -40,9 +47,14 @@ def rechunked(manifest: Manifest, size: int) -> tuple[Manifest, dict[int, Rechun
     arrays
         Those arrays, by the index of their target.
     """
-    arrays, targets, decoded = dict(manifest.arrays), list(manifest.targets), {}
+    arrays, targets = dict(manifest.arrays), list(manifest.targets)
+    decoded: dict[int, DecodedArray] = {}
     for path, array in manifest.arrays.items():
-        found = _rechunked_array(path, array, size)
+        found: DecodedArray | None
+        if array.metadata.chunk_lengths is not None or array.metadata.encoded_chunk is not None:
+            found = _regularized_array(path, array, size)
+        else:
+            found = None if irregular else _rechunked_array(path, array, size)
         if found is not None:
             arrays[path] = _shown(found, len(targets))
             decoded[len(targets)] = found
@@ -69,6 +81,25 @@ def _rechunked_array(path: str, array: ManifestArray, size: int) -> RechunkedArr
     return RechunkedArray(path, array, elements, found, chunk, factor, grid)
 
 
+def _regularized_array(path: str, array: ManifestArray, size: int) -> RegularizedArray | None:
+    elements, metadata = elements_of(array.metadata), array.metadata
+    chunk, lengths = metadata.chunk_shape, metadata.chunk_lengths
+    if elements is None or not array.grid or not all(array.grid):
+        return None
+    if lengths is None:
+        lengths = tuple(np.full(count, one, "i8") for count, one in zip(array.grid, chunk, strict=True))
+    bytes_of_chunk = elements.size * math.prod(chunk)
+    if not 0 < bytes_of_chunk < _FAR or pipeline(elements.codecs, bytes_of_chunk) is None:
+        return None
+    grid = tuple(-(-extent // one) for extent, one in zip(metadata.shape, chunk, strict=True))
+    shape = tuple(one * f for one, f in zip(chunk, _factor(grid, bytes_of_chunk, size), strict=True))
+    grid = tuple(-(-extent // one) for extent, one in zip(metadata.shape, shape, strict=True))
+    if elements.size * math.prod(shape) * math.prod(grid) >= _FAR:
+        return None
+    edges = tuple(np.concatenate([[0], np.cumsum(axis)]) for axis in lengths)
+    return RegularizedArray(path, array, elements, edges, metadata.encoded_chunk, shape, grid)
+
+
 def _factor(grid: tuple[int, ...], chunk: int, size: int) -> tuple[int, ...]:
     """Join chunks along the last dimension first, so that they are neighbours in C order."""
     factor = [1] * len(grid)
@@ -80,13 +111,13 @@ def _factor(grid: tuple[int, ...], chunk: int, size: int) -> tuple[int, ...]:
     return tuple(factor)
 
 
-def _shown(array: RechunkedArray, target: int) -> ManifestArray:
+def _shown(array: DecodedArray, target: int) -> ManifestArray:
     """Return the array as the view has it."""
     metadata = array.source.metadata.uncompressed(array.shape)
     return ManifestArray(metadata, array.source.attributes, array.grid, _references(array, target))
 
 
-def _references(array: RechunkedArray, target: int) -> References:
+def _references(array: DecodedArray, target: int) -> References:
     rows = array.source.references
     if not rows.is_loaded():
         from refmaker.replay.rechunked_references import RechunkedReferences

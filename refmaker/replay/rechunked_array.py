@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,22 @@ class RechunkedArray:
         """Bytes of a chunk of the view."""
         return self.elements.size * math.prod(self.shape)
 
+    def count(self, cell: int) -> int:
+        """Return how many chunks make one of the view, where none is missing."""
+        return math.prod(self.factor)
+
+    def span(self, first: int, stop: int) -> tuple[int, int]:
+        """Return the chunks of the array among which those of some chunks of the view are."""
+        # Corners and ends of chunks of the view are in their order.
+        return int(self.cells(first)[0]), int(self.cells(stop - 1)[-1]) + 1
+
+    def insert(self, out: npt.NDArray[Any], view_cell: int, cell: int, data: bytes | memoryview) -> None:
+        """Decode a chunk of the array into its place in a chunk of the view."""
+        corner = zip(self.corner(cell), self.chunk, strict=True)
+        index: tuple[Any, ...] = (..., *(slice(first, first + extent) for first, extent in corner))
+        values = np.frombuffer(self.pipeline.decode(data), out.dtype)
+        out[index] = values.reshape(self.chunk, order="F" if self.elements.order == "F" else "C")
+
     def cells(self, cell: int) -> npt.NDArray[np.int64]:
         """Return the chunks of the array that a chunk of the view is made of: those of the grid, in C order."""
         first, below, cells = 0, 1, np.zeros(1, "i8")
@@ -102,7 +119,13 @@ class RechunkedArray:
         return tuple(reversed(corner))
 
 
-def rows_of(array: RechunkedArray, cells: npt.NDArray[np.int64], target: int) -> References:
+class _Sized(Protocol):
+    @property
+    def size(self) -> int:
+        """Bytes of a chunk of the view."""
+
+
+def rows_of(array: _Sized, cells: npt.NDArray[np.int64], target: int) -> References:
     """Return the references to chunks of the view, which are in the target `target`."""
     return References(
         cells,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from refmaker.manifest.references import ByteRange, References
 from refmaker.ranges import distinct
 from refmaker.replay.rechunked_array import RechunkedArray, rows_of
+from refmaker.replay.regularized import RegularizedArray
 
 __all__ = ["RechunkedReferences"]
 
@@ -32,7 +33,7 @@ class RechunkedReferences(References):
 
     __slots__ = ("array", "target_index")
 
-    def __init__(self, array: RechunkedArray, target_index: int) -> None:
+    def __init__(self, array: RechunkedArray | RegularizedArray, target_index: int) -> None:
         # The columns stay unset: that is what makes `__getattr__` work them out.
         self.array = array
         self.target_index = target_index
@@ -61,8 +62,7 @@ class RechunkedReferences(References):
         first, stop = max(start, 0), min(stop, self._cells)
         if first >= stop:
             return References.empty()
-        last = self.array.cells(stop - 1)[-1]  # corners and ends of chunks of the view are in their order
-        rows = self._source.between(int(self.array.cells(first)[0]), int(last) + 1)
+        rows = self._source.between(*self.array.span(first, stop))
         cells = self.array.view_cells(np.concatenate([rows.cell, np.fromiter((*rows.inline, *rows.whole), "i8")]))
         return rows_of(self.array, cells[(cells >= first) & (cells < stop)], self.target_index)
 

@@ -23,7 +23,7 @@ def relocated(manifest: Manifest, source: str, output: str | None) -> Manifest:
     source
         Path or url that it was read from.
     output
-        Path that it will be written to; None for the working directory.
+        Path or url that it will be written to; None for the working directory.
     """
     base = locate(source)
     if not is_local(base):
@@ -36,6 +36,6 @@ def relocated(manifest: Manifest, source: str, output: str | None) -> Manifest:
         if not is_local(target.url) or os.path.isabs(local_path(target.url)):
             return target
         url = resolve(target.url, base)
-        return replace(target, url=os.path.relpath(url, folder) if is_local(url) else url)
+        return replace(target, url=os.path.relpath(url, folder) if is_local(url) and is_local(folder) else url)
 
     return with_targets_at(manifest, place)

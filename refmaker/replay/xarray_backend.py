@@ -36,7 +36,7 @@ _DECODERS = (
 
 
 class RefmakerBackend(BackendEntrypoint):
-    """Opens reference manifests."""
+    """Opens reference manifests, and the files that they could be made of: these are scanned in memory."""
 
     description: ClassVar[str] = "Open reference manifests of HDF5 and netCDF files with refmaker"
     open_dataset_parameters: ClassVar[tuple[str, ...]] = ("filename_or_obj", "drop_variables", "group", *_DECODERS)
@@ -62,11 +62,12 @@ class RefmakerBackend(BackendEntrypoint):
         Parameters
         ----------
         filename_or_obj
-            Path or url of the manifest, or a `Manifest`.
+            Path or url of the manifest, or a `Manifest`; or path or url of a file, which is scanned with
+            `remote_options`.
         group
             The group, by default the root.
         storage_options
-            As `options`, for those who keep them in a dict.
+            As `options`, for those who keep them in a dict: `{"remote_options": {"anon": True}}`, not `{"anon": True}`.
         options
             Of `refmaker.FileSystem`: `target_options`, `remote_options`, `check`, `allow`, ….
         """
@@ -141,4 +142,6 @@ def _opened(stores: ManifestStores, group: str | None, concat: Any, decoders: di
         asked = concat if isinstance(concat, Mapping) else dict.fromkeys(names, concat)
         concat = {**asked, **dict.fromkeys(store.apart, False)}
     opened: xr.Dataset = StoreBackendEntrypoint().open_dataset(store, concat_characters=concat, **decoders)
+    if stores.source is not None:
+        opened.encoding["source"] = stores.source
     return opened

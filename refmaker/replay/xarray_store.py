@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,14 @@ from refmaker.manifest.manifest import Manifest
 from refmaker.manifest.types import CHARACTERS, restored
 from refmaker.replay.filesystem import FileSystem
 from refmaker.replay.loading import load
+from refmaker.replay.source_files import of_source, source_of
 
 __all__ = ["GroupStore", "ManifestStores"]
 
 _TEXT = np.dtype("O", metadata={"element_type": str})
 """How xarray marks objects that are strings."""
+_STORED_AS = frozenset({"chunks", "shards", "compressor", "compressors", "filters", "serializer"})
+"""Encodings that are about chunks of the source: a copy has its own, as of what the netCDF-4 engine opens."""
 _READ_AT_ONCE = 16
 """Chunks of text that are read when a group is opened, so that numpy's own strings can be made of them."""
 
@@ -47,18 +51,18 @@ class ManifestStores:
     """
 
     def __init__(self, manifest: Any, options: Mapping[str, Any]) -> None:
-        import zarr
-
         if isinstance(manifest, os.PathLike):
             manifest = os.fspath(manifest)
-        if hasattr(zarr.storage, "FsspecStore"):
-            filesystem = FileSystem(manifest, asynchronous=True, **options)
-            self.store: Any = zarr.storage.FsspecStore(filesystem, read_only=True, path="")
-        else:
-            filesystem = FileSystem(manifest, **options)
-            self.store = filesystem.get_mapper("", check=False, create=False)
+        given, manifest = manifest, of_source(manifest, options)
+        self.store: Any
+        self.store, filesystem = _store(manifest, options)
         opened = load(filesystem.fo, filesystem.target_protocol, filesystem.target_options).result()
         self.manifest: Manifest = opened.lookup.manifest
+        named = given if isinstance(given, str) else None
+        self.source = source_of(self.manifest, opened.location) or named
+        self.rectilinear = any(one.metadata.chunk_lengths is not None for one in self.manifest.arrays.values())
+        if self.rectilinear and filesystem.view == "transparent" and not _reads_rectilinear():
+            self.store, _ = _store(manifest, {**options, "view": "regular"})
 
     def groups(self, top: str) -> Iterator[str]:
         """Iterate over a group and all below it, parents first."""
@@ -75,8 +79,37 @@ class ManifestStores:
 
     def open(self, group: str | None) -> GroupStore:
         """Open one group."""
-        store = ZarrStore.open_group(self.store, mode="r", group=group or None, consolidated=False)
+        with _rectilinear_chunks() if self.rectilinear else nullcontext():
+            store = ZarrStore.open_group(self.store, mode="r", group=group or None, consolidated=False)
         return GroupStore(store, (group or "").strip("/"), self.manifest)
+
+
+def _store(manifest: Any, options: Mapping[str, Any]) -> tuple[Any, FileSystem]:
+    """Return a store of zarr-python, of either version, and the filesystem behind it."""
+    import zarr
+
+    if hasattr(zarr.storage, "FsspecStore"):
+        filesystem = FileSystem(manifest, asynchronous=True, **options)
+        return zarr.storage.FsspecStore(filesystem, read_only=True, path=""), filesystem
+    filesystem = FileSystem(manifest, **options)
+    return filesystem.get_mapper("", check=False, create=False), filesystem
+
+
+def _reads_rectilinear() -> bool:
+    """Return whether zarr-python knows chunks of different lengths (3.2 and later)."""
+    import zarr
+
+    return hasattr(zarr, "config") and zarr.config.get("array.rectilinear_chunks", None) is not None
+
+
+def _rectilinear_chunks() -> AbstractContextManager[Any]:
+    """Let zarr-python read chunks of different lengths, which it does on request only."""
+    import zarr
+
+    found: AbstractContextManager[Any] = nullcontext()
+    if _reads_rectilinear():
+        found = zarr.config.set({"array.rectilinear_chunks": True})
+    return found
 
 
 class GroupStore(AbstractDataStore):
@@ -131,6 +164,7 @@ class GroupStore(AbstractDataStore):
 
     def _variable(self, name: str) -> Variable:
         variable: Variable = self.store.open_store_variable(name)
+        variable.encoding = {key: value for key, value in variable.encoding.items() if key not in _STORED_AS}
         if self.manifest.types is None:
             return variable
         types = self._types(name)

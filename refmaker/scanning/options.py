@@ -34,4 +34,5 @@ class ScanOptions(TypedDict, total=False):
     keep_checksums: bool
     verify_checksums: bool
     records_per_chunk: int | None
+    consolidate: bool
     progress: Callable[[Progress], None] | None

@@ -70,6 +70,7 @@ def scan_file(
     keep_checksums: bool = False,
     verify_checksums: bool = True,
     records_per_chunk: int | None = None,
+    consolidate: bool = True,
     progress: Callable[[Progress], None] | None = None,
     memory_budget: MemoryBudget | None = None,
 ) -> ScanResult:
@@ -121,6 +122,9 @@ def scan_file(
         as those of the only record variable of a file. What is left over is kept in the manifest as the last chunk.
         Of other variables one record is a chunk, and a note in the report says so. Without the option, chunks of
         records that follow one another have about 4 MiB, and only whole divisors of the number of records.
+    consolidate
+        Read arrays whose references would take more of the manifest than their values, and keep them there as one
+        chunk; the report says so.
     progress
         Called now and then.
     memory_budget
@@ -161,9 +165,8 @@ def scan_file(
         inline_limit=inline_limit,
         portable=portable,
         keep_checksums=keep_checksums,
+        consolidate=consolidate,
     )
-    if records_per_chunk is not None and records_per_chunk < 1:
-        raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
     with _explained(url, storage_options), nullcontext() if verify_checksums else unverified():
         space = AddressSpace(opened or open_source(url, storage_options, memory_budget), storage_options, memory_budget)
         recorder = RecordingWindow(space.window) if measure else None
@@ -178,7 +181,7 @@ def scan_file(
             permission=Permission(other_files, None if allow is None else tuple(map(text_of, allow))),
             strict=strict,
             follow_external_links=follow_external_links,
-            records_per_chunk=records_per_chunk,
+            records_per_chunk=_at_least_one(records_per_chunk),
             recorder=recorder,
             zarr_format=zarr_format,
         )
@@ -211,6 +214,12 @@ def _folder(
             if manifest is not None:
                 return ScanResult(manifest, Tree(url, 0, kind.name))
     return None
+
+
+def _at_least_one(records_per_chunk: int | None) -> int | None:
+    if records_per_chunk is not None and records_per_chunk < 1:
+        raise ValueError(f"records_per_chunk must be at least 1, not {records_per_chunk}")
+    return records_per_chunk
 
 
 def _opened(

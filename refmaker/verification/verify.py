@@ -275,7 +275,12 @@ class _Run:
         results = {}
         for plan in sorted(plans, key=lambda plan: self._source(plan.path)[0]):
             results[plan.path] = self._array(plan, known)
-        self.report.arrays = [results[path] for path in manifest.arrays]
+        self.report.arrays = [*(results[path] for path in manifest.arrays), *self._composites()]
+
+    def _composites(self) -> list[ArrayResult]:
+        """Say of composite arrays that they are not compared: what xarray makes of all files would have to be made."""
+        reason = "a composite array: compare it with xarray.concat of the files"
+        return [ArrayResult("/" + path, "skipped", reason=reason) for path in self.lookup.manifest.composites]
 
     def combined(self) -> None:
         """Compare all arrays with the files that they were made of, file by file."""
@@ -294,7 +299,7 @@ class _Run:
             for side in sides:
                 for problem in self._plan(side.path, side.array).problems:
                     side.problem("differs", problem)
-            self.report.arrays = [side.result for side in sides]
+            self.report.arrays = [*(side.result for side in sides), *self._composites()]
             compare_files(sides, parts, self.sample, self._open_target, done)
 
     def _source(self, path: str) -> tuple[int, str]:

@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from refmaker.errors import ManifestError
+from refmaker.errors import ManifestError, Unsupported
 from refmaker.model import JSON
 from refmaker.zarr.chunk_keys import ChunkLayout, chunk_layout
+from refmaker.zarr.rectilinear import Lengths
 
 __all__ = ["DIMENSIONS", "ArrayMetadata", "Endian", "ZarrFormat", "codec_name", "require_kind"]
 
@@ -101,7 +102,20 @@ class ArrayMetadata(ABC):
     @property
     @abstractmethod
     def chunk_shape(self) -> tuple[int, ...]:
-        """Elements of a chunk along each dimension."""
+        """Elements of a chunk along each dimension; on a rectilinear grid, of the longest one."""
+
+    @property
+    def chunk_lengths(self) -> tuple[Lengths, ...] | None:
+        """Lengths of the chunks along each dimension of a rectilinear grid; None for a regular one."""
+        return None
+
+    @property
+    def encoded_chunk(self) -> tuple[int | None, ...] | None:
+        """Shape of which every stored chunk is, of whose beginning only those of the grid are taken; None: as there.
+
+        A length of None follows from the bytes.
+        """
+        return None
 
     @property
     @abstractmethod
@@ -162,6 +176,27 @@ class ArrayMetadata(ABC):
     def with_extent(self, shape: Sequence[int], chunks: Sequence[int] | None = None) -> ArrayMetadata:
         """Return metadata with another shape and, if they are given, with other chunks on a regular grid."""
 
+    def with_chunk_lengths(
+        self, shape: Sequence[int], lengths: Sequence[Lengths], encoded_chunk: Sequence[int | None] | None = None
+    ) -> ArrayMetadata:
+        """Return metadata with another shape on a rectilinear grid.
+
+        Raises
+        ------
+        Unsupported
+            The format has none.
+        """
+        raise Unsupported("chunks of different lengths along an axis have no form in Zarr 2")
+
+    @property
+    def crops(self) -> bool:
+        """Whether stored chunks can be larger than those of the grid: see `encoded_chunk`."""
+        return False
+
+    def uncropped(self) -> ArrayMetadata:
+        """Return metadata of chunks that are stored as they are in the grid."""
+        return self
+
     @abstractmethod
     def uncompressed(self, chunks: Sequence[int]) -> ArrayMetadata:
         """Return metadata of the same elements without codecs, in C order, in other chunks."""
@@ -169,6 +204,10 @@ class ArrayMetadata(ABC):
     @abstractmethod
     def holding(self, dtype: np.dtype[Any], *, text: bool) -> ArrayMetadata:
         """Return metadata of uncompressed elements of another data type, little-endian, `text` for strings."""
+
+    @abstractmethod
+    def deflated(self) -> ArrayMetadata:
+        """Return metadata of uncompressed elements with deflate as their only codec."""
 
     @abstractmethod
     def with_leading_axis(self) -> ArrayMetadata:

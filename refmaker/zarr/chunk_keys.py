@@ -1,17 +1,20 @@
 """How the Zarr metadata of an array cut it into chunks, and what the chunks are called.
 
 Contract: pure functions over JSON that may come from anywhere. Sources: Zarr v2 specification, "Chunks"
-(`dimension_separator`); Zarr v3 core, "Regular chunk grid" and "Chunk key encoding" (`default`, `v2`).
+(`dimension_separator`); Zarr v3 core, "Regular chunk grid" and "Chunk key encoding" (`default`, `v2`);
+zarr-extensions, chunk-grids/rectilinear.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from refmaker import limits
 from refmaker.errors import ManifestError
+from refmaker.zarr.rectilinear import lengths_of_axis
 from refmaker.zarr.strict_json import malformed
 
 __all__ = ["MAX_RANK", "ChunkLayout", "chunk_layout"]
@@ -85,6 +88,21 @@ class _Reader:
             raise self.error(f"bad {name}", "an object", value)
         return value
 
+    def rectilinear(self, shape: list[int], configuration: Mapping[str, Any]) -> tuple[int, ...]:
+        self.choice("kind of a rectilinear grid", configuration.get("kind"), ("inline",))
+        axes = configuration.get("chunk_shapes")
+        if not isinstance(axes, list | tuple) or len(axes) != len(shape):
+            raise self.error("chunk shapes and shape differ in rank", f"a list of {len(shape)}", axes)
+        grid = []
+        for stated, extent in zip(axes, shape, strict=True):
+            try:
+                grid.append(len(lengths_of_axis(stated, extent)))
+            except ValueError as error:
+                raise self.error("bad chunk_shapes", str(error), stated) from error
+        if math.prod(max(count, 1) for count in grid) >= _CELLS:
+            raise self.error("too many chunks", "fewer than 2**63", grid)
+        return tuple(grid)
+
     def grid(self, shape: list[int], chunks: list[int]) -> tuple[int, ...]:
         if len(shape) != len(chunks):
             raise self.error("chunk shape and shape differ in rank", f"{len(shape)} extents", chunks)
@@ -132,9 +150,12 @@ def chunk_layout(
 def _layout3(reader: _Reader, metadata: Mapping[str, Any], shape: list[int]) -> ChunkLayout:
     reader.choice("node_type", metadata.get("node_type"), ("array",))
     chunk_grid = reader.member("chunk_grid", metadata.get("chunk_grid"))
-    reader.choice("chunk_grid", chunk_grid.get("name"), ("regular",))
+    kind = reader.choice("chunk_grid", chunk_grid.get("name"), ("regular", "rectilinear"))
     configuration = reader.member("chunk_grid", chunk_grid.get("configuration"))
-    grid = reader.grid(shape, reader.extents("chunk_shape", configuration.get("chunk_shape")))
+    if kind == "rectilinear":
+        grid = reader.rectilinear(shape, configuration)
+    else:
+        grid = reader.grid(shape, reader.extents("chunk_shape", configuration.get("chunk_shape")))
     encoding = reader.member("chunk_key_encoding", metadata.get("chunk_key_encoding"))
     kind = reader.choice("chunk_key_encoding", encoding.get("name"), ("default", "v2"))
     configuration = reader.member("chunk_key_encoding", encoding.get("configuration", {}))

@@ -95,6 +95,8 @@ def _to_v3(
 def _to_v2(
     metadata: Mapping[str, Any], attributes: dict[str, Any], complete: bool
 ) -> tuple[ArrayMetadata, dict[str, Any]]:
+    if metadata["chunk_grid"].get("name") != "regular":
+        raise Unsupported("chunks of different lengths along an axis, which Zarr 2 does not have")
     codecs = metadata.get("codecs")
     if not isinstance(codecs, list) or not codecs or not all(isinstance(codec, Mapping) for codec in codecs):
         raise Unsupported("codecs that are no list of objects")

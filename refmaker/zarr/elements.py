@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from refmaker import limits
+from refmaker.zarr.crop_config import CROP
 from refmaker.zarr.data_types import numpy_dtype
 from refmaker.zarr.metadata import ArrayMetadata
 
@@ -64,7 +65,7 @@ def _codecs(metadata: ArrayMetadata) -> list[Any] | None:
     if metadata.zarr_format == 2:
         return metadata.codecs
     first, *rest = metadata.document["codecs"]
-    if first["name"] != "bytes" or metadata.document.get("storage_transformers"):
+    if first["name"] not in ("bytes", CROP) or metadata.document.get("storage_transformers"):
         return None
     codecs = []
     for codec in rest:

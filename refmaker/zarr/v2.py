@@ -96,6 +96,9 @@ class ArrayMetadata2(ArrayMetadata):
         filters = [{"id": "vlen-utf8"}] if text else None
         return self.replaced(dtype=name, filters=filters, compressor=None, order="C")
 
+    def deflated(self) -> ArrayMetadata:
+        return self.replaced(compressor={"id": "zlib", "level": 1})
+
     def with_leading_axis(self) -> ArrayMetadata:
         return self
 

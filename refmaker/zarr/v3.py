@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from refmaker.errors import Unsupported
+from refmaker.errors import ManifestError, Unsupported
 from refmaker.model import JSON
 from refmaker.zarr.array_metadata import ArrayMetadata, Endian, ZarrFormat, codec_name, require_kind
 from refmaker.zarr.codec_list import Codecs
+from refmaker.zarr.crop_config import CROP, encoded_chunk
+from refmaker.zarr.rectilinear import Lengths, lengths_of_axis, rectilinear_grid
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["ArrayMetadata3", "array_metadata", "numcodecs_config", "regular_grid"]
 
 _OWN = {"refmaker_hdf5": "refmaker.hdf5", "refmaker_b2nd": "refmaker.b2nd"}
+_SERIALIZERS = ("bytes", CROP)
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,27 @@ class ArrayMetadata3(ArrayMetadata):
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
-        return tuple(self.document["chunk_grid"]["configuration"]["chunk_shape"])
+        lengths = self.chunk_lengths
+        if lengths is None:
+            return tuple(self.document["chunk_grid"]["configuration"]["chunk_shape"])
+        return tuple(int(axis.max(initial=1)) for axis in lengths)
+
+    @cached_property
+    def chunk_lengths(self) -> tuple[Lengths, ...] | None:  # kept: axes may be long
+        grid = self.document["chunk_grid"]
+        if grid["name"] != "rectilinear":
+            return None
+        try:
+            axes = grid["configuration"]["chunk_shapes"]
+            extents = self.document.get("shape", [None] * len(axes))
+            return tuple(lengths_of_axis(stated, extent) for stated, extent in zip(axes, extents, strict=True))
+        except ValueError as error:
+            raise ManifestError("bad chunk_shapes", structure="rectilinear chunk grid", expected=str(error)) from error
+
+    @property
+    def encoded_chunk(self) -> tuple[int | None, ...] | None:
+        first = next(iter(self.document["codecs"]), None)
+        return encoded_chunk(first) if codec_name(first, "name") == CROP else None
 
     @property
     def data_type(self) -> JSON:
@@ -46,7 +70,7 @@ class ArrayMetadata3(ArrayMetadata):
     @property
     def endian(self) -> Endian:
         for codec in self.document["codecs"]:
-            if codec_name(codec, "name") == "bytes" and isinstance(codec, Mapping):
+            if codec_name(codec, "name") in _SERIALIZERS and isinstance(codec, Mapping):
                 settings = codec.get("configuration")
                 found = settings.get("endian") if isinstance(settings, Mapping) else None
                 return "little" if found == "little" else "big" if found == "big" else "none"
@@ -54,7 +78,7 @@ class ArrayMetadata3(ArrayMetadata):
 
     @property
     def codecs(self) -> list[Any]:
-        return [codec for codec in self.document["codecs"] if codec_name(codec, "name") != "bytes"]
+        return [codec for codec in self.document["codecs"] if codec_name(codec, "name") not in _SERIALIZERS]
 
     @property
     def codec_names(self) -> list[str]:
@@ -69,6 +93,8 @@ class ArrayMetadata3(ArrayMetadata):
         require_kind("codecs", codecs, list)
         for codec in codecs or ():
             require_kind("codecs", codec, str, dict)
+        if self.encoded_chunk is not None and len(self.encoded_chunk) != len(self.chunk_shape):
+            raise ManifestError("encoded_chunk and shape differ in rank", structure=f"codec {CROP}")
 
     def dimension_names(self, attributes: Mapping[str, Any]) -> Any:
         return self.document.get("dimension_names")
@@ -81,8 +107,31 @@ class ArrayMetadata3(ArrayMetadata):
     def with_extent(self, shape: Sequence[int], chunks: Sequence[int] | None = None) -> ArrayMetadata:
         return self.replaced(shape=list(shape), **({} if chunks is None else {"chunk_grid": regular_grid(chunks)}))
 
+    def with_chunk_lengths(
+        self, shape: Sequence[int], lengths: Sequence[Lengths], encoded_chunk: Sequence[int | None] | None = None
+    ) -> ArrayMetadata:
+        first, *others = self.document["codecs"]
+        name = codec_name(first, "name")
+        if encoded_chunk is not None and name not in _SERIALIZERS:
+            raise Unsupported(f"chunks of the codec {name!r} cannot be taken in part")
+        if name in _SERIALIZERS:
+            first = _serializer(self.endian, encoded_chunk)
+        return self.replaced(shape=list(shape), chunk_grid=rectilinear_grid(lengths), codecs=[first, *others])
+
+    @property
+    def crops(self) -> bool:
+        return codec_name(self.document["codecs"][0], "name") in _SERIALIZERS
+
+    def uncropped(self) -> ArrayMetadata:
+        first, *others = self.document["codecs"]
+        if codec_name(first, "name") != CROP:
+            return self
+        return self.replaced(codecs=[_serializer(self.endian, None), *others])
+
     def uncompressed(self, chunks: Sequence[int]) -> ArrayMetadata:
-        return self.replaced(chunk_grid=regular_grid(chunks), codecs=self.document["codecs"][:1])
+        first = self.document["codecs"][0]
+        first = _serializer(self.endian, None) if codec_name(first, "name") == CROP else first
+        return self.replaced(chunk_grid=regular_grid(chunks), codecs=[first])
 
     def holding(self, dtype: np.dtype[Any], *, text: bool) -> ArrayMetadata:
         if text:
@@ -92,8 +141,19 @@ class ArrayMetadata3(ArrayMetadata):
         named = {} if dtype.kind == "S" else {"data_type": dtype.newbyteorder("=").name}
         return self.replaced(codecs=[codec], **named)
 
+    def deflated(self) -> ArrayMetadata:
+        return self.replaced(codecs=[*self.document["codecs"], {"name": "gzip", "configuration": {"level": 1}}])
+
     def with_leading_axis(self) -> ArrayMetadata:
         return self.replaced(codecs=[_shift_transpose(codec) for codec in self.document["codecs"]])
+
+
+def _serializer(endian: Endian, encoded_chunk: Sequence[int | None] | None) -> dict[str, Any]:
+    """Return the codec from elements to bytes: of chunks as they are in the grid, or of larger ones."""
+    settings: dict[str, Any] = {} if endian == "none" else {"endian": endian}
+    if encoded_chunk is not None:
+        return {"name": CROP, "configuration": {"encoded_chunk": list(encoded_chunk), **settings}}
+    return {"name": "bytes", **({"configuration": settings} if settings else {})}
 
 
 def regular_grid(chunks: Sequence[int]) -> dict[str, Any]:

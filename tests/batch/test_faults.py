@@ -13,10 +13,10 @@ import pytest
 from refmaker.batch.check import check
 from refmaker.batch.discovery import Inputs
 from refmaker.batch.ledger import Ledger
-from refmaker.batch.lock import Lock
 from refmaker.batch.run import Batch, Result
 from refmaker.engines.local import LocalEngine
 from refmaker.errors import BatchError
+from refmaker.locks.file_lock import Lock
 
 
 def run(*sources: object, out: Path, pattern: str | None = None, **options: object) -> Result:

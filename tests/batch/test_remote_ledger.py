@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import refmaker
-from refmaker.batch import remote_ledger
 from refmaker.batch.check import check
 from refmaker.batch.run import LEDGER
-from refmaker.errors import BatchError
+from refmaker.errors import BatchError, OutputError
+from refmaker.locks import object_lock
 from tests.servers import S3Server, s3_server
 
 from .archives import InProcess, done, run, write_archive, write_file
@@ -96,7 +96,7 @@ def test_a_run_on_another_machine(scene: Scene, monkeypatch: pytest.MonkeyPatch)
     scene.put(f"{LEDGER}.lock", json.dumps({"run": "x", "host": "far.example", "pid": 7}).encode())
     with pytest.raises(BatchError, match=r"process 7 on far\.example"):
         scene.run()
-    monkeypatch.setattr(remote_ledger, "DEAD_AFTER", -1e6)
+    monkeypatch.setattr(object_lock, "DEAD_AFTER", -1e6)
     assert done(scene.run()) == NAMES
 
 
@@ -115,16 +115,21 @@ def test_a_dead_run_on_this_machine(scene: Scene, monkeypatch: pytest.MonkeyPatc
         scene.run()
 
 
-def test_two_that_begin_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = remote_ledger.RemoteLedger._touch
+def test_a_run_that_lost_its_lock_stores_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine took it for dead, while it slept."""
+    monkeypatch.setattr(object_lock, "BEAT", -1.0)
+    other = json.dumps({"run": "y", "host": "far.example", "pid": 8}).encode()
 
-    def touch(self: Any) -> None:
-        real(self)
-        scene.put(f"{LEDGER}.lock", json.dumps({"run": "y", "host": "far.example", "pid": 8}).encode())
+    class Sleeping(InProcess):
+        def one(self, function: Any, item: Any) -> Any:
+            if len(self.done) == 2:
+                scene.put(f"{LEDGER}.lock", other)
+            return super().one(function, item)
 
-    monkeypatch.setattr(remote_ledger.RemoteLedger, "_touch", touch)
-    with pytest.raises(BatchError, match="process 8"):
-        scene.run()
+    with pytest.raises(OutputError, match="lost the lock"):
+        scene.run(engine=Sleeping())
+    assert scene.server.filesystem().cat_file(f"{scene.out}/{LEDGER}.lock") == other
+    assert LEDGER not in scene.there()
 
 
 def test_no_ledger_is_named(scene: Scene) -> None:

@@ -19,10 +19,10 @@ import pytest
 import refmaker
 from refmaker.batch.check import check
 from refmaker.batch.ledger import Ledger
-from refmaker.batch.lock import Lock
 from refmaker.batch.run import LEDGER
 from refmaker.engines.engine import Item, TaskFailed
 from refmaker.errors import BatchError, EngineError
+from refmaker.locks.file_lock import Lock
 
 from .archives import InProcess, done, ledger_rows, outputs, run, write_archive, write_file, write_refused
 

@@ -79,11 +79,12 @@ class TestCombine:
             assert dataset.x.dims == ("member", "time")
 
     def test_table(self, run: Run, packed: list[Path]) -> None:
-        result = run("combine", *packed, "-o", "all.json", "--report", "r.json")
+        result = run("combine", *packed, "-o", "all.json", "--report", "r.json", "--on-mismatch", "refuse")
         assert result.exit_code == 1
         head, *table = result.stderr.splitlines()
         assert head == "refmaker: the inputs do not agree:"
-        assert [row.split() for row in table] == [
+        assert table[-1].startswith("to combine the rest: --on-mismatch drop-variable, or --exclude '/")
+        assert [row.split() for row in table[:-1]] == [
             ["variable", "differs", "is", "in"],
             ["/x", "scale_factor", "0.5", str(packed[0])],
             ["/x", "scale_factor", "0.25", str(packed[1])],
@@ -102,7 +103,7 @@ class TestCombine:
 
     def test_what_stood_there_stays(self, run: Run, packed: list[Path]) -> None:
         Path("all.json").write_text("before")
-        assert run("combine", *packed, "-o", "all.json").exit_code == 1
+        assert run("combine", *packed, "-o", "all.json", "--on-mismatch", "refuse").exit_code == 1
         assert Path("all.json").read_text() == "before"
 
     @pytest.mark.parametrize(

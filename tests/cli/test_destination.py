@@ -7,10 +7,15 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import h5py
 import pytest
+
+import refmaker
 
 from .conftest import Run, write_source
 
@@ -83,11 +88,46 @@ def test_home(run: Run, source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert not os.path.exists("~")
 
 
-def test_urls_are_refused(run: Run, source: Path) -> None:
-    for arguments in (["scan", source, "-o", "s3://b/m.json"], ["scan", source, "--report", "s3://b/r.json"]):
-        result = run(*arguments)
+@pytest.fixture
+def store() -> Iterator[Any]:
+    memory = fsspec.filesystem("memory")
+    yield memory
+    memory.rm("/cli", recursive=True) if memory.exists("/cli") else None
+
+
+def test_every_command_writes_to_urls(run: Run, source: Path, store: Any) -> None:
+    commands = [
+        ["scan", source, "-o", "memory://cli/m.json", "--report", "memory://cli/scan.json"],
+        ["convert", "memory://cli/m.json", "-o", "memory://cli/m.parq"],
+        ["combine", "memory://cli/m.json", "-o", "memory://cli/c.json", "--report", "memory://cli/combine.json"],
+        ["rewrite", "memory://cli/m.json", "--from", source.parent, "--to", "/x", "-o", "memory://cli/x.json"],
+        ["batch", source, "--out", "out", "--report", "memory://cli/b.json", "--junit", "memory://cli/b.xml"],
+        ["check", "out", "--report", "memory://cli/check.json"],
+    ]
+    for command in commands:
+        assert run(*command).exit_code == 0, command
+    with fsspec.open("memory://cli/x.json") as file:
+        assert json.load(file)["refmaker"]["targets"][0]["url"] == "/x/source.h5"
+    for name in ("scan", "combine", "b", "check"):
+        assert isinstance(json.loads(store.cat_file(f"/cli/{name}.json")), dict)
+    assert {"/cli/m.parq/.zmetadata", "/cli/b.xml"} <= set(store.find("/cli"))
+    assert not [path for path in store.find("/cli") if "lock" in path]
+    assert refmaker.open_manifest("memory://cli/m.parq").arrays.keys() == refmaker.scan(source).arrays.keys()
+
+
+def test_in_place_in_a_store(run: Run, source: Path, store: Any) -> None:
+    run("scan", source, "-o", "memory://cli/m.json")
+    assert run("rewrite", "memory://cli/m.json", "--from", source.parent, "--to", "s3://b").exit_code == 0
+    assert refmaker.open_manifest("memory://cli/m.json").targets[0].url == "s3://b/source.h5"
+
+
+def test_urls_that_cannot_be_written(run: Run, source: Path) -> None:
+    for url, why in (("https://example.org/m.json", "HTTP servers take no files"), ("ftp://me:pw@h/m.json", "login")):
+        result = run("scan", source, "-o", url)
         assert result.exit_code == 1
-        assert "outputs are local files" in result.stderr
+        assert why in result.stderr
+        assert "pw@" not in result.stderr
+    assert run("batch", source, "--out", "out", "--ledger", "s3://b/l.sqlite").exit_code == 2
     assert os.listdir() == []
 
 

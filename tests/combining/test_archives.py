@@ -453,7 +453,7 @@ def test_identical_or_refused(name: str, tmp_path: Path) -> None:
         return
     for order in (paths, paths[::-1]):
         with pytest.raises(RefmakerError) as refusal:
-            refmaker.combine(order)
+            refmaker.combine(order, on_mismatch="refuse")
         if isinstance(refused, str):
             assert refused in str(refusal.value)
         else:

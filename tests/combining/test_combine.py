@@ -322,7 +322,7 @@ class TestDuplicates:
     def test_within_a_chunk(self, tmp_path: Path) -> None:
         paths = write(tmp_path / "a.nc"), write(tmp_path / "b.nc", 3)
         with pytest.raises(refmaker.CombineError, match="/t2m: partial chunk: 3 rows of chunks of 2"):
-            refmaker.combine(paths, duplicates="last")
+            refmaker.combine(paths, duplicates="last", on_mismatch="refuse")
 
     def test_interleaved(self, tmp_path: Path) -> None:
         """Every other time in each file, a chunk for each."""
@@ -382,7 +382,7 @@ class TestOnMismatch:
             paths.append(write(tmp_path / f"{number}.nc", start, count, chunks=None))
             start += count
         with pytest.raises(refmaker.CombineError, match="chunk grid"):
-            refmaker.combine(paths)
+            refmaker.combine(paths, on_mismatch="refuse")
         manifest = refmaker.combine(paths, on_mismatch="split")
         assert set(manifest.arrays) == {"time", "lat", "lon", "t2m"}
         assert manifest.arrays["t2m"].references.inline == {}
@@ -497,7 +497,7 @@ class TestAppending:
     def test_behind_a_partial_chunk(self, tmp_path: Path) -> None:
         combined = refmaker.combine([write(tmp_path / "a.nc"), write(tmp_path / "b.nc", 4, rows=3)])
         with pytest.raises(refmaker.CombineError, match="partial chunk"):
-            refmaker.append(combined, write(tmp_path / "c.nc", 7))
+            refmaker.append(combined, write(tmp_path / "c.nc", 7), on_mismatch="refuse")
 
 
 class TestCoordinates:

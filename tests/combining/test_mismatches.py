@@ -105,7 +105,7 @@ def test_identical_or_refused(case: Case, zarr_format: Any, tmp_path: Path) -> N
     paths = made(case, tmp_path)
     if case.refused is not None:
         with pytest.raises(refmaker.CombineError) as refusal:
-            refmaker.combine(paths, zarr_format=zarr_format, **case.options)
+            refmaker.combine(paths, zarr_format=zarr_format, **{"on_mismatch": "refuse", **case.options})
         found = {(one.variable, one.what): one for one in refusal.value.mismatches}
         assert case.refused in found
         named = {name for names in found[case.refused].values.values() for name in names}
@@ -126,15 +126,34 @@ def test_identical_or_refused(case: Case, zarr_format: Any, tmp_path: Path) -> N
 def test_order_of_inputs_does_not_decide(case: Case, tmp_path: Path) -> None:
     paths = made(case, tmp_path)
     with pytest.raises(refmaker.CombineError) as refusal:
-        refmaker.combine(paths[::-1], **case.options)
+        refmaker.combine(paths[::-1], **{"on_mismatch": "refuse", **case.options})
     assert case.refused in {(one.variable, one.what) for one in refusal.value.mismatches}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("case", [case for case in CASES if case.refused], ids=lambda case: case.name)
+def test_composed_is_identical(case: Case, zarr_format: Any, tmp_path: Path) -> None:
+    """What can be refused is put together with the values and data types of xarray, or refused all the same."""
+    paths = made(case, tmp_path)
+    try:
+        manifest = refmaker.combine(paths, zarr_format=zarr_format, **case.options)
+    except refmaker.RefmakerError:
+        return
+    manifest.to_json(tmp_path / "all.json")
+    with xr.open_dataset(tmp_path / "all.json", engine="refmaker") as dataset:
+        got = dataset.load()
+    expected = joined(*paths)
+    assert list(got.data_vars) == list(expected.data_vars)
+    for name in expected.variables:
+        assert got[name].dtype == expected[name].dtype
+        assert np.array_equal(got[name], expected[name], equal_nan=got[name].dtype.kind == "f")
 
 
 def test_everything_is_named_at_once(tmp_path: Path) -> None:
     first = write(tmp_path / "a.nc", **packed(scale_factor=0.5))
     second = write(tmp_path / "b.nc", 4, dtype="i4", shuffle=False, lat=LAT + 1, attributes={"units": "degC"})
     with pytest.raises(refmaker.CombineError) as refusal:
-        refmaker.combine([first, second])
+        refmaker.combine([first, second], on_mismatch="refuse")
     found = {(one.variable, one.what) for one in refusal.value.mismatches}
     assert {("/lat", "values"), *(("/t2m", what) for what in ("dtype", "codecs", "scale_factor", "units"))} <= found
 

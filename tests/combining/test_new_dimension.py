@@ -176,4 +176,4 @@ class TestRefused:
     def test_other_types(self, tmp_path: Path) -> None:
         paths = [member(tmp_path / f"{n}.nc", n, scalar=n, dtype=f"f{4 + 4 * n}") for n in range(2)]
         with pytest.raises(refmaker.CombineError, match="/t2m: dtype"):
-            refmaker.combine(paths, concat="member")
+            refmaker.combine(paths, concat="member", on_mismatch="refuse")

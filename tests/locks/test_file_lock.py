@@ -13,13 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from refmaker.batch import lock
-from refmaker.batch.lock import Lock
-from refmaker.errors import BatchError
+from refmaker.errors import BatchError, OutputError
+from refmaker.locks import file_lock as lock
+from refmaker.locks.file_lock import Lock
+from refmaker.locks.holder import Holder
 
-HOLD = (
-    "import sys; from refmaker.batch.lock import Lock\nwith Lock(sys.argv[1], 'x'):\n    print(flush=True)\n    input()"
-)
+HOLD = """
+import sys
+from refmaker.locks.file_lock import Lock
+with Lock(sys.argv[1], "x"):
+    print(flush=True)
+    input()
+"""
 
 
 def holder(path: Path) -> subprocess.Popen[str]:
@@ -35,6 +40,11 @@ def holder(path: Path) -> subprocess.Popen[str]:
 
 def end(process: subprocess.Popen[str]) -> None:
     process.communicate()
+
+
+def end_of(process: subprocess.Popen[str]) -> None:
+    process.communicate(timeout=20)
+    assert process.returncode == 0
 
 
 def test_two_processes(tmp_path: Path) -> None:
@@ -98,3 +108,33 @@ def test_a_damaged_lock_file_is_nobodys(tmp_path: Path) -> None:
 def test_no_place_for_a_lock(tmp_path: Path) -> None:
     with pytest.raises(BatchError, match="cannot create the lock"):
         Lock(str(tmp_path / "none/lock"), "DEST").__enter__()
+
+
+def test_one_that_waits(tmp_path: Path) -> None:
+    process = holder(tmp_path / "lock")
+    began = time.monotonic()
+    with pytest.raises(BatchError, match="another run is at it"):
+        Lock(str(tmp_path / "lock"), "DEST", wait=0.3, doing="at it").__enter__()
+    assert time.monotonic() - began > 0.25
+    assert process.stdin is not None
+    print(file=process.stdin, flush=True)
+    with Lock(str(tmp_path / "lock"), "DEST", wait=20, keep=False) as taken:
+        assert taken.taken_over is None
+    end_of(process)
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_lock_that_was_removed_or_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with Lock(str(path), "DEST") as taken:
+        taken.check()
+        content = path.read_bytes()
+        path.write_bytes(Holder("other", "far.example", 1).encoded())
+        with pytest.raises(OutputError, match="lost the lock"):
+            taken.check()
+        path.write_bytes(content)
+        path.unlink()
+        path.write_bytes(content)
+        with pytest.raises(OutputError, match="lost the lock"):
+            taken.check()
+    assert path.read_bytes() == content, "what another put there stays"
