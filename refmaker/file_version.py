@@ -40,6 +40,7 @@ __all__ = [
     "etag_of",
     "is_weak",
     "opaque",
+    "same_strong",
     "time_of",
 ]
 
@@ -192,6 +193,11 @@ def check_unchanged(url: str, then: FileVersion, now: FileVersion) -> None:
 def is_weak(etag: str | None) -> bool:
     """Return whether an ETag is none that stands for the very bytes (RFC 9110, 8.8.1)."""
     return etag is None or etag.startswith(("W/", "w/"))
+
+
+def same_strong(one: str, other: str | None) -> bool:
+    """Return whether two ETags are strong and equal, which ranges of one answer must have (RFC 9110, 13.1.5)."""
+    return other is not None and not is_weak(one) and one == other
 
 
 def opaque(etag: str) -> str:

@@ -14,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refmaker.errors import RefmakerError, TargetChanged
-from refmaker.file_version import Check, FileVersion, Target, check_unchanged, etag_of, is_weak, opaque, time_of
+from refmaker.file_version import (
+    Check,
+    FileVersion,
+    Target,
+    check_unchanged,
+    etag_of,
+    is_weak,
+    opaque,
+    same_strong,
+    time_of,
+)
 from refmaker.manifest.manifest import Target as TargetOfManifests
 
 STRONG, WEAK, OTHER, WEAK_OTHER = '"a"', 'W/"a"', '"b"', 'W/"b"'
@@ -209,3 +219,17 @@ def test_an_opened_file_has_a_size() -> None:
     assert FileVersion(0).known_size == 0
     with pytest.raises(RefmakerError, match="size"):
         _ = FileVersion().known_size
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ('"a"', '"a"', True),
+        ('"a"', '"b"', False),
+        ('W/"a"', 'W/"a"', False),
+        ('"a"', 'W/"a"', False),
+        ('"a"', None, False),
+    ],
+)
+def test_strong_and_the_same(one: str, other: str | None, same: bool) -> None:
+    assert same_strong(one, other) is same

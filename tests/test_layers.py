@@ -36,6 +36,7 @@ LAYERS = [
     "refmaker.model",
     "refmaker.h5py_library",
     "refmaker.steps",
+    "refmaker.cf_decoding",
     "refmaker.ranges",
     "refmaker.window",
     "refmaker.zarr",

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from refmaker.cf_decoding import Decoding, common_dtype, decoding_steps
 from refmaker.combining.collection import Collection, Series
 from refmaker.combining.encodings import OPERANDS, ArrayEncoding
 from refmaker.combining.pieces import Pieces
@@ -26,7 +27,7 @@ from refmaker.errors import Unsupported
 from refmaker.manifest.composite import Composite, PieceForm
 from refmaker.manifest.references import References
 from refmaker.manifest.types import restored
-from refmaker.steps import Decoding, Template, common_dtype, decoding_steps
+from refmaker.steps import Template
 
 __all__ = ["COMPOSABLE", "compose"]
 

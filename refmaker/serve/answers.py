@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from refmaker.errors import RefmakerError, SourceError
+from refmaker.file_version import same_strong
 from refmaker.serve.budget import Budget
 from refmaker.serve.byte_range import UnsatisfiableRange, byte_range
 from refmaker.serve.tree import Entity, Tree
@@ -80,7 +81,8 @@ async def answer_key(
         await _answer_unsized(tree, entity, send, fixed, head=head)
         return
     conditional = headers.get(b"if-range")
-    wanted = headers.get(b"range") if conditional is None or conditional.decode("latin-1") == entity.etag else None
+    unchanged = conditional is None or same_strong(conditional.decode("latin-1"), entity.etag)
+    wanted = headers.get(b"range") if unchanged else None
     try:
         found = byte_range(None if wanted is None else wanted.decode("latin-1"), size)
     except UnsatisfiableRange:

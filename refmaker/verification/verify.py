@@ -27,6 +27,7 @@ from refmaker.replay.targets import Access, Targets
 from refmaker.urls import is_local, text_of
 from refmaker.verification.compare_array import ArrayResult, Comparison, Difference
 from refmaker.verification.compare_combined import CombinedArray, compare_files
+from refmaker.verification.compare_composite import compare_composite
 from refmaker.verification.containers import Member
 from refmaker.verification.coordinates import Coordinates
 from refmaker.verification.inputs import Part, is_combined, parts_of
@@ -196,8 +197,8 @@ def verify(
 def _extent(manifest: Manifest, code: int) -> tuple[int, int] | None:
     """Return the first byte of a target that is referred to, and the one behind the last."""
     first, stop = [], []
-    for array in manifest.arrays.values():
-        references = array.references
+    tables = [array.references for array in manifest.arrays.values()]
+    for references in [*tables, *(one.references for one in manifest.composites.values())]:
         mine = (references.target == code) & (references.size > 0)
         if mine.any():
             first.append(int(references.offset[mine].min()))
@@ -277,10 +278,15 @@ class _Run:
             results[plan.path] = self._array(plan, known)
         self.report.arrays = [*(results[path] for path in manifest.arrays), *self._composites()]
 
+    def _opened(self, form: Literal[2, 3], path: str) -> Any:
+        return self.open_array(path, form)
+
     def _composites(self) -> list[ArrayResult]:
-        """Say of composite arrays that they are not compared: what xarray makes of all files would have to be made."""
-        reason = "a composite array: compare it with xarray.concat of the files"
-        return [ArrayResult("/" + path, "skipped", reason=reason) for path in self.lookup.manifest.composites]
+        manifest = self.lookup.manifest
+        return [
+            compare_composite(path, manifest, partial(self._opened, manifest.zarr_format), self.sample)
+            for path in manifest.composites
+        ]
 
     def combined(self) -> None:
         """Compare all arrays with the files that they were made of, file by file."""
