@@ -15,8 +15,9 @@ from .batch_progress import Log, Progress, Silence
 from .destination import LOCAL_OUTPUT, OUTPUT, check_outputs, write_bytes
 from .engines import engine_of
 from .keep_query import keep_query_option
-from .output import DONE, FAILED, REFUSED, brief, counted, json_object, list_refusals, report_text, say, say_notes
+from .output import DONE, FAILED, REFUSED, brief, counted, list_refusals, report_text, say, say_notes
 from .scan import scan
+from .storage_options import filesystem_options
 
 if TYPE_CHECKING:
     from refmaker.batch.ledger import Row
@@ -101,12 +102,8 @@ _WHAT = {"out": "directory", "ledger": "file"}
     "--report", type=OUTPUT, metavar="FILE", help="Write a JSON report of the result for each file (- for stdout)."
 )
 @click.option("--junit", type=OUTPUT, metavar="FILE", help="Write the report as JUnit XML (- for stdout).")
-@click.option(
-    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of SRC."
-)
-@click.option(
-    "--out-storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of DEST."
-)
+@filesystem_options("--storage-options", "Options of the fsspec filesystem of SRC.")
+@filesystem_options("--out-storage-options", "Options of the fsspec filesystem of DEST.")
 @click.option("--log-json", is_flag=True, help="Print one JSON object per file on stdout instead of progress.")
 @keep_query_option
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")

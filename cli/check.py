@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .destination import LOCAL_OUTPUT, OUTPUT, check_outputs, write_bytes
-from .output import DONE, FAILED, REFUSED, counted, json_object, report_text, say
+from .destination import LOCAL_OUTPUT, OUTPUT, check_outputs, reported, write_bytes
+from .output import DONE, FAILED, REFUSED, counted, report_text, say, say_error
+from .storage_options import filesystem_options
 
 if TYPE_CHECKING:
     from refmaker.batch.check import CheckReport
@@ -20,12 +21,9 @@ __all__ = ["check"]
 @click.argument("dest", metavar="DEST")
 @click.option("--ledger", type=LOCAL_OUTPUT, metavar="FILE", help="The ledger.  [default: DEST/refmaker.sqlite]")
 @click.option("--report", type=OUTPUT, metavar="FILE", help="Write a JSON report of the findings (- for stdout).")
-@click.option(
-    "--storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of the sources."
-)
-@click.option(
-    "--out-storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of DEST."
-)
+@filesystem_options("--storage-options", "Options of the fsspec filesystem of the sources.")
+@filesystem_options("--out-storage-options", "Options of the fsspec filesystem of DEST.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON; the same as --report -.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def check(
@@ -36,6 +34,7 @@ def check(
     report: str | None,
     storage_options: dict[str, Any] | None,
     out_storage_options: dict[str, Any] | None,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Compare the ledger of DEST with the archive: list new, changed and missing files, and missing manifests.
@@ -48,6 +47,7 @@ def check(
     """
     from refmaker.batch.check import check as run
 
+    report = reported(report, as_json=as_json)
     check_outputs([], [report])
     found = run(dest, ledger=ledger, storage_options=storage_options, out_storage_options=out_storage_options)
     if report is not None:
@@ -55,7 +55,7 @@ def check(
     for line in () if quiet or report == "-" else (*_findings(found), _summary(found)):
         say(line)
     for url, reason in found.unreadable.items():
-        say(f"refmaker: {url}: {reason}", err=True)
+        say_error(f"refmaker: {url}: {reason}")
     ctx.exit(FAILED if found.unreadable else REFUSED if found.differs else DONE)
 
 

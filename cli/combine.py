@@ -23,14 +23,16 @@ from .output import (
     REFUSED,
     ProgressLine,
     brief,
-    columns,
     counted,
-    json_object,
     list_refusals,
     report_text,
     say,
+    say_error,
     say_notes,
+    say_table,
 )
+from .param_types import SIZE
+from .storage_options import filesystem_options
 
 if TYPE_CHECKING:
     from refmaker import Combination, CombineError, Mismatch
@@ -74,8 +76,8 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--inline-limit",
-        type=click.IntRange(min=0),
-        metavar="BYTES",
+        type=SIZE,
+        metavar="SIZE",
         help="Refuse an array that needs more bytes than this in the manifest.  [default: 16 MiB]",
     ),
     click.option(
@@ -112,12 +114,7 @@ _OPTIONS: Final = (
         metavar="REPORT",
         help="Write a JSON report of mismatches and results (- for stdout).",
     ),
-    click.option(
-        "--storage-options",
-        metavar="JSON",
-        callback=json_object,
-        help="Options of the fsspec filesystem of remote inputs and targets.",
-    ),
+    filesystem_options("--storage-options", "Options of the fsspec filesystem of remote inputs and targets."),
     keep_query_option,
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
 )
@@ -249,14 +246,13 @@ def _combined(
 
 def _say_table(error: CombineError | RefmakerError, found: Sequence[Mismatch]) -> None:
     """Print what differs, one row for each distinct value."""
-    say(f"refmaker: {getattr(error, 'message', error)}:", err=True)
+    say_error(f"refmaker: {getattr(error, 'message', error)}:")
     rows = [("variable", "differs", "is", "in")]
     for one in found:
         for value, names in one.values.items():
             where = "" if not names else names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
             rows.append((one.variable, one.what, value if len(value) <= _WIDTH else value[:_WIDTH] + "…", where))
-    for line in columns(rows[: _ROWS + 1]):
-        say(line, err=True)
+    say_table(rows[: _ROWS + 1], err=True)
     if len(rows) > _ROWS + 1:
         say(f"… and {len(rows) - _ROWS - 1} more rows: --report FILE lists all", err=True)
     if remedy := getattr(error, "remedy", None):

@@ -1,30 +1,22 @@
-"""The `refmaker` command, and how it reports errors.
-
-Contract: an error that refmaker raises on purpose is one line on stderr and exit status 1. Anything else is a bug of
-ours and keeps its traceback.
-"""
+"""The `refmaker` command: every command, a line each."""
 
 from __future__ import annotations
-
-from functools import partial
-from typing import Any
 
 import click
 
 import refmaker
-from refmaker.errors import RefmakerError
 
 from .append import append
 from .batch import batch
 from .check import check
 from .combine import combine
 from .commit import commit
+from .completion import completion
 from .convert import convert
 from .export import export
+from .group import Commands
 from .info import info
-from .interrupts import INTERRUPTED, LINE, interrupts
 from .limits import limits
-from .output import FAILED, brief, say
 from .rewrite import rewrite
 from .scan import scan
 from .serve import serve
@@ -35,27 +27,8 @@ from .verify import verify
 __all__ = ["main"]
 
 
-class _Commands(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            try:
-                interrupts.working = True
-                return super().invoke(ctx)
-            except RefmakerError as error:
-                say(brief(f"refmaker: {error}"), err=True)
-                ctx.exit(FAILED)
-            finally:
-                interrupts.working = False
-        except KeyboardInterrupt:
-            interrupts.working = False
-            if interrupts.installed:
-                interrupts.end(partial(say, LINE, err=True))
-            say(LINE, err=True)
-            ctx.exit(INTERRUPTED)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(refmaker.__version__, prog_name="refmaker")
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "REFMAKER"})
+@click.version_option(refmaker.__version__, "-V", "--version", prog_name="refmaker")
 def main() -> None:
     """Read HDF5 and netCDF files as Zarr, in place.
 
@@ -81,3 +54,4 @@ main.add_command(rewrite)
 main.add_command(serve)
 main.add_command(export)
 main.add_command(limits)
+main.add_command(completion)

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from .output import DONE, REFUSED, counted, json_object, list_refusals, say, say_notes
+from .output import DONE, REFUSED, counted, list_refusals, say, say_notes
+from .storage_options import filesystem_options
 
 __all__ = ["commit"]
 
@@ -24,15 +25,8 @@ _LEDGER = "refmaker.sqlite"
 @click.option("--group", default="", metavar="PATH", help="Group of the repository for the root of the manifest.")
 @click.option("--overwrite", is_flag=True, help="Replace arrays that the repository has.")
 @click.option("-m", "--message", metavar="TEXT", help="Message of the commit.  [default: what it holds]")
-@click.option(
-    "--storage-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem of the manifests and of their targets.",
-)
-@click.option(
-    "--repo-options", metavar="JSON", callback=json_object, help="Options of the repository, as fsspec has them."
-)
+@filesystem_options("--storage-options", "Options of the fsspec filesystem of the manifests and of their targets.")
+@filesystem_options("--repo-options", "Options of the repository, as fsspec has them.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def commit(

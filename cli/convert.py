@@ -10,7 +10,8 @@ import refmaker
 
 from .destination import OUTPUT, check_outputs, options_for, write
 from .keep_query import keep_query_option
-from .output import DONE, REFUSED, counted, json_object, list_refusals, say, say_notes
+from .output import DONE, REFUSED, counted, list_refusals, say, say_notes
+from .storage_options import filesystem_options
 
 __all__ = ["convert"]
 
@@ -38,12 +39,7 @@ __all__ = ["convert"]
     show_default=True,
     help="How to read a shard that is missing from a Parquet set without a list of shards: as an error, or as empty.",
 )
-@click.option(
-    "--storage-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem that opens MANIFEST.",
-)
+@filesystem_options("--storage-options", "Options of the fsspec filesystem that opens MANIFEST.")
 @keep_query_option
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context

@@ -29,6 +29,7 @@ __all__ = [
     "is_folder",
     "locked_output",
     "options_for",
+    "reported",
     "write",
     "write_bytes",
 ]
@@ -85,6 +86,13 @@ def options_for(
         return None
     kinds = {protocol_of(name) for name in inputs if not is_local(name)}
     return options if kinds <= {protocol_of(output)} else None
+
+
+def reported(report: str | None, *, as_json: bool) -> str | None:
+    """Return where the report goes, where `--json` is short for `--report -`."""
+    if as_json and report not in (None, STDOUT):
+        raise click.UsageError("--json and --report cannot be used together: choose one")
+    return STDOUT if as_json else report
 
 
 def is_folder(output: str) -> bool:

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import click
 
-from .output import DONE, REFUSED, ProgressLine, counted, human_size, json_object, list_refusals, say
+from .output import DONE, REFUSED, ProgressLine, counted, human_size, list_refusals, say
+from .storage_options import filesystem_options
 
 __all__ = ["export"]
 
@@ -40,21 +41,9 @@ __all__ = ["export"]
     help="Export this range of indices along a dimension; it begins where a chunk does. Repeatable.",
 )
 @click.option("--verify", is_flag=True, help="Read every chunk again and compare it with its file.")
-@click.option(
-    "--storage-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem that opens MANIFEST.",
-)
-@click.option(
-    "--remote-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem that reads the data.",
-)
-@click.option(
-    "--tree-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem that DIR is in."
-)
+@filesystem_options("--storage-options", "Options of the fsspec filesystem that opens MANIFEST.")
+@filesystem_options("--remote-options", "Options of the fsspec filesystem that reads the data.")
+@filesystem_options("--tree-options", "Options of the fsspec filesystem that DIR is in.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def export(

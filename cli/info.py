@@ -11,7 +11,9 @@ import click
 
 import refmaker
 
-from .output import DONE, REFUSED, columns, counted, human_size, json_object, report_text, say
+from .destination import OUTPUT, check_outputs
+from .output import DONE, REFUSED, counted, human_size, report_text, say, say_table
+from .storage_options import filesystem_options
 
 if TYPE_CHECKING:
     from refmaker import Manifest
@@ -27,15 +29,15 @@ _TARGETS = 20
 
 @click.command()
 @click.argument("file", metavar="FILE|MANIFEST")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
-    "--storage-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem that opens FILE or MANIFEST.",
+    "--plot", type=OUTPUT, metavar="OUT", help="Also draw what lies where in the file; the name ends in .svg or .png."
 )
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@filesystem_options("--storage-options", "Options of the fsspec filesystem that opens FILE or MANIFEST.")
 @click.pass_context
-def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[str, Any] | None) -> None:
+def info(
+    ctx: click.Context, /, file: str, plot: str | None, as_json: bool, storage_options: dict[str, Any] | None
+) -> None:
     """Show the variables of a source file, or of a manifest, and how they are stored.
 
     The first bytes tell a source file from a manifest. Refused variables are listed with the reason, and the exit
@@ -43,17 +45,21 @@ def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[
 
     Example: refmaker info ocean.nc
     """
+    check_outputs([file], [plot])
     from refmaker.kerchunk.sniff import looks_like_manifest
     from refmaker.manifest.manifest import notes_of
     from refmaker.manifest.summary import summarise
 
     if looks_like_manifest(file, storage_options=storage_options):
         manifest = refmaker.open_manifest(file, storage_options=storage_options)
-        layout, variables = _of_manifest(file, manifest), summarise(manifest)
+        layout, variables, tree = _of_manifest(file, manifest), summarise(manifest), None
     else:
         inspection = refmaker.scan_file(file, storage_options=storage_options, measure=True)
         manifest = inspection.manifest
-        layout, variables = _of_source(file, inspection.tree), summarise(manifest, inspection.tree)
+        tree = inspection.tree
+        layout, variables = _of_source(file, tree), summarise(manifest, tree)
+    if plot is not None:
+        manifest.plot(plot, tree=tree)
     if as_json:
         described = [{**asdict(v), "chunks_missing": v.chunks_missing} for v in variables]
         click.echo(
@@ -63,8 +69,16 @@ def info(ctx: click.Context, /, file: str, as_json: bool, storage_options: dict[
             nl=False,
         )
     else:
-        for line in [*_head_lines(layout), "", *_table(variables), *_note_lines(manifest), *_refusal_lines(manifest)]:
+        for line in [*_head_lines(layout), ""]:
             say(line)
+        if variables:
+            say_table([_HEAD, *map(_row, variables)], right=_RIGHT)
+        else:
+            say("no variables")
+        for line in _note_lines(manifest):
+            say(line)
+        for line in _refusal_lines(manifest):
+            say(line, style="warning")
     ctx.exit(REFUSED if manifest.refusals else DONE)
 
 
@@ -115,12 +129,6 @@ def _date(seconds: float) -> str:
         return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(sep=" ", timespec="seconds")
     except (OverflowError, OSError, ValueError):  # a manifest may claim any number
         return f"{seconds} s after 1970"
-
-
-def _table(variables: Sequence[ArraySummary]) -> list[str]:
-    if not variables:
-        return ["no variables"]
-    return columns([_HEAD, *map(_row, variables)], right=_RIGHT)
 
 
 def _row(variable: ArraySummary) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from .output import columns, say
+from .output import say_table
 
 __all__ = ["limits"]
 
@@ -34,8 +34,7 @@ def limits(as_json: bool) -> None:
             "" if limit.value == limit.default else " (changed)"
         )
         rows.append((limit.name, value, limit.unit, limit.guards, limit.change))
-    for line in columns(rows, frozenset({1})):
-        say(line)
+    say_table(rows, frozenset({1}))
 
 
 def _bytes(value: float) -> str:

@@ -6,17 +6,19 @@ so every line goes through `printable`, and what the terminal's encoding lacks i
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from refmaker.errors import RefmakerError
 from refmaker.redaction import redact
+
+from .storage_options import json_object
 
 if TYPE_CHECKING:
     from refmaker import Progress
@@ -26,6 +28,7 @@ __all__ = [
     "DONE",
     "FAILED",
     "REFUSED",
+    "STYLES",
     "ProgressLine",
     "columns",
     "counted",
@@ -38,11 +41,20 @@ __all__ = [
     "brief",
     "notes_of",
     "say",
+    "say_error",
+    "say_table",
     "say_notes",
 ]
 
 DONE, FAILED, REFUSED = 0, 1, 3
 
+STYLES: Final[dict[str, dict[str, Any]]] = {
+    "head": {"bold": True},
+    "error": {"fg": "red"},
+    "warning": {"fg": "yellow"},
+    "good": {"fg": "green"},
+}
+"""How lines look on a terminal."""
 _LISTED = 20
 _NOTE = 160
 _LONGEST = 2000
@@ -55,9 +67,29 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print one line, whatever it holds: but no logins and signatures of urls."""
-    click.echo(_encodable(printable(redact(text)), err=err), err=err)
+def say(text: str, *, err: bool = False, style: str | None = None) -> None:
+    """Print one line, whatever it holds: but no logins and signatures of urls.
+
+    Parameters
+    ----------
+    style
+        One of `STYLES`, shown on a terminal unless NO_COLOR is set (https://no-color.org).
+    """
+    line = _encodable(printable(redact(text)), err=err)
+    if style is not None and not os.environ.get("NO_COLOR"):
+        line = click.style(line, **STYLES[style])
+    click.echo(line, err=err)
+
+
+def say_error(text: str) -> None:
+    """Print one line on stderr that says why something failed."""
+    say(text, err=True, style="error")
+
+
+def say_table(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset(), *, err: bool = False) -> None:
+    """Print a table whose first row is its head."""
+    for number, line in enumerate(columns(rows, right)):
+        say(line, err=err, style=None if number else "head")
 
 
 def _encodable(text: str, *, err: bool) -> str:
@@ -84,7 +116,7 @@ def describe(error: RefmakerError, source: str) -> str:
 def list_refusals(refusals: Mapping[str, str], hint: str) -> None:
     """Print a line on stderr for each refused object: at most twenty, then how many more and where they are."""
     for path in list(refusals)[:_LISTED]:
-        say(f"{path}: {refusals[path]}", err=True)
+        say(f"{path}: {refusals[path]}", err=True, style="warning")
     if len(refusals) > _LISTED:
         say(f"… and {len(refusals) - _LISTED} more, {hint}", err=True)
 
@@ -132,19 +164,6 @@ def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) 
         ).rstrip()
         for row in cells
     ]
-
-
-def json_object(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any] | None:
-    """Parse the value of an option that is a JSON object (a click callback)."""
-    if value is None:
-        return None
-    try:
-        parsed = json.loads(value)
-    except ValueError as error:
-        raise click.BadParameter(f"invalid JSON: {error}", ctx, param) from error
-    if not isinstance(parsed, dict):
-        raise click.BadParameter('expected a JSON object, such as {"anon": true}', ctx, param)
-    return parsed
 
 
 class ProgressLine:

@@ -12,7 +12,8 @@ from refmaker.errors import RefmakerError
 from refmaker.urls import is_local, local_path, text_of
 
 from .destination import OUTPUT, check_outputs, in_folder, is_folder, locked_output, write
-from .output import DONE, FAILED, REFUSED, counted, describe, json_object, say
+from .output import DONE, FAILED, REFUSED, counted, describe, say, say_error
+from .storage_options import filesystem_options
 
 __all__ = ["rewrite"]
 
@@ -34,11 +35,8 @@ __all__ = ["rewrite"]
     metavar="OUT",
     help="Manifest to write, or a directory for several.  [default: in place]",
 )
-@click.option(
-    "--storage-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem of MANIFEST, and of OUT where that is a url.",
+@filesystem_options(
+    "--storage-options", "Options of the fsspec filesystem of MANIFEST, and of OUT where that is a url."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
@@ -77,7 +75,7 @@ def rewrite(
                     placed = relocated(moved, source, None if destination == "-" else destination)
                     write(placed, destination, held=lock, storage_options=stores)
         except RefmakerError as error:
-            say(f"refmaker: {describe(error, source)}", err=True)
+            say_error(f"refmaker: {describe(error, source)}")
             statuses.add(FAILED)
             continue
         if not count:

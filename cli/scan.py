@@ -25,13 +25,15 @@ from .output import (
     ProgressLine,
     counted,
     describe,
-    json_object,
     list_refusals,
     notes_of,
     report_text,
     say,
+    say_error,
     say_notes,
 )
+from .param_types import SIZE
+from .storage_options import filesystem_options
 
 if TYPE_CHECKING:
     from refmaker import Manifest
@@ -56,14 +58,14 @@ __all__ = ["scan"]
 )
 @click.option(
     "--inline-threshold",
-    type=click.IntRange(min=0),
-    metavar="BYTES",
+    type=SIZE,
+    metavar="SIZE",
     help="Copy chunks smaller than this into the manifest.  [default: none]",
 )
 @click.option(
     "--inline-limit",
-    type=click.IntRange(min=0),
-    metavar="BYTES",
+    type=SIZE,
+    metavar="SIZE",
     help="Refuse an array that needs more bytes than this in the manifest.  [default: 16 MiB]",
 )
 @click.option(
@@ -145,12 +147,7 @@ __all__ = ["scan"]
     metavar="2|3",
     help="Zarr format of the metadata; more readers support 2.  [default: 2]",
 )
-@click.option(
-    "--storage-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem that opens FILE, for example '{\"anon\": true}'.",
-)
+@filesystem_options("--storage-options", "Options of the fsspec filesystem that opens FILE.")
 @keep_query_option
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
@@ -169,7 +166,7 @@ def scan(
     Without -o, the manifest of dir/x.nc is x.nc.json in the current directory. The extension of OUT chooses the format:
     .parq or .parquet for a Parquet set, .json.gz or .json.zst for compressed JSON, anything else for JSON.
 
-    Example: refmaker scan s3://bucket/ocean.nc -o ocean.json --storage-options '{"anon": true}'
+    Example: refmaker scan s3://bucket/ocean.nc -o ocean.json --storage-options anon=true
 
     Exit status: 0 everything is in the manifest; 3 something was refused (listed on stderr); 1 a FILE failed.
     """
@@ -189,7 +186,7 @@ def scan(
                 storage_options=options_for(destination, [source], options.get("storage_options")),
             )
         except RefmakerError as error:
-            say(f"refmaker: {describe(error, source)}", err=True)
+            say_error(f"refmaker: {describe(error, source)}")
             entries.append({"source": strip_credentials(source), "objects": [], "error": str(error)})
             statuses.add(FAILED)
             continue

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import click
 
-from .output import counted, json_object, say
+from .output import counted, say
+from .storage_options import filesystem_options
 
 __all__ = ["serve"]
 
@@ -49,18 +50,8 @@ __all__ = ["serve"]
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer.")
 @click.option("--allow", multiple=True, metavar="PREFIX", help="Serve only data below this url or path. Repeatable.")
-@click.option(
-    "--storage-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem that opens the manifests.",
-)
-@click.option(
-    "--remote-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem that reads the data.",
-)
+@filesystem_options("--storage-options", "Options of the fsspec filesystem that opens the manifests.")
+@filesystem_options("--remote-options", "Options of the fsspec filesystem that reads the data.")
 @click.option("--no-access-log", is_flag=True, help="Write no line for each request to stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def serve(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import click
 
 from refmaker.errors import RefmakerError
 
-from .destination import OUTPUT, check_outputs, options_for, write_bytes
-from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, json_object, report_text, say
+from .destination import OUTPUT, check_outputs, options_for, reported, write_bytes
+from .output import DONE, FAILED, REFUSED, ProgressLine, counted, describe, report_text, say, say_error
+from .storage_options import filesystem_options
 
 if TYPE_CHECKING:
     from refmaker.verification.verify import ArrayResult, Progress, ShownResult, VerifyReport
@@ -25,7 +26,7 @@ _LEDGER = "refmaker.sqlite"
 
 
 @click.command()
-@click.argument("manifest", metavar="MANIFEST")
+@click.argument("given", metavar="MANIFEST...", nargs=-1, required=True)
 @click.option(
     "--sample",
     type=click.IntRange(min=1),
@@ -48,27 +49,21 @@ _LEDGER = "refmaker.sqlite"
     metavar="FILE",
     help="Write a JSON report of the result for each target and array (- for stdout).",
 )
-@click.option(
-    "--storage-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem of the targets, and of a remote MANIFEST.",
-)
+@filesystem_options("--storage-options", "Options of the fsspec filesystem of the targets, and of a remote MANIFEST.")
 @click.option(
     "--repo", metavar="URL", help="Compare the values of an Icechunk repository that MANIFEST was committed to."
 )
 @click.option("--branch", metavar="NAME", help="Branch of the repository.  [default: main]")
 @click.option("--repo-group", metavar="PATH", help="Group of the repository that MANIFEST was committed to.")
-@click.option(
-    "--repo-options", metavar="JSON", callback=json_object, help="Options of the repository, as fsspec has them."
-)
+@filesystem_options("--repo-options", "Options of the fsspec filesystem of the repository.")
 @click.option("--no-xarray", is_flag=True, help="Do not compare what xarray shows for the manifest and for the file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON; the same as --report -.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def verify(
     ctx: click.Context,
     /,
-    manifest: str,
+    given: tuple[str, ...],
     sample: int | None,
     full: bool,
     manifests: int | None,
@@ -80,9 +75,10 @@ def verify(
     repo_group: str | None,
     repo_options: dict[str, Any] | None,
     no_xarray: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
-    """Compare MANIFEST with the files that it refers to, and print one line for each difference.
+    """Compare each MANIFEST with the files that it refers to, and print one line for each difference.
 
     Verify checks that the files are the ones that were scanned, that every reference lies within its file, that zarr
     reads the same values through the manifest as h5py (HDF5) or netCDF4 (netCDF classic) reads from the files, and that
@@ -102,66 +98,93 @@ def verify(
     """
     if full and sample is not None:
         raise click.UsageError("--sample and --full cannot be used together: choose one")
-    check_outputs([manifest], [report])
+    report = reported(report, as_json=as_json)
+    check_outputs(given, [report])
     chunks = None if full else sample or _SAMPLE
     if repo is None and any(one is not None for one in (branch, repo_group, repo_options)):
         raise click.UsageError("--branch, --repo-group and --repo-options are for --repo: name the repository")
-    if repo is not None:
-        from refmaker.verification.through_icechunk import verify_repository
-
-        found = verify_repository(
-            manifest,
-            repo,
-            branch=branch or "main",
-            group=repo_group or "",
-            sample=chunks,
-            storage_options=storage_options,
-            repo_options=repo_options,
-        )
-        statuses, content = {_say(repo, found, quiet=quiet or report == "-")}, found.to_dict()
-    elif manifests is None and not os.path.isfile(os.path.join(manifest, _LEDGER)):
-        silent = quiet or report == "-"
-        found = _verify(manifest, chunks, storage_options, quiet=quiet, xarray=not no_xarray)
-        statuses, content = {_say(manifest, found, quiet=silent)}, found.to_dict()
-    else:
-        known = manifests or _MANIFESTS
-        silent = quiet or report == "-"
-        statuses, content = _verify_some(
-            manifest, known, seed, chunks, storage_options, quiet=silent, xarray=not no_xarray
-        )
+    if repo is not None and len(given) > 1:
+        raise click.UsageError("--repo compares one MANIFEST: name the one that was committed")
+    how = _How(chunks, storage_options, quiet or report == "-", quiet, not no_xarray)
+    statuses: set[int] = set()
+    contents: list[dict[str, Any]] = []
+    for manifest in given:
+        if repo is not None:
+            found = _verify_repository(manifest, repo, branch, repo_group, repo_options, how)
+        elif manifests is None and not os.path.isfile(os.path.join(manifest, _LEDGER)):
+            found = _verify_one(manifest, how, several=len(given) > 1)
+        else:
+            found = _verify_some(manifest, manifests or _MANIFESTS, seed, how)
+        statuses |= found[0]
+        contents += found[1]
     if report is not None:
-        write_bytes(report_text(content), report, storage_options=options_for(report, [manifest], storage_options))
+        alone = len(given) == 1 and manifests is None and not os.path.isfile(os.path.join(given[0], _LEDGER))
+        content = contents[0] if alone else {"manifests": contents}
+        write_bytes(report_text(content), report, storage_options=options_for(report, given, storage_options))
     ctx.exit(FAILED if FAILED in statuses else max(statuses, default=DONE))
 
 
-def _verify_some(
-    folder: str,
-    number: int,
-    seed: int,
-    chunks: int | None,
-    storage_options: dict[str, Any] | None,
-    *,
-    quiet: bool,
-    xarray: bool,
-) -> tuple[set[int], dict[str, Any]]:
+class _How(NamedTuple):
+    """How manifests are verified, and what is printed."""
+
+    chunks: int | None
+    storage_options: dict[str, Any] | None
+    silent: bool
+    quiet: bool
+    xarray: bool
+
+
+_Found: TypeAlias = tuple[set[int], list[dict[str, Any]]]
+
+
+def _verify_one(name: str, how: _How, *, several: bool) -> _Found:
+    """Verify a manifest; return its exit status and report. One of several may fail without the others."""
+    try:
+        found = _verify(name, how.chunks, how.storage_options, quiet=how.quiet, xarray=how.xarray)
+    except RefmakerError as error:
+        if not several:
+            raise
+        say_error(f"refmaker: {describe(error, name)}")
+        return {FAILED}, [{"manifest": name, "error": str(error)}]
+    return {_say(name, found, quiet=how.silent)}, [found.to_dict()]
+
+
+def _verify_repository(
+    manifest: str,
+    repo: str,
+    branch: str | None,
+    group: str | None,
+    options: dict[str, Any] | None,
+    how: _How,
+) -> tuple[set[int], list[dict[str, Any]]]:
+    """Compare a repository with the files of the manifest that was committed to it."""
+    from refmaker.verification.through_icechunk import verify_repository
+
+    found = verify_repository(
+        manifest,
+        repo,
+        branch=branch or "main",
+        group=group or "",
+        sample=how.chunks,
+        storage_options=how.storage_options,
+        repo_options=options,
+    )
+    return {_say(repo, found, quiet=how.silent)}, [found.to_dict()]
+
+
+def _verify_some(folder: str, number: int, seed: int, how: _How) -> _Found:
     """Verify some manifests of a directory; return their exit statuses and reports."""
     from refmaker.batch.check import choose_manifests
     from refmaker.verification.verify import manifest_options
 
     statuses: set[int] = set()
-    reports = []
-    options = manifest_options(folder, storage_options or {})
+    reports: list[dict[str, Any]] = []
+    options = manifest_options(folder, how.storage_options or {})
     for name in choose_manifests(folder, number, seed=seed, storage_options=options):
-        try:
-            found = _verify(name, chunks, storage_options, quiet=quiet, xarray=xarray)
-        except RefmakerError as error:
-            say(f"refmaker: {describe(error, name)}", err=True)
-            reports.append({"manifest": name, "error": str(error)})
-            statuses.add(FAILED)
-            continue
-        statuses.add(_say(name, found, quiet=quiet))
-        reports.append(found.to_dict())
-    return statuses, {"manifests": reports}
+        status, report = _verify_one(name, how._replace(quiet=how.silent), several=True)
+        statuses |= status
+        reports += report
+    return statuses, reports
 
 
 def _say(manifest: str, found: VerifyReport, *, quiet: bool) -> int:
@@ -170,7 +193,7 @@ def _say(manifest: str, found: VerifyReport, *, quiet: bool) -> int:
         say(line)
     for target in found.targets:
         if target.status == "unreadable":
-            say(f"refmaker: {target.url}: {target.reason}", err=True)
+            say_error(f"refmaker: {target.url}: {target.reason}")
     return FAILED if found.failed else REFUSED if found.differences or found.skipped or found.refused else DONE
 
 

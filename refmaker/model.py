@@ -328,7 +328,8 @@ class Tree:
     object once, under the first path of that walk. `links` lists the other names. `types` lists committed datatypes,
     `definitions` holds what they are, where known. `external` lists the external links, which are refused as well until
     they are followed.
-    `metadata_size` and `metadata_blocks` say how many bytes of the file the scan had to read, in how many pieces.
+    `metadata_size` and `metadata_blocks` say how many bytes of the file the scan had to read, in how many pieces;
+    `metadata_extents` where these are, as starts and stops.
     """
 
     source: str
@@ -342,6 +343,7 @@ class Tree:
     notes: list[str] = field(default_factory=list)
     metadata_size: int = 0
     metadata_blocks: int = 0
+    metadata_extents: list[tuple[int, int]] = field(default_factory=list)
     definitions: dict[str, Datatype] = field(default_factory=dict)
     external: dict[str, ExternalLink] = field(default_factory=dict)
     dangling: dict[str, str] = field(default_factory=dict)

@@ -79,6 +79,59 @@ def test_nightly(tmp_path: Path, environment: dict[str, str]) -> None:
     assert sorted(path.name for path in reports.iterdir()) == ["batch.json", "batch.xml", "check.json", "verify.json"]
 
 
+def write_day(path: Path, day: int) -> None:
+    """Write a day of a series."""
+    import netCDF4
+    import numpy as np
+
+    path.parent.mkdir(exist_ok=True)
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("time", None)
+        time = file.createVariable("time", "i4", ("time",), chunksizes=(24,))
+        time.units = "hours since 2024-01-01"
+        time[:] = np.arange(24) + 24 * day
+        file.createVariable("t", "f4", ("time",), chunksizes=(24,))[:] = np.arange(24) + 24 * day
+
+
+def test_archive(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Two nights, a day that does not fit, then served: what a client reads is what was written."""
+    pytest.importorskip("uvicorn")
+    pytest.importorskip("pyarrow")
+    archive, work = tmp_path / "archive", tmp_path / "work"
+    command = ["sh", str(EXAMPLES / "archive.sh"), str(archive), str(work)]
+
+    def night() -> tuple[int, list[str]]:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        return done.returncode, [line[20:] for line in done.stdout.splitlines() if "ended with" in line]
+
+    write_day(archive / "0.nc", 0)
+    write_day(archive / "1.nc", 1)
+    steps = ["refmaker batch", "refmaker combine", "refmaker verify", "refmaker convert"]
+    assert night() == (0, [f"{step} ended with status 0" for step in steps])
+    write_day(archive / "2.nc", 2)
+    assert night()[0] == 0
+    (archive / "3.nc").write_bytes(b"no")
+    assert night() == (1, ["refmaker batch ended with status 1"])
+    (archive / "3.nc").unlink()
+    serving = subprocess.Popen(
+        [*command, "serve"],
+        env={**environment, "PORT": "0"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert serving.stdout is not None
+        address = next(found[0] for line in serving.stdout if (found := re.search(r"http://\S+", line)))
+        code = (
+            "import sys, xarray as xr; ds = xr.open_zarr(sys.argv[1]); "
+            "print(ds.sizes['time'], float(ds.t.sum()), str(ds.time.values[-1])[:13])"
+        )
+        client = [sys.executable, "-W", "ignore", "-c", code, address.rstrip("/") + "/archive"]
+        done = subprocess.run(client, capture_output=True, text=True, env=environment)
+        assert done.stdout.split() == ["72", str(float(sum(range(72)))), "2024-01-03T23"], done.stderr
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=60)
+
+
 def test_github_actions(tmp_path: Path, environment: dict[str, str], s3_server: S3Server) -> None:
     """Every step that is a command is run as the runner does, with a bucket on loopback."""
     yaml = pytest.importorskip("yaml")
@@ -137,11 +190,14 @@ def test_every_example_is_run() -> None:
     names = sorted(path.name for path in EXAMPLES.iterdir() if path.is_file())
     assert names == [
         "Dockerfile",  # needs a Docker engine; its command is the one that the README names
+        "archive.sh",
         "github-actions.yml",
         "nightly.sh",
         "on_dask.py",
         "quickstart.py",
         "quickstart.sh",  # makes an environment, then runs the program; CI runs it
+        "refmaker-serve.service",  # needs systemd; its command is one of tests/serve
         "scan_and_open.py",
+        "serve.Dockerfile",  # as the other
     ]
     assert all(name in tested for name in names)

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from refmaker.errors import Unsupported
+from refmaker.extras import install_command
 
 __all__ = ["NEEDS", "needed"]
 
@@ -40,4 +41,4 @@ def needed(package: str, module: str | None = None) -> Any:
             raise
         oldest = NEEDS[package]
         python = "" if sys.version_info >= oldest else f" with Python {'.'.join(map(str, oldest))} or newer"
-        raise Unsupported(f"{package} is not installed: pip install 'refmaker[{package}]'{python}") from error
+        raise Unsupported(f"{package} is not installed: {install_command(package)}{python}") from error

@@ -21,6 +21,7 @@ from numcodecs.abc import Codec
 
 from refmaker import limits
 from refmaker.errors import FormatError, ManifestError, Unsupported
+from refmaker.extras import install_command
 
 __all__ = ["B2ndCodec"]
 
@@ -103,7 +104,8 @@ def _decompressed(data: bytes, size: int) -> bytes:
     try:
         import blosc2
     except ImportError as error:
-        raise Unsupported("chunks of b2nd are decoded by python-blosc2: install blosc2", structure=_WHAT) from error
+        how = install_command("b2nd")
+        raise Unsupported(f"chunks of b2nd are decoded by python-blosc2: {how}", structure=_WHAT) from error
     try:
         found: bytes = blosc2.decompress2(data)
     except (RuntimeError, ValueError, TypeError, MemoryError) as error:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from refmaker.errors import Unsupported
+from refmaker.extras import install_command
 from refmaker.model import Filter
 
 __all__ = ["FIRST_PLUGIN", "require_filters"]
@@ -72,7 +73,7 @@ def _described(one: Filter) -> str:
 
 def _advice(number: int) -> str:
     if number in _IN_HDF5PLUGIN:
-        return "pip install refmaker[filters]"
+        return install_command("filters")
     if number < FIRST_PLUGIN:
         return "the HDF5 library of h5py was built without it"
     return "put its plugin for HDF5 into a directory that HDF5_PLUGIN_PATH names"

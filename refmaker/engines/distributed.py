@@ -25,6 +25,7 @@ from refmaker.engines.engine import TICK, TOGETHER, Done, Item, TaskFailed
 from refmaker.engines.local import LocalEngine
 from refmaker.engines.running import Run
 from refmaker.errors import EngineError
+from refmaker.extras import install_command
 
 __all__ = ["DaskEngine"]
 
@@ -176,7 +177,7 @@ def _connect(scheduler: str | None) -> Any:
         import dask
         import distributed
     except ImportError as error:
-        raise EngineError("--engine dask needs Dask: pip install 'refmaker[dask]'") from error
+        raise EngineError(f"--engine dask needs Dask: {install_command('dask')}") from error
     address = scheduler or dask.config.get("scheduler-address", None)
     if address is None:
         raise EngineError("no Dask scheduler: name its address with --scheduler, or in DASK_SCHEDULER_ADDRESS")

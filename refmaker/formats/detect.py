@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from typing import Final, Literal, TypeAlias
 
 from refmaker.errors import Unsupported
+from refmaker.extras import install_command
 
 __all__ = [
     "HEAD_SIZE",
-    "INSTALL",
     "NAMES",
     "PACKAGES",
     "TITLES",
@@ -29,7 +29,6 @@ Format: TypeAlias = Literal["tiff", "fits", "grib"]
 
 HEAD_SIZE: Final = 10
 """Bytes that tell."""
-INSTALL: Final = "pip install 'refmaker[formats]'"
 TITLES: Final[dict[Format, str]] = {"tiff": "TIFF", "fits": "FITS", "grib": "GRIB"}
 PACKAGES: Final[dict[Format, tuple[str, ...]]] = {
     "tiff": ("kerchunk", "tifffile", "imagecodecs"),
@@ -72,4 +71,5 @@ def require(kind: Format) -> None:
     absent = missing(kind)
     if absent:
         names = " and ".join(absent)
-        raise Unsupported(f"{TITLES[kind]} files are scanned with kerchunk, which needs {names} for them: {INSTALL}")
+        needed = f"{names} for them: {install_command('formats')}"
+        raise Unsupported(f"{TITLES[kind]} files are scanned with kerchunk, which needs {needed}")

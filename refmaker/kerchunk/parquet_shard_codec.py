@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from refmaker import limits
 from refmaker.errors import ManifestError, Unsupported
+from refmaker.extras import install_command
 from refmaker.kerchunk.parquet_bounds import bounds_of
 from refmaker.manifest.references import References
 from refmaker.ranges import distinct
@@ -65,7 +66,7 @@ def pyarrow() -> Any:
         import pyarrow as pa
         import pyarrow.parquet
     except ImportError as error:
-        raise Unsupported("Parquet sets need the package pyarrow: install refmaker[parquet]") from error
+        raise Unsupported(f"Parquet sets need the package pyarrow: {install_command('parquet')}") from error
     return pa
 
 

@@ -17,8 +17,8 @@ from typing import Any, Literal
 from refmaker.file_version import Target
 from refmaker.manifest.composite import Composite
 from refmaker.manifest.references import References
-from refmaker.manifest.writers import converter, writer
-from refmaker.model import JSON
+from refmaker.manifest.writers import converter, plotter, writer
+from refmaker.model import JSON, Tree
 from refmaker.zarr.metadata import ArrayMetadata, ZarrFormat
 
 __all__ = ["JSON", "Manifest", "ManifestArray", "ObjectReport", "Target", "notes_of"]
@@ -247,6 +247,23 @@ class Manifest:
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write a Parquet set of references to the folder `path`. See `refmaker.kerchunk.parquet_writer`."""
         writer("parquet")(self, path)
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, tree: Tree | None = None) -> Any:
+        """Return a `matplotlib.figure.Figure` of how the chunks lie in the file: layout, chunk grids, sizes.
+
+        Parameters
+        ----------
+        path
+            Where to write it as well, in the format that its name ends with: `.svg`, `.png`, `.pdf`.
+        tree
+            What a scan with `measure=True` found in the file, to tell its metadata from bytes that nothing uses.
+
+        Raises
+        ------
+        OutputError
+            matplotlib is not installed, or does not know the format.
+        """
+        return plotter()(self, path, tree=tree)
 
 
 def notes_of(manifest: Manifest) -> Iterator[str]:

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast
 if TYPE_CHECKING:
     from refmaker.manifest.manifest import Manifest
 
-__all__ = ["CONVERTERS", "WRITERS", "ConverterName", "Writer", "WriterName", "converter", "writer"]
+__all__ = [
+    "CONVERTERS",
+    "PLOTTER",
+    "WRITERS",
+    "ConverterName",
+    "Writer",
+    "WriterName",
+    "converter",
+    "plotter",
+    "writer",
+]
 
 WriterName: TypeAlias = Literal["json", "parquet"]
 WRITERS: Final[dict[WriterName, tuple[str, str]]] = {
@@ -28,6 +38,10 @@ CONVERTERS: Final = "refmaker.kerchunk.tables"
 """The module whose functions of these names turn manifests into documents and tables, and back."""
 
 
+PLOTTER: Final = ("refmaker.plots.figure", "draw")
+"""The module and function that draw a manifest."""
+
+
 class Writer(Protocol):
     """Writes a manifest to a path, whole or not at all."""
 
@@ -38,6 +52,12 @@ def writer(name: WriterName) -> Writer:
     """Return the writer of that name."""
     module, function = WRITERS[name]
     return cast(Writer, getattr(import_module(module), function))
+
+
+def plotter() -> Callable[..., Any]:
+    """Return the function that draws a manifest."""
+    module, function = PLOTTER
+    return cast("Callable[..., Any]", getattr(import_module(module), function))
 
 
 def converter(name: ConverterName) -> Callable[[Any], Any]:

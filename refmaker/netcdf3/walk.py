@@ -76,6 +76,7 @@ def walk(window: Window, *, source: str, records_per_chunk: int | None = None) -
         error.source = error.source or source
         raise
     tree = Tree(source, window.size, "netcdf3", metadata_size=header.size, metadata_blocks=1)
+    tree.metadata_extents = [(0, header.size)]
     tree.notes = _notes(header, layout)
     tree.groups["/"] = Group("/", 0, _attributes(header.attributes))
     order = sorted(range(len(header.variables)), key=lambda i: header.variables[i].name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from refmaker.extras import install_command
 from refmaker.window import Window
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class B2nd:
         from refmaker.model import Tree
 
         if not self.is_installed():
-            raise Unsupported("b2nd files are read with blosc2: install refmaker[b2nd]")
+            raise Unsupported(f"b2nd files are read with blosc2: {install_command('b2nd')}")
         found: list[Manifest] = []
 
         def whole() -> list[Step]:

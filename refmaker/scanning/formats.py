@@ -82,6 +82,7 @@ class ScanJob:
         """Note in a tree, once the structure of the file is read, how much of the file that took."""
         if self.recorder is not None:
             tree.metadata_size, tree.metadata_blocks = self.recorder.extent()
+            tree.metadata_extents = self.recorder.blocks()
 
 
 class Format(Protocol):

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from refmaker.errors import SourceError
+from refmaker.extras import install_command
 
 __all__ = ["GRACE", "ServerOptions", "bind", "run", "worker"]
 
@@ -77,7 +78,7 @@ def run(options: ServerOptions, listening: socket.socket) -> None:
     try:
         import uvicorn
     except ImportError as error:
-        raise SourceError("serving needs uvicorn and starlette: pip install 'refmaker[serve]'") from error
+        raise SourceError(f"serving needs uvicorn and starlette: {install_command('serve')}") from error
     common: dict[str, Any] = {
         "factory": True,
         "log_level": "warning",

@@ -45,11 +45,15 @@ class RecordingWindow:
 
     def extent(self) -> tuple[int, int]:
         """Return the bytes that were read, each counted once, and the number of blocks that they form."""
+        blocks = self.blocks()
+        return sum(stop - start for start, stop in blocks), len(blocks)
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """Return the blocks that were read, as starts and stops in the file."""
         if not self._starts:
-            return 0, 0
-        starts, stops = np.concatenate(self._starts), np.concatenate(self._stops)
-        starts, stops = union(starts, stops)
-        return int((stops - starts).sum()), len(starts)
+            return []
+        starts, stops = union(np.concatenate(self._starts), np.concatenate(self._stops))
+        return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
     def _remember(self, starts: npt.NDArray[np.int64], size: int) -> None:
         if size:

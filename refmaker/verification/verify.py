@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from refmaker.errors import RefmakerError, SourceError, concealed
+from refmaker.extras import install_command
 from refmaker.manifest.manifest import Manifest, ManifestArray
 from refmaker.replay.loading import load
 from refmaker.replay.lookup import Lookup
@@ -218,7 +219,8 @@ def _zarr_reader(manifest: Any, name: str | None, options: Mapping[str, Any], za
     try:
         import zarr
     except ImportError as error:
-        raise SourceError("values are compared with what zarr reads, which is not installed") from error
+        how = install_command("examples")
+        raise SourceError(f"values are compared with what zarr reads, which is not installed: {how}") from error
     from refmaker.replay.filesystem import FileSystem
 
     given: dict[str, Any] = {"target_options": manifest_options(name, options), "remote_options": options}

@@ -287,3 +287,21 @@ def test_help(run: Run) -> None:
     assert result.exit_code == 0
     assert "MANIFEST" in result.stdout
     assert "verify" in run("--help").stdout
+
+
+def test_several_manifests(run: Run, source: Path, refusing: Path) -> None:
+    """One that fails does not stop the others, and the exit status is that of the worst."""
+    for path, name in ((source, "a.json"), (refusing, "b.json")):
+        run("scan", path, "-o", name)
+    same = run("verify", "a.json", "a.json")
+    assert same.exit_code == 0
+    assert len(same.stdout.splitlines()) == 2
+    worst = run("verify", "a.json", "b.json")
+    assert worst.exit_code == 3
+    Path("damaged.json").write_text("{")
+    failed = run("verify", "damaged.json", "a.json", "--json")
+    assert failed.exit_code == 1
+    assert failed.stderr.startswith("refmaker: ")
+    reports = json.loads(failed.stdout)["manifests"]
+    assert [report.get("error") is None for report in reports] == [False, True]
+    assert run("verify", "-q", "a.json", "a.json").output == ""
