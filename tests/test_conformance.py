@@ -21,9 +21,6 @@ CASES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((KIT 
 REFUSED = {
     # A shard that is not there may be one that was lost; `missing_shards="empty"` takes it for an empty one.
     "parquet-an-array-without-shards",
-    # References below `.pieces` are no chunks of an array to whoever does not know composites.
-    "composites-a-composite-beside-a-plain-array",
-    "composites-a-version-that-nobody-knows",
 }
 """What refmaker may refuse although it could be read."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,9 +44,9 @@ def cases() -> Iterator[Case]:
 
 
 def composites() -> Iterator[Case]:
-    """Yield composite arrays: 1 to 4, stored as a little-endian and a big-endian piece."""
+    """Yield composite arrays: 1 to 4, in two pieces."""
     for title, version in (("a composite beside a plain array", 1), ("a version that nobody knows", 99)):
-        found = {**refs(), **stand_in(), "c/.pieces/0": ref(1, 2), "c/.pieces/1": ref(3, 2)}
+        found = {**refs(), **stand_in()}
         text = version1(
             found, refmaker={"format": 1, "targets": [TARGET], "composites": {**layout(), "version": version}}
         )
@@ -86,24 +87,37 @@ def stand_in() -> dict[str, Any]:
 
 
 def layout() -> dict[str, Any]:
-    """Return the member `composites` of version 1: two pieces of two rows."""
-    two = {"n": 2, "rle": [[2, 2]]}
-    zero = {"n": 2, "rle": [[0, 2]]}
-    form = {"dtype": "<i2", "chunks": [2], "compressor": None, "filters": None, "order": "C", "fill_value": -1}
-    shown = {"shape": [4], "chunks": [2], "dtype": "<i2"}
+    """Return the member `composites` of version 1: two pieces of two rows, one after the other."""
+    metadata = json.loads(zarray(shape=[4], chunks=[2], compressor=None))
+    stored = json.loads(zarray(shape=[2], chunks=[2], compressor=None))
+    two, zero, order = column([2, 2]), column([0, 0]), column([0, 1])
     return {
         "version": 1,
         "rules": "xarray-2026.9",
-        "layouts": [{"axes": [{"dimension": "k", "lengths": two}], "slots": None}],
-        "templates": [[]],
         "arrays": {
             "c": {
-                "layout": 0,
-                "metadata": shown,
-                "attributes": {},
-                "forms": [{"metadata": form, "template": 0}],
-                "windows": [{"perm": [0], "axes": [None]}],
-                "pieces": {"n": 2, "form": zero, "window": zero, "extent": [two], "operands": []},
+                "metadata": metadata,
+                "attributes": json.loads(dims("k")),
+                "axis": 0,
+                "templates": [[]],
+                "forms": [{"metadata": stored, "template": 0, "order": [0]}],
+                "slots": [order, zero, two],
+                "form": zero,
+                "extent": [two],
+                "operands": [],
+                "references": {
+                    "cell": column([1, 1]),
+                    "target": zero,
+                    "offset": column([ref(1, 2)[1], ref(3, 2)[1]]),
+                    "size": column([ref(1, 2)[2], ref(3, 2)[2]]),
+                    "inline": {},
+                    "whole": {},
+                },
             }
         },
     }
+
+
+def column(values: list[int]) -> dict[str, Any]:
+    """Return a column, each value a run of its own."""
+    return {"n": len(values), "rle": [[value, 1] for value in values]}

@@ -102,8 +102,8 @@ def _column(values: npt.NDArray[Any]) -> dict[str, Any]:
 
 def composites_from_json(
     extension: Mapping[str, Any], zarr_format: int, targets: int, source: str
-) -> dict[str, Composite]:
-    """Return the composite arrays of a manifest.
+) -> tuple[dict[str, Composite], dict[str, str]]:
+    """Return the composite arrays of a manifest, and those of a version that is not known here, with the reason.
 
     Parameters
     ----------
@@ -115,18 +115,18 @@ def composites_from_json(
     Raises
     ------
     ManifestError
-        They are malformed, or of a version that is not known here.
+        They are malformed.
     """
     found = extension.get("composites")
     if found is None:
-        return {}
+        return {}, {}
     arrays = found.get("arrays") if isinstance(found, dict) else None
     if not isinstance(arrays, dict):
         raise malformed("bad member", structure="refmaker.composites", expected="an object", got=found, source=source)
     if found.get("version") != VERSION or found.get("rules") != RULES:
-        expected, got = f"version {VERSION}, rules {RULES}", f"{found.get('version')}, {found.get('rules')}"
-        message = "composite arrays of an unknown version: a newer refmaker reads them"
-        raise malformed(message, structure="refmaker.composites", expected=expected, got=got, source=source)
+        got = f"{found.get('version')!s:.20}, {found.get('rules')!s:.40}"
+        reason = f"a composite array of an unknown version ({got}): a newer refmaker reads it"
+        return {}, dict.fromkeys(arrays, reason)
     made = {}
     for path, document in arrays.items():
         try:
@@ -140,7 +140,7 @@ def composites_from_json(
         except ManifestError as error:
             error.source = source
             raise
-    return made
+    return made, {}
 
 
 def _array_from_json(document: Mapping[str, Any], zarr_format: int, targets: int) -> Composite:

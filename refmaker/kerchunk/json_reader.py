@@ -145,9 +145,12 @@ def _version_1(document: dict[str, Any], source: str, runs: _Runs | None) -> Man
     manifest.notes = extension_notes(extension, source)
     manifest.sources = source_records(extension, manifest, source)
     manifest.types = type_records(extension, source)
-    manifest.composites = composites_from_json(extension, manifest.zarr_format, len(manifest.targets), source)
-    for path in manifest.composites:
+    found = composites_from_json(extension, manifest.zarr_format, len(manifest.targets), source)
+    manifest.composites = found[0]
+    for path, reason in {**dict.fromkeys(found[0], ""), **found[1]}.items():
         manifest.arrays.pop(path, None)
+        if reason:
+            manifest.refusals["/" + path] = reason
     return manifest
 
 

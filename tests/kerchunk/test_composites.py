@@ -23,11 +23,11 @@ def manifest() -> Manifest:
 
 def test_there_and_back() -> None:
     document = json.loads(json.dumps(composites_to_json(manifest()), allow_nan=False))
-    assert composites_from_json({"composites": document}, 2, 1, "m.json") == {"v": composite()}
+    assert composites_from_json({"composites": document}, 2, 1, "m.json") == ({"v": composite()}, {})
 
 
 def test_no_composite_arrays() -> None:
-    assert composites_from_json({}, 2, 1, "m.json") == {}
+    assert composites_from_json({}, 2, 1, "m.json") == ({}, {})
     bare = Manifest(2, {"": {}}, {}, ())
     assert with_stubs(bare) is bare
 
@@ -72,8 +72,17 @@ def test_columns_that_are_none(column: dict[str, Any]) -> None:
 
 def test_another_version() -> None:
     document = {**composites_to_json(manifest()), "version": 2}
-    with pytest.raises(ManifestError, match="newer refmaker"):
-        composites_from_json({"composites": document}, 2, 1, "m.json")
+    made, refused = composites_from_json({"composites": document}, 2, 1, "m.json")
+    assert made == {}
+    assert "newer refmaker" in refused["v"]
+
+
+def test_arrays_of_another_version_are_refused_by_name_and_the_rest_is_read() -> None:
+    document = manifest().to_dict()
+    document["refmaker"]["composites"]["version"] = 2
+    found = Manifest.from_dict(document)
+    assert (found.arrays, found.composites) == ({}, {})
+    assert "newer refmaker" in found.refusals["/v"]
 
 
 def test_references_to_no_target() -> None:
