@@ -106,12 +106,12 @@ def _predictor(page: Page, chunks: tuple[int, ...], name: str) -> list[dict[str,
     if page.predictor == 1:
         return []
     if page.predictor not in _DELTA + _FLOAT:
-        raise Unsupported(f"Predictor {page.predictor}")
+        raise Unsupported(f"predictor {page.predictor}")
     if name not in _BYTES:
-        raise Unsupported(f"Predictor {page.predictor} with compression {page.compression}")
+        raise Unsupported(f"predictor {page.predictor} with compression {page.compression}")
     delta = page.predictor in _DELTA
     if page.dtype.kind not in ("ui" if delta else "f"):
-        raise Unsupported(f"Predictor {page.predictor} of {page.dtype}")
+        raise Unsupported(f"predictor {page.predictor} of {page.dtype}")
     distance = 1 if page.predictor <= 3 else 2 if page.predictor in (34892, 34894) else 4
     return [
         {
