@@ -519,7 +519,7 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     path = stored(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     found = load_parquet(path)
-    with pytest.raises(Unsupported, match=r"refmaker\[parquet\]"):
+    with pytest.raises(Unsupported, match=r"pip install .*\[parquet\]"):
         found.arrays["g/x"].references.at(0)
     with pytest.raises(RefmakerError, match="pyarrow"):
         write_parquet(small(), tmp_path / "n.parq")
