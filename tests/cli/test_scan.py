@@ -301,7 +301,8 @@ class TestBadOutput:
         path = tmp_path / "many.h5"
         with h5py.File(path, "w") as file:
             file.create_dataset("x", data=np.zeros(40000, "u1"), chunks=(1,))
-        with subprocess.Popen([*COMMAND, path, "-o", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        command = [*COMMAND, path, "-o", "-", "--no-consolidate"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             process.stdout.read(1)
             process.stdout.close()
             stderr = process.stderr.read()
