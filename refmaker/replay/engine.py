@@ -393,4 +393,4 @@ def _shed_here(engine: weakref.ref[Engine], size: int) -> None:
 
 
 def _released(share: PrefetchShare) -> None:
-    share.give(share.held)
+    share.release()

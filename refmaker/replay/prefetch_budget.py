@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 
 __all__ = ["PrefetchBudget", "PrefetchShare"]
@@ -35,9 +36,17 @@ class PrefetchBudget:
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
         self.clock = clock
-        self.held = 0
+        self._held = 0
         self._lock = threading.Lock()
+        self._released: deque[int] = deque()
         self._shares: weakref.WeakSet[PrefetchShare] = weakref.WeakSet()
+
+    @property
+    def held(self) -> int:
+        """Bytes of all shares together."""
+        with self._lock:
+            self._settle()
+            return self._held
 
     def share(self, shed: Callable[[int], None]) -> PrefetchShare:
         """Return the share of one more reader.
@@ -55,7 +64,8 @@ class PrefetchBudget:
     def reset(self) -> None:
         """Begin anew, in a forked process: the readers of the other process have no threads here."""
         self._lock = threading.Lock()
-        self.held = 0
+        self._released.clear()
+        self._held = 0
         for share in list(self._shares):
             share.held = 0
         self._shares = weakref.WeakSet()
@@ -63,10 +73,11 @@ class PrefetchBudget:
     def room(self, share: PrefetchShare, most: int) -> int:
         """Return how many more bytes a share may take, up to `most`; have others let go where it is less."""
         with self._lock:
+            self._settle()
             now = share.asked = self.clock()
             asking = sum(now - other.asked < _LATELY for other in self._shares)
             fair = self.limit // max(asking, 1)
-            room = max(min(self.limit - self.held, fair - share.held, most), 0)
+            room = max(min(self.limit - self._held, fair - share.held, most), 0)
             lacks = min(most, fair - share.held) - room
             rich = [other for other in self._shares if lacks > 0 and other is not share and other.is_due(now)]
         for other in rich:
@@ -76,9 +87,10 @@ class PrefetchBudget:
     def take(self, share: PrefetchShare, size: int) -> bool:
         """Take memory if there is room for it."""
         with self._lock:
-            if self.held + size > self.limit:
+            self._settle()
+            if self._held + size > self.limit:
                 return False
-            self.held += size
+            self._held += size
             share.held += size
             return True
 
@@ -86,8 +98,21 @@ class PrefetchBudget:
         """Give memory back."""
         with self._lock:
             size = min(size, share.held)
-            self.held -= size
+            self._held -= size
             share.held -= size
+
+    def release(self, share: PrefetchShare) -> None:
+        """Give all back that a reader holds which is gone, for whoever asks next.
+
+        The garbage collector calls this at any moment, in a thread that may have the lock: it must not be waited for.
+        """
+        size, share.held = share.held, 0
+        self._released.append(size)
+
+    def _settle(self) -> None:
+        """Take note of what was given back meanwhile."""
+        while self._released:
+            self._held -= self._released.popleft()
 
 
 class PrefetchShare:
@@ -117,3 +142,7 @@ class PrefetchShare:
     def give(self, size: int) -> None:
         """See `PrefetchBudget.give`."""
         self.budget.give(self, size)
+
+    def release(self) -> None:
+        """See `PrefetchBudget.release`."""
+        self.budget.release(self)

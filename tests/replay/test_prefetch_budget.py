@@ -119,3 +119,15 @@ def test_threads_never_hold_more_than_the_limit() -> None:
         thread.join()
     assert not over
     assert budget.held == 0
+
+
+def test_readers_that_are_collected_while_the_lock_is_held() -> None:
+    """The garbage collector runs at any moment, in the thread that has the lock too: it waited there for ever."""
+    budget = PrefetchBudget(100)
+    share = budget.share(lambda size: None)
+    assert share.take(60)
+    with budget._lock:
+        share.release()
+    other = budget.share(lambda size: None)
+    assert other.take(100)
+    assert budget.held == 100
