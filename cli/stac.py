@@ -13,7 +13,8 @@ import click
 from refmaker.urls import is_local
 
 from .destination import OUTPUT, check_outputs, write_bytes
-from .output import DONE, counted, json_object, say
+from .output import DONE, counted, say
+from .storage_options import filesystem_options
 
 __all__ = ["stac"]
 
@@ -45,12 +46,7 @@ __all__ = ["stac"]
     show_default=True,
     help="List the source files of an item if they are N at most.",
 )
-@click.option(
-    "--storage-options",
-    metavar="JSON",
-    callback=json_object,
-    help="Options of the fsspec filesystem of the manifests and of their targets.",
-)
+@filesystem_options("--storage-options", "Options of the fsspec filesystem of the manifests and of their targets.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
 def stac(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .destination import LOCAL_OUTPUT, write_bytes
-from .output import DONE, FAILED, REFUSED, brief, counted, json_object, report_text, say
+from .output import DONE, FAILED, REFUSED, brief, counted, report_text, say
+from .storage_options import filesystem_options
 
 if TYPE_CHECKING:
     from refmaker.batch.status import ArchiveStatus, SourceStatus
@@ -22,9 +23,7 @@ _SHOWN = 20
 @click.argument("dest", metavar="DEST")
 @click.option("--ledger", type=LOCAL_OUTPUT, metavar="FILE", help="The ledger.  [default: DEST/refmaker.sqlite]")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
-@click.option(
-    "--out-storage-options", metavar="JSON", callback=json_object, help="Options of the fsspec filesystem of DEST."
-)
+@filesystem_options("--out-storage-options", "Options of the fsspec filesystem of DEST.")
 @click.pass_context
 def status(
     ctx: click.Context,
