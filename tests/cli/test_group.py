@@ -19,7 +19,7 @@ from .conftest import Run
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (["scna"], "did you mean 'scan'?"),
+        (["scna"], "did you mean 'scan'"),
         (["Verify"], "did you mean 'verify'?"),
         (["xyzzy"], "there are append, batch"),
         (["a\x1bb"], r"'a\x1bb'"),

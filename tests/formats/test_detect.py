@@ -43,7 +43,7 @@ def test_missing_packages_are_named(tmp_path, monkeypatch, kind, head):
     path.write_bytes(head + bytes(100))
     gone = detect.PACKAGES[kind][1]
     monkeypatch.setattr(detect, "find_spec", lambda name: None if name == gone else object())
-    with pytest.raises(Unsupported, match=rf"needs {gone} .*pip install 'refmaker\[formats\]'"):
+    with pytest.raises(Unsupported, match=rf"needs {gone} .*pip install .*\[formats\]'"):
         scan(str(path))
 
 

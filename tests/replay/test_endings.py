@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone  # its times, or its moments, are those of an idle machine
+
 COMPLAINTS = (
     "never retrieved",
     "was destroyed",
@@ -27,8 +29,6 @@ COMPLAINTS = (
 
 SERVER = """
 import asyncio, os, socket, sys, threading, time
-
-pytestmark = pytest.mark.alone  # its times, or its moments, are those of an idle machine
 
 DATA = bytes(range(256)) * 16
 

@@ -80,7 +80,7 @@ def test_a_format_from_outside(noted: Format, file: Path) -> None:
     assert is_recognised(str(file))
     assert head_is_recognised(file.read_bytes())
     assert has_known_suffix("b.NOTED")
-    with pytest.raises(FormatError, match="neither HDF5 nor netCDF classic, TIFF, FITS, GRIB or Noted text: "):
+    with pytest.raises(FormatError, match="neither HDF5 nor netCDF classic, Zarr, b2nd, TIFF, FITS, GRIB or Noted text: "):
         scan(_written(file.with_name("b"), b"something else, at some length"))
 
 
@@ -88,7 +88,7 @@ def test_without_it(file: Path) -> None:
     assert not is_recognised(str(file))
     assert not head_is_recognised(file.read_bytes())
     assert not has_known_suffix("b.noted")
-    with pytest.raises(FormatError, match="neither HDF5 nor netCDF classic, TIFF, FITS or GRIB: "):
+    with pytest.raises(FormatError, match="neither HDF5 nor netCDF classic, Zarr, b2nd, TIFF, FITS or GRIB: "):
         scan(file)
 
 
