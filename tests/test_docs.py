@@ -29,6 +29,7 @@ DOCS = ROOT / "docs"
 EXECUTED = ["index.md", "configuration.md", *sorted(f"howto/{path.name}" for path in (DOCS / "howto").glob("*.md"))]
 ELSEWHERE = {
     "batch.md": "tests/test_examples.py",
+    "catalogues.md": "tests/catalogues",
     "benchmarks.md": "tests/test_benchmarks.py",
     "design.md": "tests/test_layers.py",
     "faults.md": "tests/replay/test_fault_matrix.py",

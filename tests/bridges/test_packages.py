@@ -13,7 +13,7 @@ from refmaker.errors import Unsupported
 
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(packages.NEEDS, "no_such_package", (3, 12))
-    with pytest.raises(Unsupported, match=r"pip install 'refmaker\[no_such_package\]'") as raised:
+    with pytest.raises(Unsupported, match=r"pip install .*\[no_such_package\]") as raised:
         needed("no_such_package")
     assert ("Python 3.12" in str(raised.value)) == (sys.version_info < (3, 12))
 

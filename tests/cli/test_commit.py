@@ -41,7 +41,8 @@ def test_without_icechunk(tmp_path: Path, days: list[Path]) -> None:
         refmaker.scan(days[0]).to_json(tmp_path / "m.json")
         status, output = run("commit", tmp_path / "m.json", "--repo", tmp_path / "repo")
         assert status == 1
-        assert "pip install 'refmaker[icechunk]'" in output
+        assert "pip install" in output
+        assert "[icechunk]" in output
 
 
 def test_manifests_and_more_of_them(tmp_path: Path, days: list[Path]) -> None:

@@ -60,7 +60,8 @@ def test_damage() -> None:
     for bad in (b"", data[:-1], data + b"x", data[:4] + b"\xff\xff\xff\x7f" + data[8:]):
         with pytest.raises(FormatError):
             codec.decode(bad)
-    whole = blosc2.asarray(np.arange(10_000), chunks=(10_000,), blocks=(1_000,)).schunk.get_chunk(0)
+    array = blosc2.asarray(np.arange(10_000), chunks=(10_000,), blocks=(1_000,))  # its chunks go with it
+    whole = array.schunk.get_chunk(0)
     with pytest.raises(FormatError, match="cannot decode"):
         B2ndCodec([10_000], [1_000], 8).decode(whole[:40] + b"\xff" * (len(whole) - 40))
     with pytest.raises(FormatError, match="decoded size"):

@@ -80,7 +80,9 @@ def test_a_format_from_outside(noted: Format, file: Path) -> None:
     assert is_recognised(str(file))
     assert head_is_recognised(file.read_bytes())
     assert has_known_suffix("b.NOTED")
-    with pytest.raises(FormatError, match="neither HDF5 nor netCDF classic, Zarr, b2nd, TIFF, FITS, GRIB or Noted text: "):
+    with pytest.raises(
+        FormatError, match="neither HDF5 nor netCDF classic, Zarr, b2nd, TIFF, FITS, GRIB or Noted text: "
+    ):
         scan(_written(file.with_name("b"), b"something else, at some length"))
 
 

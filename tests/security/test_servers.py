@@ -14,7 +14,7 @@ from refmaker.errors import RefmakerError
 from refmaker.kerchunk import fetch
 from refmaker.netcdf3 import walk
 from refmaker.retry import RetryPolicy
-from refmaker.sources import async_store, http
+from refmaker.sources import async_store, ranged_store
 from refmaker.stores.answers import bounded_body
 from tests.security.bounds import traced
 from tests.security.hostile_server import Answer, chunked, endless, served
@@ -72,7 +72,7 @@ ANSWERS: dict[str, Answer] = {
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_scan_ends(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "WHOLE_LIMIT", 1 << 24)
+    monkeypatch.setattr(ranged_store, "WHOLE_LIMIT", 1 << 24)
     monkeypatch.setattr(walk, "MAX_HEADER", 1 << 22)
     began = time.monotonic()
     with served(ANSWERS[name]) as (url, _), traced(memory=MEMORY), pytest.raises(RefmakerError):
