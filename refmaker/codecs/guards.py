@@ -7,7 +7,7 @@ guarded against was found by decoding damaged chunks:
 
 - The plugins of LZ4, Bitshuffle, Blosc and Zstandard take memory for whatever a chunk says that it holds.
 - The bitshuffle plugin trusts the sizes that a chunk states of itself and of its blocks.
-- The Blosc plugin decodes a chunk that lacks its last bytes, szip's decoder one whose rows are padded (`szip`).
+- The Blosc plugin decodes a chunk that lacks its last bytes. (So does szip's where rows are padded: `size_check`.)
 
 What stays are plugins that crash on damaged bytes (SZ, SZ3, SPERR, and bitshuffle within a block) and decoders that
 notice nothing: ZFP.
@@ -18,13 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from struct import Struct
 
-from refmaker.codecs.szip import check_complete, is_padded
-from refmaker.errors import FormatError, Unsupported
+from refmaker.errors import FormatError
 from refmaker.model import Filter
 
 __all__ = ["check_stored"]
 
-_FLETCHER32, _SZIP, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 3, 4, 32001, 32004, 32008, 32015
+_FLETCHER32, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 3, 32001, 32004, 32008, 32015
 _CHECKSUM = 4
 _WHAT = "HDF5 chunk"
 
@@ -55,10 +54,6 @@ def check_stored(data: memoryview, filters: Sequence[Filter], most: int) -> None
     while left and left[-1].id == _FLETCHER32:
         left.pop()
         data = data[: max(len(data) - _CHECKSUM, 0)]
-    if any(one.id == _SZIP and is_padded(one.client_data) for one in left[:-1]):
-        raise Unsupported(
-            "szip with padded rows beneath another filter: its stored bytes cannot be checked", structure=_WHAT
-        )
     guard = _GUARDS.get(left[-1].id) if left else None
     if guard is not None:
         guard(data, left[-1], most)
@@ -119,15 +114,9 @@ def _bitshuffle(data: memoryview, one: Filter, most: int) -> None:
         raise FormatError("bitshuffle blocks", structure=_WHAT, expected=f"{pos} bytes", got=len(data))
 
 
-def _szip(data: memoryview, one: Filter, most: int) -> None:
-    _held("szip chunk", int.from_bytes(data[:4], "little"), most)
-    check_complete(data, one.client_data)
-
-
 _GUARDS: dict[int, Callable[[memoryview, Filter, int], None]] = {
     _BLOSC: _blosc,
     _LZ4: _lz4,
     _BITSHUFFLE: _bitshuffle,
     _ZSTD: _zstd,
-    _SZIP: _szip,
 }

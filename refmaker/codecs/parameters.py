@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from refmaker import limits
+from refmaker.codecs.szip import is_padded
 from refmaker.errors import FormatError
 from refmaker.model import Filter
 
@@ -37,11 +38,14 @@ class RequiredInput:
         And so many bits for every one that the first 4 bytes, an integer, state.
     largest
         What that integer is at most; 0 if it is none.
+    padded
+        Client data of szip where its rows are padded: the bytes have to hold all pixels. See `szip`.
     """
 
     size: int
     per_bit: int = 0
     largest: int = 0
+    padded: tuple[int, ...] = ()
 
 
 def required_input(one: Filter, chunk_size: int) -> RequiredInput | None:
@@ -85,7 +89,8 @@ def _szip(values: tuple[int, ...], chunk_size: int) -> RequiredInput:
     _need(1 <= bits <= 32 or bits == 64, "szip", values)
     _need(1 <= in_line <= 4096, "szip", values)  # SZ_MAX_PIXELS_PER_SCANLINE
     # It begins with the size before compression, which libhdf5 allocates. Other filters before may have added a little
-    return RequiredInput(4, largest=min(2 * chunk_size + 4096, 2**32 - 1))
+    padded = values if is_padded(values) else ()
+    return RequiredInput(4, largest=min(2 * chunk_size + 4096, 2**32 - 1), padded=padded)
 
 
 # scale-offset: 0 scale type | 1 scale factor | 2 elements | 3 class | 4 element size | 5 sign | 6 byte order

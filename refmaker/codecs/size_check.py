@@ -19,7 +19,8 @@ import threading
 from collections.abc import Collection
 
 from refmaker.codecs.parameters import RequiredInput
-from refmaker.errors import Unsupported
+from refmaker.codecs.szip import pixel_bytes
+from refmaker.errors import RefmakerError, Unsupported
 from refmaker.model import Filter
 
 __all__ = ["refused", "register", "size_check"]
@@ -29,7 +30,8 @@ __all__ = ["refused", "register", "size_check"]
 _LEAST_H5PY = (3, 16)
 _IDS = range(511, 255, -1)  # H5Z: 256 to 511 are for internal use
 _MARK = (0x6D666572, 0x72656B61)
-_VALUES = 8
+_VALUES = 12
+_PADDED = 8  # from here on, the client data of szip
 _NAME = b"refmaker size check"
 
 _Function = ctypes.CFUNCTYPE(
@@ -83,9 +85,23 @@ def _check(flags: int, count: int, values: ctypes.Array[ctypes.c_uint], size: in
         first = int.from_bytes(ctypes.string_at(start or 0, 4), "little")
         if first > largest:
             return 0
+        if values[_PADDED + 1]:
+            return _checked_pixels(start or 0, size, values[_PADDED:_VALUES])
         needed += (per_bit * first + 7) // 8
     if size < needed:
         _seen.refused = size, needed
+        return 0
+    return size
+
+
+def _checked_pixels(start: int, size: int, client_data: list[int]) -> int:
+    """Return the size of bytes that hold all pixels, else 0. No error may leave a function that libhdf5 calls."""
+    try:
+        given, needed = pixel_bytes(ctypes.string_at(start, size), client_data)
+    except RefmakerError:
+        return 0
+    if given < needed:
+        _seen.refused = given, needed
         return 0
     return size
 
@@ -97,7 +113,8 @@ def size_check(number: int, required: RequiredInput, most: int = 0) -> Filter:
     """Return the filter, registered as `number`, that lets pass what is large enough, and `most` bytes; 0 for any."""
     size, low = required.size, 0xFFFFFFFF
     bounds = size & low, size >> 32, required.per_bit, required.largest, most & low, most >> 32
-    return Filter(number, "", False, (*_MARK, *bounds))
+    padded = (*required.padded[:4], 0, 0, 0, 0)[:4]
+    return Filter(number, "", False, (*_MARK, *bounds, *padded))
 
 
 def refused() -> tuple[int, int] | None:

@@ -1,10 +1,11 @@
 """Whether szip's stored bytes hold a whole chunk: libaec, whose decoder libhdf5 calls, does not say.
 
-Contract: `check_complete` raises `FormatError` for bytes that decode to too few pixels, and `Unsupported` where that
-cannot be found out. Rows of pixels that are no multiple of a block are padded before they are compressed. When libaec
-takes the padding away again, it goes by what the rows should be, not by what it has decoded, and hands on the memory
-that lies behind: `SZ_BufftoBuffDecompress` of sz_compat.c. Without padding the decoded size is told, and `size_check`
-sees it. So a padded chunk is decoded twice, here for its size alone, by the same function of the same library.
+Contract: `pixel_bytes` tells how many bytes of pixels there are and how many there have to be; it raises `Unsupported`
+where that cannot be found out. Rows of pixels that are no multiple of a block are padded before they are compressed.
+When libaec takes the padding away again, it goes by what the rows should be, not by what it has decoded, and hands on
+the memory that lies behind: `SZ_BufftoBuffDecompress` of sz_compat.c. Without padding the decoded size is told, and
+`size_check` sees it. So a padded chunk is decoded twice, once for its size alone, by the same function of the same
+library, on the very bytes that szip is given, whatever filters stand above it.
 
 Layout of the stored bytes: H5Zszip.c. Of `aec_stream`: libaec.h.
 
@@ -22,10 +23,10 @@ from functools import cache
 from typing import Any
 
 from refmaker import limits
-from refmaker.errors import FormatError, Unsupported
+from refmaker.errors import Unsupported
 from refmaker.h5py_library import exported
 
-__all__ = ["check_complete", "is_padded"]
+__all__ = ["is_padded", "pixel_bytes"]
 
 _WHAT = "szip chunk"
 _HEAD = 4
@@ -56,25 +57,21 @@ def is_padded(client_data: Sequence[int]) -> bool:
     return len(client_data) >= 4 and client_data[1] > 0 and client_data[3] % client_data[1] != 0
 
 
-def check_complete(data: memoryview, client_data: Sequence[int]) -> None:
-    """Refuse stored bytes that do not hold all pixels of the chunk.
+def pixel_bytes(data: bytes, client_data: Sequence[int]) -> tuple[int, int]:
+    """Return how many bytes the pixels take that stored bytes hold, and those of all pixels of the chunk.
 
     Parameters
     ----------
     data
-        The bytes as stored.
+        What szip is given to decode.
     client_data
         Of the filter, as `parameters` has checked it: options, pixels of a block, bits of a pixel, pixels of a row.
 
     Raises
     ------
-    FormatError
-        Some pixels are missing.
     Unsupported
         h5py has no libaec with it, so nobody can tell.
     """
-    if not is_padded(client_data) or len(data) < _HEAD:
-        return
     options, in_block, bits, in_row = client_data[:4]
     pixel_bits = 8 if bits in (32, 64) else bits  # libaec takes wider pixels apart, a byte a plane
     pixel_size = 1 if pixel_bits <= 8 else 2 if pixel_bits <= 16 else 4
@@ -85,11 +82,7 @@ def check_complete(data: memoryview, client_data: Sequence[int]) -> None:
     needed = rows * padded_row + rest * pixel_size - (0 if rest else padded_row - in_row * pixel_size)
     flags = (_AEC_MSB if options & _MSB else 0) | (_AEC_PREPROCESS if options & _NEAREST_NEIGHBOUR else 0)
     stream = _Stream(bits_per_sample=pixel_bits, block_size=in_block, rsi=blocks, flags=flags)
-    given = _decoded_size(stream, bytes(data[_HEAD:]), (rows + (rest > 0)) * padded_row)
-    if given < needed:
-        raise FormatError(
-            "the stored bytes end before the last pixel", structure=_WHAT, expected=f"{needed} bytes", got=given
-        )
+    return _decoded_size(stream, data[_HEAD:], (rows + (rest > 0)) * padded_row), needed
 
 
 def _decoded_size(stream: _Stream, data: bytes, room: int) -> int:
