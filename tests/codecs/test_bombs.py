@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.alone  # processes are given so much time of a processor, and no more
+
 from refmaker.codecs import child
 from refmaker.codecs.config import make_plan
 from refmaker.codecs.decode import ChunkDecoder, decode_chunk
