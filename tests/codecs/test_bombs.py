@@ -14,8 +14,6 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.alone  # processes are given so much time of a processor, and no more
-
 from refmaker.codecs import child
 from refmaker.codecs.config import make_plan
 from refmaker.codecs.decode import ChunkDecoder, decode_chunk
@@ -24,6 +22,8 @@ from refmaker.errors import FormatError, RefmakerError, Unsupported
 from refmaker.model import Filter
 
 from .stored import store
+
+pytestmark = pytest.mark.alone  # processes are given so much time of a processor, and no more
 
 INTEGERS = b"\x10\x08\0\0\4\0\0\0\0\0\x20\0"
 MEMORY = 300 << 20
