@@ -55,6 +55,8 @@ def answer(connection, hang):
             )
     except OSError:
         pass
+    finally:
+        connection.close()  # also where the reader was reset: a warning would be taken for one of ours
 
 
 def serve(hang=False):
