@@ -206,6 +206,8 @@ def _located(manifest: Manifest) -> tuple[dict[int, Located], dict[str, str]]:
     refused = dict(manifest.refusals)
     for path, array in manifest.arrays.items():
         try:
+            if not array.metadata.is_regular:
+                raise Unsupported("chunks of different lengths along an axis are not committed yet")
             used = {
                 int(number) for number in set(array.references.target.tolist()) | set(array.references.whole.values())
             }

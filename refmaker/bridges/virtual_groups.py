@@ -80,6 +80,8 @@ def _array(array: ManifestArray, locations: _Locations) -> Any:
     manifests = needed("virtualizarr", "virtualizarr.manifests")
     from zarr.core.metadata import ArrayV3Metadata
 
+    if not array.metadata.is_regular:
+        raise Unsupported("chunks of different lengths along an axis, which VirtualiZarr does not have")
     array = trimmed(array)
     if array.cells > limits.VIRTUAL_CELLS:
         raise Unsupported(

@@ -149,7 +149,7 @@ class ArrayEncoding:
     @property
     def regular(self) -> bool:
         """Whether chunks are all of one shape, and stored so."""
-        return self.metadata.chunk_lengths is None and self.metadata.encoded_chunk is None
+        return self.metadata.is_regular
 
     @property
     def _irregular(self) -> object:

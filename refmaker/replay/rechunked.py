@@ -51,7 +51,7 @@ def rechunked(manifest: Manifest, size: int, *, irregular: bool = False) -> tupl
     decoded: dict[int, DecodedArray] = {}
     for path, array in manifest.arrays.items():
         found: DecodedArray | None
-        if array.metadata.chunk_lengths is not None or array.metadata.encoded_chunk is not None:
+        if not array.metadata.is_regular:
             found = _regularized_array(path, array, size)
         else:
             found = None if irregular else _rechunked_array(path, array, size)

@@ -59,6 +59,9 @@ def subset(manifest: Manifest, paths: PathFilter, selection: Mapping[str, tuple[
     """
     if not paths.narrows and not selection:
         return manifest
+    if selection and manifest.composites:
+        path = next(iter(manifest.composites))
+        raise ManifestError("a range of a composite array cannot be taken: leave it out by --exclude", path=path)
     known: set[str] = set()
     arrays = {}
     for path, array in manifest.arrays.items():
@@ -66,7 +69,8 @@ def subset(manifest: Manifest, paths: PathFilter, selection: Mapping[str, tuple[
             names = array.metadata.dimension_names(array.attributes) or []
             known.update(str(name) for name in names)
             arrays[paths.relative(path)] = _cut(path, array, names, selection)
-    if not arrays:
+    composites = {paths.relative(path): one for path, one in manifest.composites.items() if paths.takes(path)}
+    if not arrays and not composites:
         raise ManifestError("no array of the manifest is asked for", got=", ".join(manifest.arrays)[:200])
     if missing := selection.keys() - known:
         raise ManifestError("no array has this dimension", expected=", ".join(sorted(known)), got=min(missing))
@@ -78,6 +82,7 @@ def subset(manifest: Manifest, paths: PathFilter, selection: Mapping[str, tuple[
         manifest,
         groups=groups if "" in arrays else {"": {}, **groups},
         arrays=arrays,
+        composites=composites,
         refusals=refusals,
         extra={},
         sources={},
@@ -97,7 +102,7 @@ def _cut(
         if name in selection:
             start, stop = selection[name]
             stop = shape[axis] if stop is None else min(stop, shape[axis])
-            if start % chunks[axis]:
+            if start % chunks[axis] and array.metadata.is_regular:
                 before = start - start % chunks[axis]
                 raise ManifestError(
                     f"the range of {name} begins within a chunk; begin at {before} or {before + chunks[axis]}",
@@ -108,6 +113,10 @@ def _cut(
             bounds[axis] = start, stop
     if bounds == [(0, extent) for extent in shape]:
         return array
+    if not array.metadata.is_regular:
+        raise ManifestError(
+            "a range of an array whose chunks differ in length cannot be taken: take all of it", path=path
+        )
     first = [start // chunk for (start, _), chunk in zip(bounds, chunks, strict=True)]
     extent = tuple(stop - start for start, stop in bounds)
     grid = grid_of(extent, chunks)

@@ -116,8 +116,7 @@ class CombinedArray:
         for mark, place in zip(self.covered, places, strict=True):
             mark[place.positions] = True
         grid = self.array.grid
-        chunks = tuple(self.shown.chunks)
-        touched = [np.unique(p.positions // c) for p, c in zip(places, chunks, strict=True)]
+        touched = [np.unique(_chunk_of(self.array, dim, place.positions)) for dim, place in enumerate(places)]
         inside = np.ones(len(cells), bool)
         for index, own in zip(np.unravel_index(cells, grid) if grid else (), touched, strict=False):
             inside &= np.isin(index, own)
@@ -203,7 +202,7 @@ class CombinedArray:
         array = self.array
         if not len(cells):
             array, dim, cells = self._beside(dim, part)
-        first = int(np.unravel_index(cells, array.grid)[dim].min()) * _chunks(array)[dim]
+        first = _first_row(array, dim, int(np.unravel_index(cells, array.grid)[dim].min()))
         return np.arange(first, min(first + extent, array.metadata.shape[dim]))
 
     def _beside(self, dim: int, part: Part) -> tuple[ManifestArray, int, Integers]:
@@ -226,8 +225,8 @@ class CombinedArray:
         if not owns(self.array.references, cell, part):
             return
         rows, columns, shape = [], [], []
-        for place, at, chunk in zip(places, position, self.shown.chunks, strict=True):
-            own = np.flatnonzero(place.positions // chunk == at)
+        for dim, (place, at) in enumerate(zip(places, position, strict=True)):
+            own = np.flatnonzero(_chunk_of(self.array, dim, place.positions) == at)
             rows.append(own)
             columns.append(place.positions[own])
             shape.append(len(own))
@@ -345,8 +344,18 @@ def _owner(manifest: Manifest, path: str) -> str | None:
     return None
 
 
-def _chunks(array: ManifestArray) -> Sequence[int]:
-    return array.metadata.chunk_shape
+def _chunk_of(array: ManifestArray, dim: int, positions: Integers) -> Integers:
+    """Return the index of the chunk in which each row stands, along one dimension."""
+    lengths = array.metadata.chunk_lengths
+    if lengths is None:
+        return positions // array.metadata.chunk_shape[dim]
+    return np.searchsorted(np.cumsum(lengths[dim]), positions, side="right")
+
+
+def _first_row(array: ManifestArray, dim: int, index: int) -> int:
+    """Return the first row of a chunk along one dimension."""
+    lengths = array.metadata.chunk_lengths
+    return index * array.metadata.chunk_shape[dim] if lengths is None else int(lengths[dim][:index].sum())
 
 
 def _taken(shown: Any, columns: Sequence[Integers]) -> npt.NDArray[Any]:

@@ -172,7 +172,7 @@ def verify(
     report = VerifyReport(named, sample, refused=dict(opened.lookup.manifest.refusals))
     retries = CountedRetries()
     report.targets = check_targets(targets, retries)
-    open_array = open_array or _zarr_reader(manifest, named, options, opened.lookup.manifest.zarr_format)
+    open_array = open_array or _zarr_reader(manifest, named, options, opened.lookup.manifest)
     manifest_ = opened.lookup.manifest
     with Originals(targets, partial(_extent, manifest_)) as originals:
         run = _Run(opened.lookup, report, originals, open_array, sample, progress)
@@ -211,7 +211,7 @@ def manifest_options(name: str | None, options: Mapping[str, Any]) -> Mapping[st
     return {key: value for key, value in options.items() if "://" not in key}
 
 
-def _zarr_reader(manifest: Any, name: str | None, options: Mapping[str, Any], zarr_format: int) -> _OpenArray:
+def _zarr_reader(manifest: Any, name: str | None, options: Mapping[str, Any], held: Manifest) -> _OpenArray:
     """Make a function that opens arrays with zarr, from path and Zarr format.
 
     The targets have been looked at: here they are read even if they have changed, so that it is known what that means.
@@ -224,11 +224,13 @@ def _zarr_reader(manifest: Any, name: str | None, options: Mapping[str, Any], za
     from refmaker.replay.filesystem import FileSystem
 
     given: dict[str, Any] = {"target_options": manifest_options(name, options), "remote_options": options}
+    if not all(array.metadata.is_regular for array in held.arrays.values()):
+        given["view"] = "regular"  # older versions of zarr know no other grid
     if hasattr(zarr.storage, "FsspecStore"):
         fs = FileSystem(manifest, check="off", asynchronous=True, **given)
         store: Any = zarr.storage.FsspecStore(fs, read_only=True, path="")
         return lambda path, form: zarr.open_array(store=store, path=path, mode="r", zarr_format=form)
-    if zarr_format > int(zarr.__version__.split(".")[0]):
+    if held.zarr_format > int(zarr.__version__.split(".")[0]):
         raise SourceError(f"the manifest has Zarr 3 metadata, which zarr {zarr.__version__} does not read")
     mapper = FileSystem(manifest, check="off", **given).get_mapper("", check=False, create=False)
     return lambda path, form: zarr.open_array(store=mapper, path=path, mode="r")

@@ -189,6 +189,11 @@ class ArrayMetadata(ABC):
         raise Unsupported("chunks of different lengths along an axis have no form in Zarr 2")
 
     @property
+    def is_regular(self) -> bool:
+        """Whether chunks are all of one shape, and stored so."""
+        return self.chunk_lengths is None and self.encoded_chunk is None
+
+    @property
     def crops(self) -> bool:
         """Whether stored chunks can be larger than those of the grid: see `encoded_chunk`."""
         return False

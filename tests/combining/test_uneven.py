@@ -17,7 +17,10 @@ import pytest
 
 import refmaker
 from refmaker.combining.records import CombineError
-from refmaker.errors import FormatError
+from refmaker.errors import FormatError, ManifestError
+from refmaker.path_filter import PathFilter
+from refmaker.serve.subset import subset
+from refmaker.verification.verify import verify
 
 netCDF4 = pytest.importorskip("netCDF4")
 xr = pytest.importorskip("xarray")
@@ -98,6 +101,36 @@ def test_equal_lengths_are_a_regular_grid_in_zarr_2(tmp_path: Path) -> None:
     made = refmaker.combine(files)
     assert made.arrays["v"].metadata.chunk_shape == (12, 7)
     _check(made, files)
+
+
+@pytest.mark.parametrize("sample", [None, 2])
+@pytest.mark.parametrize("name", CASES)
+def test_verified(tmp_path: Path, name: str, sample: int | None) -> None:
+    """Each file finds its rows, in chunks of whatever length; chunks in the place of others are found out."""
+    files = _files(tmp_path, CASES[name][0])
+    manifest = refmaker.combine(files, zarr_format=3)
+    report = verify(manifest, sample=sample)
+    assert [(one.path, one.status, one.reason) for one in report.arrays if one.status != "same"] == []
+    rows = manifest.arrays["v"].references
+    for name in ("target", "offset", "size"):
+        setattr(rows, name, np.roll(getattr(rows, name), 1))
+    found = {one.path: one.status for one in verify(manifest, sample=sample).arrays}
+    assert found["/v"] in ("differs", "unreadable")
+
+
+def test_a_range_of_them_is_not_taken(tmp_path: Path) -> None:
+    manifest = refmaker.combine(_files(tmp_path, CASES["one chunk a month"][0]), zarr_format=3)
+    with pytest.raises(ManifestError, match="differ in length"):
+        subset(manifest, PathFilter("", ("/v",), ()), {"time": (31, 59)})
+
+
+def test_a_range_of_a_composite_array_is_not_taken(tmp_path: Path) -> None:
+    manifest = refmaker.combine(_files(tmp_path, CASES["one chunk a month"][0]))
+    with pytest.raises(ManifestError, match="composite"):
+        subset(manifest, PathFilter("", ("/v",), ()), {"time": (31, 59)})
+    assert list(subset(manifest, PathFilter("", ("/time",), ()), {}).composites) == []
+    with pytest.raises(ManifestError, match="no array"):
+        subset(manifest, PathFilter("", ("/none",), ()), {})
 
 
 def test_other_lengths_are_composed_in_zarr_2(tmp_path: Path) -> None:
