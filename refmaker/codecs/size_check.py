@@ -118,7 +118,7 @@ def size_check(number: int, required: RequiredInput, most: int = 0) -> Filter:
 
 
 def refused() -> tuple[int, int] | None:
-    """Give, once, what the filter last refused in this thread: the size and the size needed; None if nothing."""
+    """Return, once, what the filter last refused in this thread: the size and the size needed; None if nothing."""
     last, _seen.refused = _seen.refused, None
     return last
 

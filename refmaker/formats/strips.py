@@ -29,7 +29,7 @@ from refmaker.zarr.chunk_grid import grid_of
 __all__ = ["has_short_strips", "references_of", "whole_strips"]
 
 Shown: TypeAlias = Callable[[tuple[int, ...]], np.ndarray]
-"""Gives the values of the chunk at a position, without what is padding."""
+"""Returns the values of the chunk at a position, without what is padding."""
 
 
 def has_short_strips(keyframe: Any) -> bool:

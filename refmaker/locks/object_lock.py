@@ -150,7 +150,7 @@ class ObjectLock:
             store.remove(_TAKING)
 
     def beat(self) -> None:
-        """Give a sign of life; note where the lock is another's by now."""
+        """Show a sign of life; note where the lock is another's by now."""
         store = self._opened()
         found = store.read("")
         if found is None or found.run != self.me.run:

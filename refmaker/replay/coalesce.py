@@ -35,6 +35,9 @@ __all__ = [
 MAX_COALESCED_REQUEST = 128 * 1024
 """Bytes: requests of more are not merged; they are worth a connection each."""
 
+_BLOCKS = 4
+"""Blocks of a store that a chunk may have, to be read ahead."""
+
 MAX_PREFETCHED = 16 << 20
 """Bytes: chunks of more are not read ahead; a round trip is little beside their transfer."""
 
@@ -137,7 +140,11 @@ def prefetch_ranges(
     for target in distinct(targets[fit]).tolist():
         store = stores.get(target)
         farthest, longest = (unknown_gap, _UNKNOWN) if store is None else (store.gap, store.block)
-        mine = fit & (targets == target)
+        # A local file answers at once: what is large there is not worth being read, and copied, twice
+        most = MAX_PREFETCHED if store is None else min(MAX_PREFETCHED, _BLOCKS * store.block)
+        mine = fit & (targets == target) & (sizes <= most)
+        if not mine.any():
+            continue
         first, size = starts[mine].astype("i8"), sizes[mine].astype("i8")
         gap = max_gap(farthest, int(size.mean()))
         merged = coalesce(first, first + size, gap=gap, block=min(block, longest, BLOCK))

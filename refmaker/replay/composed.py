@@ -265,5 +265,5 @@ class ComposedAssembly:
         return b"" if buffer is None else buffer.done()
 
     def drop(self) -> None:
-        """Give it up: threads that are at work on it need not go on."""
+        """Drop the chunk: threads that are at work on it need not go on."""
         self._out = None

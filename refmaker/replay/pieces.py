@@ -191,5 +191,5 @@ class Assembly:
         return b"" if buffer is None else buffer.done()
 
     def drop(self) -> None:
-        """Return it up: threads that are at work on it need not go on."""
+        """Drop the chunk: threads that are at work on it need not go on."""
         self._out = None

@@ -95,14 +95,14 @@ class PrefetchBudget:
             return True
 
     def give(self, share: PrefetchShare, size: int) -> None:
-        """Give memory back."""
+        """Take memory back from a share."""
         with self._lock:
             size = min(size, share.held)
             self._held -= size
             share.held -= size
 
     def release(self, share: PrefetchShare) -> None:
-        """Give all back that a reader holds which is gone, for whoever asks next.
+        """Take back all that a reader holds which is gone, for whoever asks next.
 
         The garbage collector calls this at any moment, in a thread that may have the lock: it must not be waited for.
         """
