@@ -20,7 +20,7 @@ from refmaker.combining.pieces import Pieces, placed
 from refmaker.combining.rows import Columns
 from refmaker.combining.shift import Moves
 from refmaker.combining.values import dtype_of
-from refmaker.errors import FormatError
+from refmaker.errors import FormatError, Unsupported
 from refmaker.manifest.manifest import ManifestArray
 from refmaker.zarr.rectilinear import Lengths
 
@@ -148,11 +148,11 @@ def _made(
     if regular:
         chunks = [int(axis.lengths[0]) if len(axis.lengths) else 1 for axis in axes]
         metadata = form.metadata.with_extent(pieces.shape).uncropped().with_extent(pieces.shape, chunks)
-    elif form.metadata.zarr_format == 3:
-        lengths = [axis.lengths for axis in axes]
-        metadata = form.metadata.with_chunk_lengths(pieces.shape, lengths, encoded)
     else:
-        return None
+        try:
+            metadata = form.metadata.with_chunk_lengths(pieces.shape, [axis.lengths for axis in axes], encoded)
+        except Unsupported:  # Zarr 2 has no such grid
+            return None
     if form.fill_value is None:
         values = (collection.forms.all[number].fill_value for number in dict.fromkeys(series.forms))
         metadata = metadata.with_fill_value(next((value for value in values if value is not None), None))
@@ -241,4 +241,4 @@ def _encoded(axis: _Axis) -> int | None:
 
 def _takes_part(form: ArrayEncoding) -> bool:
     """Return whether stored chunks are arrays in C order behind codecs that take bytes for bytes."""
-    return form.metadata.zarr_format == 3 and form.metadata.crops and dtype_of(form).kind != "O"
+    return form.metadata.crops and dtype_of(form).kind != "O"

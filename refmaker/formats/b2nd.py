@@ -29,7 +29,7 @@ from refmaker.window import Window
 from refmaker.zarr.chunk_grid import check_extents, grid_of
 from refmaker.zarr.codec_list import Codecs
 from refmaker.zarr.dtype_json import dtype_of_text
-from refmaker.zarr.metadata import make_metadata
+from refmaker.zarr.metadata import make_metadata, masks_fill_value
 from refmaker.zarr.zarr_dtype import ZarrDtype
 
 __all__ = ["PATH", "scan_b2nd"]
@@ -132,11 +132,12 @@ def _special(
         raise Unsupported(f"chunks of a special value of kind {min(unknown)}")
     plain = form.dtype.kind in "biuf"
     zeros = np.flatnonzero((kinds == _ZERO) | (kinds == _UNINIT))
-    wanted = zarr_format == 2 or not plain
+    masks = masks_fill_value(zarr_format)
+    wanted = masks or not plain
     absent = bool(len(zeros)) and (not wanted or len(zeros) * _PLACE > inline_limit)
     if absent and not plain:
         raise Unsupported("more chunks of zeros than the manifest may hold, of elements that have no fill value")
-    if absent and zarr_format == 2:
+    if absent and masks:
         notes.append(f"xarray masks 0 in this array: {len(zeros)} chunks of zeros are missing")
     nans = np.flatnonzero(kinds == _NAN)
     if len(nans) * _PLACE > inline_limit:
@@ -144,7 +145,7 @@ def _special(
     inline = dict.fromkeys(nans.tolist(), _chunk_of(_NAN, form, frame))
     if not absent:
         inline |= dict.fromkeys(zeros.tolist(), _chunk_of(_ZERO, form, frame))
-    if zarr_format == 2 and not absent:
+    if masks and not absent:
         return None, inline
     return (False if form.dtype.kind == "b" else 0 if plain else _nothing(form.dtype)), inline
 

@@ -26,7 +26,7 @@ from refmaker.manifest.references import References
 from refmaker.mapping.layout import split_rows
 from refmaker.zarr.chunk_grid import grid_of
 
-__all__ = ["has_short_strips", "references_of", "whole_strips"]
+__all__ = ["encoded_chunk", "has_short_strips", "joined_strips", "references_of", "whole_strips"]
 
 Shown: TypeAlias = Callable[[tuple[int, ...]], np.ndarray]
 """Returns the values of the chunk at a position, without what is padding."""
@@ -80,12 +80,12 @@ def whole_strips(array: ManifestArray, level: Any, shown: Shown) -> tuple[Manife
     if not has_short_strips(level.keyframe) or "Y" not in level.axes:
         return array, ""
     axis = level.axes.index("Y")
-    if not codecs_of(array) and (joined := _joined(array, axis)) is not None:
+    if not codecs_of(array) and (joined := joined_strips(array, axis)) is not None:
         return joined, ""
     return _padded(array, axis, shown)
 
 
-def _joined(array: ManifestArray, axis: int) -> ManifestArray | None:
+def joined_strips(array: ManifestArray, axis: int) -> ManifestArray | None:
     """Put strips without compression together, where they follow one another in the file; None where they do not."""
     metadata, references = array.metadata, array.references
     shape, strips = metadata.shape, array.grid[axis]
@@ -127,7 +127,7 @@ def _padded(array: ManifestArray, axis: int, shown: Shown) -> tuple[ManifestArra
         values = np.zeros(chunks, dtype)
         part = shown(tuple(position))
         values[tuple(slice(0, extent) for extent in part.shape)] = part
-        inline[cell] = _encoded(codecs_of(array), values)
+        inline[cell] = encoded_chunk(codecs_of(array), values)
         total += len(inline[cell])
         if total > limits.INLINE:
             raise Unsupported("the last strips are shorter than the others, and too large to be kept in the manifest")
@@ -137,7 +137,7 @@ def _padded(array: ManifestArray, axis: int, shown: Shown) -> tuple[ManifestArra
     return replace(array, references=References(*columns, inline)), note
 
 
-def _encoded(configs: Sequence[Mapping[str, Any]], values: np.ndarray) -> bytes:
+def encoded_chunk(configs: Sequence[Mapping[str, Any]], values: np.ndarray) -> bytes:
     """Encode a chunk as the others are; raise `Unsupported` where decoding does not give it back."""
     import numcodecs
     from imagecodecs.numcodecs import register_codecs

@@ -17,12 +17,11 @@ import numpy as np
 
 from refmaker import limits
 from refmaker.errors import Unsupported
-from refmaker.formats.kerchunk_references import SPLIT, codecs_of, dtype_of, itemsize
+from refmaker.formats.kerchunk_references import codecs_of, dtype_of
+from refmaker.formats.strips import encoded_chunk, joined_strips
 from refmaker.manifest.manifest import ManifestArray
 from refmaker.manifest.references import References
 from refmaker.mapping.chunks import read_ranges
-from refmaker.mapping.layout import split_rows
-from refmaker.zarr.chunk_grid import grid_of
 
 __all__ = ["decoded_strip", "whole_strips"]
 
@@ -52,40 +51,11 @@ def whole_strips(array: ManifestArray, axis: int, read: Read) -> tuple[ManifestA
     Unsupported
         It cannot be done.
     """
-    if not codecs_of(array) and (joined := _joined(array, axis)) is not None:
+    if not codecs_of(array) and (joined := joined_strips(array, axis)) is not None:
         return joined, ""
     if array.metadata.shape[axis] % array.metadata.chunk_shape[axis] == 0:
         return array, ""
     return _padded(array, axis, read)
-
-
-def _joined(array: ManifestArray, axis: int) -> ManifestArray | None:
-    """Put strips without compression together, where they follow one another in the file; None where they do not."""
-    metadata, references = array.metadata, array.references
-    shape, strips = metadata.shape, array.grid[axis]
-    if len(references.cell) != prod(array.grid) or prod(array.grid[axis + 1 :]) != 1 or references.inline:
-        return None
-    offset, size = (column.reshape(-1, strips) for column in (references.offset, references.size))
-    image = prod(shape[axis:]) * itemsize(array)
-    if (offset[:, 1:] != offset[:, :-1] + size[:, :-1]).any() or (size.sum(axis=1) != np.uint64(image)).any():
-        return None
-    rows = split_rows(shape[axis:], itemsize(array), SPLIT)
-    if rows[1:] != shape[axis + 1 :]:
-        return None
-    chunks = (*metadata.chunk_shape[:axis], *rows)
-    parts = shape[axis] // rows[0]
-    if parts * rows[0] != shape[axis]:
-        return None
-    part = np.uint64(image // parts)
-    starts = (offset[:, :1] + np.arange(parts, dtype="u8") * part).reshape(-1)
-    cell = np.arange(len(starts))
-    target = np.broadcast_to(np.uint32(0), cell.shape)
-    return replace(
-        array,
-        metadata=metadata.with_extent(shape, chunks),
-        grid=grid_of(shape, chunks),
-        references=References(cell, target, starts.astype("u8"), np.full(len(cell), part, "u8")),
-    )
 
 
 def _padded(array: ManifestArray, axis: int, read: Read) -> tuple[ManifestArray, str]:
@@ -103,7 +73,7 @@ def _padded(array: ManifestArray, axis: int, read: Read) -> tuple[ManifestArray,
     for cell, block in zip(references.cell[last].tolist(), blocks, strict=True):
         values = np.zeros(chunks, dtype)
         values[tuple(slice(0, extent) for extent in short)] = decoded_strip(configs, block, short, chunks, dtype)
-        inline[cell] = _encoded(configs, values)
+        inline[cell] = encoded_chunk(configs, values)
         total += len(inline[cell])
         if total > limits.INLINE:
             raise Unsupported("the last strips are shorter than the others, and too large to be kept in the manifest")
@@ -154,27 +124,3 @@ def _plain(name: str, data: bytes, room: int) -> bytes:
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         cause = f"{type(error).__name__}: {error}".split("\n", 1)[0]
         raise Unsupported(f"the last strip does not decode: {cause}") from error
-
-
-def _encoded(configs: Sequence[Mapping[str, Any]], values: np.ndarray) -> bytes:
-    """Encode a chunk as the others are; raise `Unsupported` where decoding does not give it back."""
-    import numcodecs
-    from imagecodecs.numcodecs import register_codecs
-
-    register_codecs(verbose=False)
-    codecs = [numcodecs.get_codec(dict(config)) for config in configs]
-    reason = "the last strip is shorter than the others, and its codec"
-    try:
-        data: Any = values
-        for codec in codecs:
-            data = codec.encode(data)
-        stored = data.tobytes() if isinstance(data, np.ndarray) else bytes(data)
-        data = stored
-        for codec in reversed(codecs):
-            data = codec.decode(data)
-    except Exception as error:  # codecs raise errors of many kinds
-        cause = f"{type(error).__name__}: {error}".split("\n", 1)[0]
-        raise Unsupported(f"{reason} cannot encode it anew: {cause}") from error
-    if (data.tobytes() if isinstance(data, np.ndarray) else bytes(data)) != values.tobytes():
-        raise Unsupported(f"{reason} does not give back what it encodes: it cannot be padded exactly")
-    return stored
