@@ -23,7 +23,7 @@ from refmaker.combining.collection import Collection, Series
 from refmaker.combining.encodings import OPERANDS, ArrayEncoding
 from refmaker.combining.pieces import Pieces
 from refmaker.combining.values import dtype_of, missing_of
-from refmaker.errors import Unsupported
+from refmaker.errors import ManifestError, Unsupported
 from refmaker.manifest.composite import Composite, PieceForm
 from refmaker.manifest.references import References
 from refmaker.manifest.types import restored
@@ -98,7 +98,10 @@ def compose(collection: Collection, path: str, pieces: Pieces) -> tuple[Composit
     metadata = first.metadata.with_extent(pieces.shape, chunks).holding(dtype, text=False)
     fill: Any = None if metadata.masks_fill_value else "NaN" if dtype.kind == "f" else _zero(dtype)
     composite.metadata, composite.attributes, composite.axis = metadata.with_fill_value(fill), attributes, axis
-    composite.check(path)
+    try:
+        composite.check(path)
+    except ManifestError as error:  # too much of something, which a manifest of this kind may not hold
+        raise Unsupported(error.message) from error
     lossy = decoded and any(one.decoding.lossy for one in stored.values())
     wide = decoded and any(kind.kind in "iu" and kind.itemsize == 8 for kind in kinds) and dtype.kind == "f"
     notes = [f"/{path}: 64-bit integers are shown as {dtype}, as xarray has it: beyond 2^53 they are rounded"]

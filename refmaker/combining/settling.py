@@ -117,7 +117,7 @@ def resolved(
 def readers_of(path: str, manifest: Manifest) -> list[str]:
     """Say who reads an array, where not all do."""
     if path in manifest.composites:
-        return [f"/{path}: put together of pieces that are stored differently: read by engine='refmaker', refmaker://"]
+        return [f"/{path}: assembled from pieces that are stored differently: read by engine='refmaker', refmaker://"]
     array = manifest.arrays[path]
     if array.metadata.chunk_lengths is None:
         return []

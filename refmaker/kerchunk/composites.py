@@ -35,8 +35,9 @@ VERSION = 1
 MARK = "refmaker_composite"
 """The attribute by which others are told."""
 
-_REASON = "read through refmaker:// only: the files that it is made of do not agree in how they are stored"
-_ROWS = limits.PIECES * 64
+_REASON = "readable through refmaker:// only: its files store it in different ways"
+_OPERANDS = 2 * limits.VALUE_STEPS
+_RANK = 32  # of a dataspace, and of numpy before version 2
 
 
 def composites_to_json(manifest: Manifest) -> dict[str, Any]:
@@ -56,11 +57,12 @@ def with_stubs(manifest: Manifest) -> Manifest:
 
 def stub(composite: Composite) -> ManifestArray:
     """Return what readers of others find: the true shape and type, and one chunk that does not decode."""
-    metadata = composite.metadata.with_extent(composite.metadata.shape, composite.metadata.shape).deflated()
+    shape = composite.metadata.shape
+    metadata = composite.metadata.with_extent(shape, [max(extent, 1) for extent in shape]).deflated()
     references = References.empty()
-    references.inline = {0: _REASON.encode()}
+    references.inline = {0: _REASON.encode()} if all(shape) else {}
     attributes = {**composite.attributes, MARK: _REASON}
-    return ManifestArray(metadata, attributes, (1,) * len(composite.metadata.shape), references)
+    return ManifestArray(metadata, attributes, tuple(min(extent, 1) for extent in shape), references)
 
 
 def _array_to_json(one: Composite) -> dict[str, Any]:
@@ -146,6 +148,9 @@ def composites_from_json(
 def _array_from_json(document: Mapping[str, Any], zarr_format: int, targets: int) -> Composite:
     metadata = _metadata(document["metadata"], zarr_format)
     rank = len(metadata.shape)
+    # Before any column is unpacked: a few bytes may stand for many numbers
+    if rank > _RANK or len(_list(document["operands"], None)) > _OPERANDS:
+        raise ValueError(f"more than {_RANK} dimensions, or {_OPERANDS} operands")
     if not isinstance(document["attributes"], dict) or len(document["forms"]) > limits.PIECE_FORMS:
         raise ValueError("attributes, or too many forms")
     piece, start, length = (_values(one, limits.PIECES) for one in _list(document["slots"], 3))
@@ -189,14 +194,14 @@ def _form(document: Mapping[str, Any], zarr_format: int) -> PieceForm:
 
 
 def _references(document: Mapping[str, Any], targets: int) -> References:
-    steps = _values(document["cell"], _ROWS)
+    steps = _values(document["cell"], limits.PIECE_ROWS)
     if len(steps) and (int(steps.min()) < 0 or int(steps.max()) >= 1 << 62):
         raise ValueError("cells that do not ascend")
     count = len(steps)
-    target = _values(document["target"], _ROWS, count)
+    target = _values(document["target"], limits.PIECE_ROWS, count)
     if count and not (int(target.min()) >= 0 and int(target.max()) < targets):
         raise ValueError("a reference to no target of the manifest")
-    offset, size = (_values(document[name], _ROWS, count, "u8") for name in ("offset", "size"))
+    offset, size = (_values(document[name], limits.PIECE_ROWS, count, "u8") for name in ("offset", "size"))
     inline = {int(cell): base64.b64decode(data, validate=True) for cell, data in document["inline"].items()}
     whole = {int(cell): _integer(one) for cell, one in document["whole"].items()}
     if not all(0 <= one < targets for one in whole.values()):

@@ -169,6 +169,8 @@ class Composite:
         shape, dtype = self.metadata.shape, self.dtype
         rank, size = len(shape), dtype.itemsize * math.prod(self.metadata.chunk_shape)
         _require(0 < size <= limits.COMPOSITE_CHUNK, path, "chunk", f"<= {limits.COMPOSITE_CHUNK} bytes", size)
+        cells = math.prod(self.shown_grid)
+        _require(cells <= limits.COMPOSITE_CELLS, path, "chunk grid", f"<= {limits.COMPOSITE_CELLS} chunks", cells)
         _require(0 <= self.axis < rank, path, "axis", f"0 to {rank - 1}", self.axis)
         _require(len(self.forms) <= limits.PIECE_FORMS, path, "forms", f"<= {limits.PIECE_FORMS}", len(self.forms))
         count = len(self.form)
@@ -230,6 +232,7 @@ class Composite:
         known = float(np.ceil(self.extent / chunks[self.form]).prod(axis=1).sum()) if len(self.form) else 0.0
         _require(known < _FAR / 2, path, "chunks of the pieces", f"< {_FAR // 2}", known)
         cells, rows = int(self.base[-1]), self.references
+        _require(len(rows) <= limits.PIECE_ROWS, path, "references", f"<= {limits.PIECE_ROWS}", len(rows))
         found = [*rows.inline, *rows.whole, *(rows.cell[[0, -1]].tolist() if len(rows.cell) else [])]
         _require(not found or (min(found) >= 0 and max(found) < cells), path, "cells", f"0 to {cells - 1}", "others")
         _require(bool((np.diff(rows.cell) > 0).all()), path, "cells", "ascending", "others")

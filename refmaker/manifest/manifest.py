@@ -162,7 +162,9 @@ class Manifest:
         """Return the manifest for who cannot hold composite arrays: they are refused there, by name."""
         if not self.composites:
             return self
-        reason = "a composite array, put together of pieces that are stored differently: read through refmaker:// only"
+        reason = (
+            "a composite array, assembled from pieces that are stored differently: readable through refmaker:// only"
+        )
         refusals = {**self.refusals, **{f"/{path}": reason for path in self.composites}}
         return replace(self, composites={}, refusals=refusals)
 

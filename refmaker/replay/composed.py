@@ -113,19 +113,19 @@ class ComposedArray:
 
     def cells(self, cell: int) -> npt.NDArray[np.int64]:
         """Return the cells of the references, in order, that a chunk is made of."""
-        found = [self._cells_of(part) for part in self.parts(cell) if part.piece != HOLE]
-        count = sum(map(len, found))
-        if count > limits.COMPOSITE_TOUCHED:
-            raise ManifestError(
-                "a chunk is made of too many", path=self.path, expected=f"<= {limits.COMPOSITE_TOUCHED}", got=count
-            )
+        found, left = [], limits.COMPOSITE_TOUCHED
+        for part in self.parts(cell):
+            if part.piece != HOLE:
+                found.append(self._cells_of(part, left))
+                left -= len(found[-1])
         return distinct(np.concatenate(found)).astype("i8") if found else np.empty(0, "i8")
 
-    def _cells_of(self, part: Part) -> npt.NDArray[np.int64]:
+    def _cells_of(self, part: Part, most: int) -> npt.NDArray[np.int64]:
         form, grid = self.form(part.piece), self.source.grid(part.piece)
         bounds = [(a // n, -(-b // n)) for (a, b), n in zip(part.own, form.chunk, strict=True)]
-        if math.prod(stop - first for first, stop in bounds) > limits.COMPOSITE_TOUCHED:
-            raise ManifestError("a chunk is made of too many", path=self.path)
+        if math.prod(stop - first for first, stop in bounds) > most:
+            expected = f"<= {limits.COMPOSITE_TOUCHED}"
+            raise ManifestError("a chunk is made of too many stored ones", path=self.path, expected=expected)
         cells = np.zeros(1, "i8")
         for (first, stop), count in zip(bounds, grid, strict=True):
             cells = (cells[:, None] * count + np.arange(first, stop)).ravel()

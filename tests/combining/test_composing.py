@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import refmaker
-from refmaker import CombineError, ManifestError
+from refmaker import CombineError, ManifestError, limits
 
 F4, F8 = np.float32, np.float64
 Spec = dict[str, Any]
@@ -205,6 +205,12 @@ def test_integers_that_are_rounded_are_said_to(tmp_path: Path) -> None:
     manifest = refmaker.combine(files(tmp_path, *CASES["i8 fill | none, 2^53+1"]))
     assert any("beyond 2^53" in note for note in manifest.notes)
     assert any("refmaker://" in note for note in manifest.notes)
+
+
+def test_too_many_chunks_are_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PIECE_ROWS", 3)
+    with pytest.raises(CombineError, match="dtype.*not composed: bad references"):
+        refmaker.combine(files(tmp_path, I2, {"dtype": "i4"}))
 
 
 def test_refuse_is_still_there(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -68,6 +69,38 @@ def test_columns_that_are_none(column: dict[str, Any]) -> None:
     document["arrays"]["v"]["form"] = column
     with pytest.raises(ManifestError, match="composite"):
         composites_from_json({"composites": document}, 2, 1, "m.json")
+
+
+def test_many_numbers_in_a_few_bytes() -> None:
+    """Bounds stand before the memory is taken."""
+    for name, value in (
+        ("operands", [{"n": 2, "rle": [[0, 2]]}] * 100_000),
+        ("references", {"cell": {"n": 1 << 28, "rle": [[1, 1 << 28]]}}),
+        ("form", {"n": 1 << 24, "rle": [[0, 1 << 24]]}),
+    ):
+        document = composites_to_json(manifest())
+        document["arrays"]["v"][name] = value
+        tracemalloc.start()
+        with pytest.raises(ManifestError, match="composite"):
+            composites_from_json({"composites": document}, 2, 1, "m.json")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+        tracemalloc.stop()
+
+
+def test_more_chunks_than_are_held() -> None:
+    document = composites_to_json(manifest())
+    one = document["arrays"]["v"]
+    one["metadata"] = {**one["metadata"], "shape": [1 << 50, 2], "chunks": [1, 2]}
+    with pytest.raises(ManifestError, match="chunk grid"):
+        composites_from_json({"composites": document}, 2, 1, "m.json")
+
+
+def test_an_array_of_no_rows() -> None:
+    from dataclasses import replace
+
+    none = replace(composite(), metadata=composite().metadata.replaced(shape=[0, 2]))
+    found = stub(none)
+    assert (found.metadata.chunk_shape, found.grid, found.references.inline) == ((1, 2), (0, 1), {})
 
 
 def test_another_version() -> None:
