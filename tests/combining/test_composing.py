@@ -21,8 +21,9 @@ Spec = dict[str, Any]
 
 
 def write(path: Path, start: int, spec: Spec) -> Path:
-    """Write one file: `v(time, y)` as the specification says."""
+    """Write one file: `v(time, y)`, or `v(y, time)`, as the specification says."""
     spec = dict(spec)
+    turned = spec.pop("turned", False)
     dtype, rows, raw = spec.pop("dtype", "f4"), spec.pop("rows", 4), spec.pop("raw", None)
     fill, absent = spec.pop("_FillValue", None), spec.pop("absent", 0)
     keys = ("chunksizes", "zlib", "shuffle", "fletcher32", "endian", "contiguous", "compression")
@@ -36,7 +37,9 @@ def write(path: Path, start: int, spec: Spec) -> Path:
         if spec.pop("missing", False):
             return path
         stored = np.dtype(dtype).newbyteorder({"big": ">", "little": "<"}.get(how.get("endian", ""), "="))
-        v = nc.createVariable("v", stored, ("time", "y"), fill_value=fill, **how)
+        if turned and "chunksizes" in how:
+            how["chunksizes"] = how["chunksizes"][::-1]
+        v = nc.createVariable("v", stored, ("y", "time") if turned else ("time", "y"), fill_value=fill, **how)
         v.set_auto_maskandscale(False)
         for name, value in spec.items():
             v.setncattr(name, value)
@@ -45,7 +48,11 @@ def write(path: Path, start: int, spec: Spec) -> Path:
             if raw is None
             else np.resize(np.array(raw, dtype), (rows, 3))
         )
-        v[: rows - absent] = values[: rows - absent].astype(np.dtype(dtype).newbyteorder("="))
+        values = values[: rows - absent].astype(np.dtype(dtype).newbyteorder("="))
+        if turned:
+            v[...] = values.T
+        else:
+            v[: rows - absent] = values
     return path
 
 
@@ -209,7 +216,7 @@ def test_integers_that_are_rounded_are_said_to(tmp_path: Path) -> None:
 
 def test_too_many_chunks_are_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PIECE_ROWS", 3)
-    with pytest.raises(CombineError, match="dtype.*not composed: bad references"):
+    with pytest.raises(CombineError, match=r"dtype.*not composed: bad references"):
         refmaker.combine(files(tmp_path, I2, {"dtype": "i4"}))
 
 
@@ -224,6 +231,8 @@ def test_random_archives(tmp_path: Path) -> None:
     for seed in range(40):
         rng = random.Random(seed)
         specs = [_random_spec(rng) for _ in range(rng.randint(2, 4))]
+        if rng.random() < 0.4:  # netCDF-C itself misreads what is shorter along an axis that is not the first
+            specs = [{**spec, "turned": True, "absent": 0} for spec in specs]
         folder = tmp_path / str(seed)
         folder.mkdir()
         paths = files(folder, *specs)
