@@ -221,6 +221,12 @@ def append_with_report(
     made = combine_with_report([combined, *added], **options)
     if not isinstance(combined, Manifest) and (reason := made.skipped.get(text_of(combined))) is not None:
         raise ManifestError(f"nothing can be appended to it: {reason}", source=text_of(combined))
+    if made.manifest.composites:
+        # Readers would see other data types from one day to the next, and nothing could be appended any more
+        paths = [f"/{path}" for path in made.manifest.composites]
+        found = [one.mismatch for one in made.outcomes if one.mismatch.variable in paths]
+        remedy = "combine all files together anew, or append with --on-mismatch drop-variable"
+        raise CombineError("what is appended is stored differently", found, remedy=remedy)
     return made
 
 

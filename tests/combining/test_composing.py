@@ -220,6 +220,16 @@ def test_too_many_chunks_are_a_reason(tmp_path: Path, monkeypatch: pytest.Monkey
         refmaker.combine(files(tmp_path, I2, {"dtype": "i4"}))
 
 
+def test_appending_does_not_compose(tmp_path: Path) -> None:
+    """Else readers would see another data type from one day to the next, and the day after could not be appended."""
+    first, second, third = files(tmp_path, I2, I2, {"dtype": "i4"})
+    combined = refmaker.combine([first, second])
+    with pytest.raises(CombineError, match=r"stored differently: /v: dtype.*combine all files together anew"):
+        refmaker.append(combined, third)
+    assert refmaker.combine([first, second, third]).composites
+    assert list(refmaker.append(combined, third, on_mismatch="drop-variable").arrays) == ["time"]
+
+
 def test_refuse_is_still_there(tmp_path: Path) -> None:
     with pytest.raises(CombineError, match="dtype"):
         refmaker.combine(files(tmp_path, I2, {"dtype": "i4"}), on_mismatch="refuse")
