@@ -141,7 +141,9 @@ def test_a_process_is_kept_and_one_that_was_lost_is_replaced() -> None:
 
 def test_a_process_that_dies_over_a_chunk_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder, raw = plan_of("Blosc2", np.arange(1000, dtype="<i4"))
-    monkeypatch.setattr(child, "most_seconds", lambda plan: 0.0)  # in which it cannot even answer
+    decoder.decode(raw)
+    os.kill(child._pool.idle[-1].process.pid, signal.SIGSTOP)  # it cannot answer, however fast it is
+    monkeypatch.setattr(child, "most_seconds", lambda plan: 0.05)
     with pytest.raises(FormatError, match="too much memory or time"):
         decoder.decode(raw)
     monkeypatch.undo()
