@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import os
+import signal
 import struct
 import sys
 import time
